@@ -1,0 +1,157 @@
+# `make` lists the targets. Each does its own set-up: a fresh machine needs Python 3.11,
+# 3.12 or 3.13 with venv, make and a network. The environment is .venv; to use another
+# interpreter or folder: `make test PYTHON=/path/to/python3.12 VENV=/path/to/folder`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Processes of a test run; tests/conftest.py gives each one thread.
+WORKERS ?= 2
+# Mapped into scn_keras by package_dir in setup.cfg.
+ROOMS := datasets training saved_models
+# pip draws its progress bars where a person watches and is silent in a log.
+PIP_INSTALL := install --disable-pip-version-check $(shell test -t 2 || echo -qq)
+
+BACKEND_TESTS := tests/layers tests/models tests/losses tests/metrics \
+	tests/test_geometry.py tests/test_examples.py
+
+PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS)
+
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' \
+		$(firstword $(MAKEFILE_LIST))
+
+# --- Set-up ---
+
+# TensorFlow has no wheels for Python 3.14 yet.
+define PYTHON_FITS
+import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+endef
+CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
+
+# Candidates are run, not only looked up: a version manager may keep a name on the path
+# whose interpreter is not there. An environment that is there is kept if it works.
+$(BIN)/.created:
+	@if $(BIN)/python -c 'import pip; $(PYTHON_FITS)' 2>/dev/null; then \
+		touch $@; exit; \
+	fi; \
+	for python in $(CANDIDATES); do \
+		if "$$python" -c '$(PYTHON_FITS)' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+		echo "No Python 3.11, 3.12 or 3.13 with the venv module was found (tried:" \
+			"$(CANDIDATES)); install one, or name one: PYTHON=/path/to/python3.12" >&2; \
+		exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$("$$found" --version)"; \
+	"$$found" -m venv $(VENV); \
+	if ! $(BIN)/python -c 'import pip; $(PYTHON_FITS)'; then \
+		echo "$(VENV) was there and holds an unfit Python; delete that folder" >&2; \
+		exit 1; \
+	fi; \
+	touch $@
+
+# A stamp is written only after pip has succeeded, so an interrupted installation is
+# taken up again by the next call.
+$(BIN)/.installed: $(BIN)/.created setup.cfg pyproject.toml
+	@echo "Installing scn-keras and TensorFlow into $(VENV) (first time: a few minutes)"
+	@$(BIN)/python -m pip $(PIP_INSTALL) --editable .
+	@touch $@
+
+$(BIN)/.installed-dev: $(BIN)/.created setup.cfg pyproject.toml
+	@echo "Installing scn-keras[dev] into $(VENV) (first time: a few minutes)"
+	@$(BIN)/python -m pip $(PIP_INSTALL) --editable '.[dev]'
+	@touch $(BIN)/.installed $@
+
+# --- What a user runs ---
+
+.PHONY: demo
+demo: $(BIN)/.installed ## Train, evaluate, export and predict on synthetic hands
+	@$(BIN)/scn-keras demo
+
+.PHONY: benchmark
+benchmark: $(BIN)/.installed-dev ## Measure speed
+	@$(BIN)/python -m benchmarks
+
+# --- Checks ---
+
+.PHONY: test
+test: lint ## Run every check: lint, types, tests on TensorFlow, JAX and PyTorch
+	@echo "== Tests on TensorFlow"
+	@KERAS_BACKEND=tensorflow $(PYTEST)
+	@echo "== Tests on JAX"
+	@KERAS_BACKEND=jax $(PYTEST) $(BACKEND_TESTS)
+	@if $(BIN)/python -c 'import importlib.util as u, sys; \
+		sys.exit(u.find_spec("torch") is None)'; then \
+		echo "== Tests on PyTorch"; \
+		KERAS_BACKEND=torch $(PYTEST) $(BACKEND_TESTS); \
+	else \
+		echo "== Tests on PyTorch: NOT RUN, torch is not installed in $(VENV)"; \
+	fi
+
+.PHONY: lint
+lint: $(BIN)/.installed-dev ## Check style and types
+	@echo "== Style"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { \
+		echo "Not formatted, run: make format"; $(BIN)/ruff format --check .; exit 1; }
+	@echo "== Types"
+	@rm -rf build/typed
+	@mkdir -p build/typed/scn_keras
+	@ln -s $(addprefix ../../../,$(wildcard scn_keras/*) $(ROOMS)) build/typed/scn_keras
+	@$(BIN)/python -m mypy --no-error-summary | sed \
+		$(foreach room,$(ROOMS),-e 's#^build/typed/scn_keras/$(room)/#$(room)/#') \
+		-e 's#^build/typed/##'
+
+.PHONY: format
+format: $(BIN)/.installed-dev ## Format the code
+	@$(BIN)/ruff check --quiet --fix --exit-zero .
+	@$(BIN)/ruff format .
+
+# The wheel as a user gets it: in a fresh environment of each Python, in a folder from
+# which the checkout cannot be imported.
+PYTHONS := 3.11 3.12 3.13
+
+.PHONY: test-pythons
+test-pythons: $(PYTHONS:%=test-python-%) ## Test the wheel on Python 3.11, 3.12, 3.13
+
+.PHONY: $(PYTHONS:%=test-python-%)
+$(PYTHONS:%=test-python-%): test-python-%: wheel
+	@for python in python$* $(wildcard $(HOME)/.pyenv/versions/$*.*/bin/python); do \
+		if "$$python" -c 'import venv, ensurepip' 2>/dev/null; \
+		then found=$$python; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+		echo "== Wheel on Python $*: NOT TESTED, no python$* was found"; exit; \
+	fi; \
+	echo "== Wheel on $$("$$found" --version)"; \
+	folder=build/pythons/$*; \
+	rm -rf $$folder; mkdir -p $$folder; \
+	"$$found" -m venv $$folder/venv; \
+	$$folder/venv/bin/python -m pip $(PIP_INSTALL) "$$(ls build/wheel/*.whl)[test]"; \
+	cp -r tests setup.cfg $$folder; \
+	export SCN_KERAS_SHARED_DATA="$${SCN_KERAS_SHARED_DATA:-$(CURDIR)/../shared/data}"; \
+	cd $$folder; \
+	venv/bin/scn-keras --help >/dev/null; \
+	KERAS_BACKEND=tensorflow venv/bin/python -m pytest -q -n $(WORKERS); \
+	rm -rf venv
+
+.PHONY: wheel
+wheel: $(BIN)/.installed-dev ## Build the wheel in build/wheel
+	@rm -rf build/wheel build/lib build/bdist.*
+	@$(BIN)/python -m pip wheel -qq --no-deps --wheel-dir build/wheel .
+
+.PHONY: clean
+clean: ## Remove all that make made, the environment included
+	@rm -rf build *.egg-info .mypy_cache .pytest_cache .ruff_cache .venv
+	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+# The environments take 3 GB each and TensorFlow every core: one at a time, also by -j.
+.NOTPARALLEL:

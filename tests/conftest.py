@@ -1,0 +1,54 @@
+"""What all tests share: the backend, quiet logs, the threads, real data, seeds."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+BACKEND = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+# Both are read when TensorFlow is loaded, so before any test module imports Keras.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One thread for each of the worker's pools: several workers with a thread for
+    # every core each are slower than one.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
+# These rooms run on TensorFlow alone.
+TENSORFLOW_ROOMS = ["datasets", "saved_models", "training"]
+collect_ignore = [] if BACKEND == "tensorflow" else TENSORFLOW_ROOMS
+
+
+def pytest_report_header() -> str:
+    left_out = f", without tests of {', '.join(collect_ignore)}" * bool(collect_ignore)
+    return f"keras backend: {BACKEND}{left_out}"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images, which is not part of the repository."""
+    folder = Path(
+        os.environ.get("SCN_KERAS_SHARED_DATA", REPOSITORY.parent / "shared" / "data")
+    )
+    if not folder.is_dir():
+        pytest.skip(
+            f"No real images: {folder} does not exist. Give their folder in the "
+            "environment variable SCN_KERAS_SHARED_DATA."
+        )
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Gives every test the same random numbers, alone or in the whole run."""
+    np.random.seed(0)
+    keras = sys.modules.get("keras")
+    if keras is not None:
+        keras.utils.set_random_seed(0)

@@ -1,0 +1,110 @@
+"""Where a pixel lies in space: affine maps between lattices and millimetres.
+
+Points are `(..., N, D)` with columns x, y (, z); a pixel's centre is at whole
+numbers, so an image of width W covers -0.5 to W - 0.5. An affine is
+`(..., D + 1, D + 1)` and maps a column vector (x, y(, z), 1). Everything here is
+written with operators and indexing alone, so that one definition serves NumPy,
+TensorFlow graphs and the tensors of every Keras backend.
+"""
+
+import numpy as np
+
+
+def apply_affine(affine, points):
+    """Maps points through an affine.
+
+    Args:
+        affine: Array `(..., D + 1, D + 1)`; leading axes broadcast against those
+            of `points` before its landmark axis.
+        points: Array `(..., N, D)`. A NaN row (a missing landmark) stays NaN.
+
+    Returns:
+        Array `(..., N, D)`.
+
+    Example:
+
+    >>> apply_affine(np.diag([0.1, 0.1, 1.0]), np.array([[10.0, 20.0]]))
+    array([[1., 2.]])
+    """
+    d = points.shape[-1]
+    linear = affine[..., None, :d, :d]
+    return (linear @ points[..., None])[..., 0] + affine[..., None, :d, d]
+
+
+def invert_affine(affine: np.ndarray) -> np.ndarray:
+    """Inverts NumPy affines `(..., D + 1, D + 1)`.
+
+    Raises:
+        ValueError: If an affine is singular, for example because a spacing is 0.
+    """
+    try:
+        return np.linalg.inv(affine)
+    except np.linalg.LinAlgError as error:
+        raise ValueError(
+            "The affine cannot be inverted: a spacing of 0 or two parallel axes. "
+            f"Received: affine={np.asarray(affine).tolist()}"
+        ) from error
+
+
+def spacing_of(affine: np.ndarray) -> np.ndarray:
+    """Returns the spacing (x, y(, z)) of an affine: the length of each column in mm.
+
+    Example:
+
+    >>> spacing_of(np.diag([0.1, 0.2, 1.0]))
+    array([0.1, 0.2])
+    """
+    affine = np.asarray(affine)
+    d = affine.shape[-1] - 1
+    return np.linalg.norm(affine[..., :d, :d], axis=-2)
+
+
+def affine_from_spacing(spacing) -> np.ndarray:
+    """Returns the affine of an axis-aligned image whose first pixel is the origin.
+
+    Args:
+        spacing: Sequence of D positive floats, mm per pixel in x, y(, z).
+
+    Example:
+
+    >>> affine_from_spacing((0.1, 0.1)).diagonal()
+    array([0.1, 0.1, 1. ])
+    """
+    return np.diag([*np.asarray(spacing, dtype=np.float64), 1.0])
+
+
+def letterbox(size, grid, aspect):
+    """Returns scale and offset that fit an image into a grid, centred, aspect kept.
+
+    The edges of the image (not the centres of its edge pixels) touch the edges of
+    the grid along the tighter axis: `source = scale * grid_index + offset`.
+    Training, evaluation and the exported graph call this one function, with NumPy
+    scalars or with scalar tensors.
+
+    Args:
+        size: Sequence of D floats, the size of the image in x, y(, z).
+        grid: Sequence of D floats, the size of the grid in x, y(, z).
+        aspect: Sequence of D floats, the spacing of the image up to a common
+            factor; ones where it is not known.
+
+    Returns:
+        `(scale, offset)`, two lists of D scalars, in pixels of the image.
+
+    Example: a 200 x 100 image in a 50 x 50 grid shrinks fourfold.
+
+    >>> scale, offset = letterbox((200.0, 100.0), (50.0, 50.0), (1.0, 1.0))
+    >>> scale, offset
+    ([4.0, 4.0], [1.5, -48.5])
+    """
+    fit = size[0] * aspect[0] / grid[0]
+    for s, g, a in zip(size[1:], grid[1:], aspect[1:], strict=True):
+        other = s * a / g
+        # The larger of the two, without naming the library whose tensors these are.
+        fit = fit + ((other - fit) + abs(other - fit)) * 0.5
+    scale = [fit / a for a in aspect]
+    # Centre to centre: (size - 1) / 2 = scale * (grid - 1) / 2 + offset.
+    offset = [
+        (s - 1.0) * 0.5 - k * (g - 1.0) * 0.5
+        for s, g, k in zip(size, grid, scale, strict=True)
+    ]
+    return scale, offset

@@ -1,0 +1,171 @@
+import keras
+from keras import ops
+
+from scn_keras.layers._spatial import (
+    average_pooling,
+    check_channels_known,
+    check_divisible,
+    convolution,
+    he_normal,
+    spatial_rank,
+)
+from scn_keras.layers.upsample import Upsample
+
+
+@keras.saving.register_keras_serializable(package="scn_keras")
+class LocalAppearance(keras.layers.Layer):
+    """Turns an image into local appearance heatmaps: accurate, but ambiguous.
+
+    A U-Net-like network: each level convolves twice with dropout between and pools;
+    a further convolution on every level, the deepest included, is added to the
+    upsampled level below. No normalisation layers, LeakyReLU, a linear head in
+    float32. Its receptive field is too small to tell a landmark from others that
+    look alike; `SpatialConfiguration` is there for that.
+
+    Reference: the local appearance component of Payer et al., Medical Image
+    Analysis 54, 2019, section 3.1, in the form of its published 2D and 3D networks.
+
+    Args:
+        num_landmarks: Int, the number of heatmaps.
+        filters: Int, the filters of every convolution on every level.
+        levels: Int, the number of resolutions; sizes must be multiples of
+            `2 ** (levels - 1)`.
+        dropout: Float, the dropout rate between the two convolutions of a level.
+        kernel_size: Int, the size of every kernel.
+        negative_slope: Float, of the LeakyReLU.
+        heatmap_initializer: Float, the standard deviation of the truncated normal
+            distribution from which the head's kernel starts.
+
+    Input shape:
+        `(batch, *spatial, channels)` with 1 to 3 spatial axes.
+
+    Output shape:
+        `(batch, *spatial, num_landmarks)`, float32.
+
+    Raises:
+        ValueError: If an argument is out of its range, or a spatial size is not a
+            multiple of `2 ** (levels - 1)`.
+
+    Example:
+
+    >>> layer = scn_keras.layers.LocalAppearance(5, filters=8, levels=3)
+    >>> layer(np.zeros((1, 32, 24, 1), "float32")).shape[1:] == (32, 24, 5)
+    True
+    """
+
+    def __init__(
+        self,
+        num_landmarks,
+        filters=128,
+        levels=4,
+        dropout=0.5,
+        kernel_size=3,
+        negative_slope=0.1,
+        heatmap_initializer=1e-4,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        for name, value in (
+            ("num_landmarks", num_landmarks),
+            ("filters", filters),
+            ("levels", levels),
+        ):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f"`{name}` must be an integer of at least 1. "
+                    f"Received: {name}={value}"
+                )
+        self.num_landmarks = num_landmarks
+        self.filters = filters
+        self.levels = levels
+        self.dropout = dropout
+        self.kernel_size = kernel_size
+        self.negative_slope = negative_slope
+        self.heatmap_initializer = heatmap_initializer
+
+    def build(self, input_shape):
+        rank = spatial_rank(self, input_shape)
+        check_channels_known(self, input_shape)
+        check_divisible(
+            self, input_shape, 2 ** (self.levels - 1), f"{self.levels} levels"
+        )
+
+        def conv(name):
+            return convolution(
+                rank,
+                self.filters,
+                self.kernel_size,
+                activation=keras.layers.LeakyReLU(self.negative_slope),
+                kernel_initializer=he_normal(),
+                dtype=self.dtype_policy,
+                name=name,
+            )
+
+        self.stem = conv("stem")
+        self.first, self.drop, self.second, self.parallel = [], [], [], []
+        for level in range(self.levels):
+            self.first.append(conv(f"contracting_{level}_0"))
+            self.drop.append(
+                keras.layers.Dropout(
+                    self.dropout, dtype=self.dtype_policy, name=f"dropout_{level}"
+                )
+            )
+            self.second.append(conv(f"contracting_{level}_1"))
+            self.parallel.append(conv(f"parallel_{level}"))
+        self.pool = average_pooling(rank, 2, dtype=self.dtype_policy, name="pool")
+        self.up = Upsample(2, "linear", dtype=self.dtype_policy, name="up")
+        self.head = convolution(
+            rank,
+            self.num_landmarks,
+            self.kernel_size,
+            kernel_initializer=keras.initializers.TruncatedNormal(
+                stddev=self.heatmap_initializer
+            ),
+            dtype="float32",  # heatmaps carry sub-pixel positions
+            name="head",
+        )
+        features = (*([None] * (rank + 1)), self.filters)
+        self.stem.build(input_shape)
+        for layer in (*self.first, *self.second, *self.parallel, self.head):
+            layer.build(features)
+        for layer in (*self.drop, self.pool, self.up):
+            layer.build(features)
+        self.built = True
+
+    def call(self, inputs, training=None):
+        check_divisible(
+            self, inputs.shape, 2 ** (self.levels - 1), f"{self.levels} levels"
+        )
+        x = self.stem(inputs)
+        skips = []
+        for level in range(self.levels):
+            if level:
+                x = self.pool(x)
+            x = self.first[level](x)
+            x = self.drop[level](x, training=training)
+            x = self.second[level](x)
+            skips.append(self.parallel[level](x))
+        x = skips.pop()
+        while skips:
+            x = ops.add(skips.pop(), self.up(x))
+        return self.head(x)
+
+    def compute_output_spec(self, inputs, training=None):
+        return keras.KerasTensor(
+            self.compute_output_shape(inputs.shape), dtype="float32"
+        )
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.num_landmarks)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_landmarks": self.num_landmarks,
+            "filters": self.filters,
+            "levels": self.levels,
+            "dropout": self.dropout,
+            "kernel_size": self.kernel_size,
+            "negative_slope": self.negative_slope,
+            "heatmap_initializer": self.heatmap_initializer,
+        }

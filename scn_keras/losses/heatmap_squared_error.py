@@ -1,0 +1,75 @@
+import keras
+from keras import ops
+
+_FORMS = {
+    # form: reduction
+    "mean": "mean_with_sample_weight",
+    "sum": "sum_over_batch_size",
+}
+
+
+@keras.saving.register_keras_serializable(package="scn_keras")
+class HeatmapSquaredError(keras.losses.Loss):
+    """The squared difference between heatmaps and their targets.
+
+    Two forms of one loss, with B images, N landmarks and P pixels:
+
+    - `"sum"`, the reference's: half the sum over landmarks and pixels, mean over
+      images. Its value is in the thousands and its learning rates near 1e-6.
+    - `"mean"`: the mean over landmarks and pixels, a number that a person can read.
+
+    `mean = sum * 2 / (N * P)` where no landmark is missing. `LandmarkModel` scales
+    its penalties on sigma and weights by the same factor (`penalty_scale`), so that
+    the balance of the three terms does not depend on the form. Where landmarks
+    are missing their heatmaps carry neither value nor gradient; the mean is over
+    those present.
+
+    Reference: Payer et al., Medical Image Analysis 54, 2019, equation 4.
+
+    Args:
+        form: `"mean"` or `"sum"`.
+        name: Str.
+
+    Call arguments:
+        y_true, y_pred: `(batch, *spatial, landmarks)`.
+        sample_weight: `(batch, landmarks)`, 0 for a missing landmark.
+
+    Raises:
+        ValueError: If `form` is unknown.
+
+    Example:
+
+    >>> loss = scn_keras.losses.HeatmapSquaredError("mean")
+    >>> ones = np.ones((1, 4, 4, 2), "float32")
+    >>> float(loss(ones, 3.0 * ones))
+    4.0
+    >>> float(scn_keras.losses.HeatmapSquaredError("sum")(ones, 3.0 * ones))
+    64.0
+    """
+
+    def __init__(self, form="mean", name="heatmap_squared_error", **kwargs):
+        if form not in _FORMS:
+            raise ValueError(
+                f"`form` must be one of {sorted(_FORMS)}. Received: form={form!r}"
+            )
+        kwargs["reduction"] = _FORMS[form]  # the form fixes it, `from_config` too
+        super().__init__(name=name, **kwargs)
+        self.form = form
+
+    def call(self, y_true, y_pred):
+        error = ops.square(ops.cast(y_pred, "float32") - ops.cast(y_true, "float32"))
+        pixels = tuple(range(1, len(error.shape) - 1))
+        if self.form == "mean":
+            return ops.mean(error, axis=pixels)
+        # The reduction divides by B * N; the reference divides by B alone.
+        return 0.5 * error.shape[-1] * ops.sum(error, axis=pixels)
+
+    def penalty_scale(self, heatmaps):
+        """Returns the factor that brings a term of the sum form to this form."""
+        if self.form == "sum":
+            return 1.0
+        count = ops.cast(ops.prod(ops.shape(heatmaps)[1:]), "float32")
+        return 2.0 / count
+
+    def get_config(self):
+        return {**super().get_config(), "form": self.form}

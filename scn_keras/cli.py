@@ -1,0 +1,311 @@
+"""The command `scn-keras`.
+
+Commands import what they need when they run: `--help` answers at once.
+"""
+
+import contextlib
+import functools
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from scn_keras import __version__
+
+_FOLDER = click.Path(file_okay=False, path_type=pathlib.Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=pathlib.Path)
+_DATA_DIR = click.option(
+    "--data-dir",
+    type=_FOLDER,
+    help="Where prepared data sets lie.  [default: $TFDS_DATA_DIR, else "
+    "~/tensorflow_datasets]",
+)
+
+
+def _command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Starts TensorFlow without its log lines, and says errors in one sentence."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            with _quiet():
+                import tensorflow as tf
+
+                tf.config.list_physical_devices()
+            return function(*args, **kwargs)
+        except (ValueError, OSError, RuntimeError) as error:
+            if "SCN_KERAS_TRACEBACK" in os.environ:
+                raise
+            raise click.ClickException(
+                f"{error}\n(Set SCN_KERAS_TRACEBACK=1 to see where this came from.)"
+            ) from error
+
+    return wrapped
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # TensorFlow writes to the file descriptor before any log level applies.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="scn-keras")
+def main() -> None:
+    """Anatomical landmark localisation: from image files to millimetres.
+
+    \b
+    The usual order:
+      scn-keras datasets prepare NAME   read a data set's files once
+      scn-keras train RECIPE            fit a model, into the folder of a run
+      scn-keras evaluate RUN            errors in millimetres, and a report
+      scn-keras predict RUN FILE...     landmarks of your own images
+      scn-keras export RUN DIR          a SavedModel for TF Serving
+    `scn-keras demo` does all of it on synthetic hands, in a few minutes.
+    """
+
+
+@main.group()
+def datasets() -> None:
+    """Data sets: list them, prepare them."""
+
+
+@datasets.command("list")
+def list_datasets() -> None:
+    """List the data sets that come with the package."""
+    from scn_keras.datasets import builder_names
+
+    for name in builder_names():
+        click.echo(name)
+
+
+@datasets.command()
+@click.argument("name")
+@click.option(
+    "--manual-dir",
+    type=_FOLDER,
+    help="The folder with the files that you downloaded, for sets that need them.",
+)
+@_DATA_DIR
+@click.option("--overwrite", is_flag=True, help="Prepare again what is there.")
+@_command
+def prepare(
+    name: str,
+    manual_dir: pathlib.Path | None,
+    data_dir: pathlib.Path | None,
+    overwrite: bool,
+) -> None:
+    """Check a data set's files and store them for streaming.
+
+    NAME is one of `scn-keras datasets list`, or NAME/CONFIG. A folder with wrong
+    or missing files gets a list of what is wrong, and nothing is written.
+    """
+    from scn_keras.datasets import prepare as prepare_dataset
+
+    name, _, config = name.partition("/")
+    prepare_dataset(
+        name,
+        data_dir=data_dir,
+        manual_dir=manual_dir,
+        config=config or None,
+        overwrite=overwrite,
+        report=click.echo,
+    )
+
+
+@main.command()
+@click.argument("recipe")
+@click.option("--out", type=_FOLDER, help="The run's folder.  [default: runs/RECIPE]")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting of the recipe: --set network.filters=64. May be repeated.",
+)
+@click.option("--resume", is_flag=True, help="Continue the run in that folder.")
+@_DATA_DIR
+@_command
+def train(
+    recipe: str,
+    out: pathlib.Path | None,
+    settings: tuple[str, ...],
+    resume: bool,
+    data_dir: pathlib.Path | None,
+) -> None:
+    """Fit a model by a RECIPE: a name, or a Python file that defines recipe().
+
+    An interrupted run continues with --resume and ends as it would have ended.
+    """
+    from scn_keras.training.fit import fit
+    from scn_keras.training.recipes import load_recipe
+
+    resolved = load_recipe(recipe).override(settings)
+    run = fit(resolved, out or pathlib.Path("runs") / resolved.name, data_dir, resume)
+    click.echo(f"Trained: {run.model_path}")
+    click.echo(f"Next: scn-keras evaluate {run.path}")
+
+
+@main.command()
+@click.argument("run", type=_FOLDER)
+@click.option("--split", help="The split.  [default: the recipe's test split]")
+@click.option(
+    "--observer",
+    "observers",
+    multiple=True,
+    help="Whose points are the truth; may be repeated.  [default: each, and the mean]",
+)
+@click.option("--per-landmark", is_flag=True, help="Print a row a landmark too.")
+@_DATA_DIR
+@_command
+def evaluate(
+    run: pathlib.Path,
+    split: str | None,
+    observers: tuple[str, ...],
+    per_landmark: bool,
+    data_dir: pathlib.Path | None,
+) -> None:
+    """Measure a RUN on held-out images: a table, result files and a report."""
+    from scn_keras.training.evaluate import evaluate as evaluate_run
+    from scn_keras.training.evaluate import print_results
+    from scn_keras.training.report import write_report
+    from scn_keras.training.run import Run
+
+    loaded = Run(run)
+    results = evaluate_run(loaded, split, observers or None, data_dir)
+    print_results(results, per_landmark=per_landmark)
+    report = write_report(loaded, data_dir=data_dir)
+    click.echo(f"Results: {loaded.path / 'results'}")
+    click.echo(f"Report: {report}")
+
+
+@main.command()
+@click.argument("model", type=_FOLDER)
+@click.argument("files", nargs=-1, required=True, type=_FILE)
+@click.option(
+    "--spacing",
+    nargs=2,
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="X Y",
+    help="Millimetres per pixel, for files that do not say.",
+)
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    help="Write the points here as JSON.",
+)
+@click.option(
+    "--csv",
+    "csv_path",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    help="Write the points here as CSV.",
+)
+@click.option("--overlay", type=_FOLDER, help="Draw the points, one PNG a file, here.")
+@_command
+def predict(
+    model: pathlib.Path,
+    files: tuple[pathlib.Path, ...],
+    spacing: tuple[float, float] | None,
+    json_path: pathlib.Path | None,
+    csv_path: pathlib.Path | None,
+    overlay: pathlib.Path | None,
+) -> None:
+    """Find the landmarks in image FILES with a run or an exported MODEL.
+
+    Points are in pixels of the file (x to the right, y down, the first pixel's
+    centre at 0, 0) and, where the spacing is known, in millimetres. A file that
+    cannot be read is said and left out; the exit code is then 1.
+    """
+    from scn_keras.saved_models import predict as prediction
+
+    schema = prediction.schema_of(model)
+    results, problems = prediction.predict(model, files, spacing)
+    if json_path:
+        prediction.write_json_file(json_path, results, schema.names)
+    if csv_path:
+        prediction.write_csv_file(csv_path, results, schema.names)
+    if overlay:
+        prediction.write_overlays(overlay, results, schema)
+    if not (json_path or csv_path):
+        prediction.print_points(results, schema.names)
+    for problem in problems:
+        click.echo(f"Error: {problem}", err=True)
+    if problems:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("run", type=_FOLDER)
+@click.argument("folder", metavar="DIR", type=_FOLDER)
+@click.option("--name", help="The model's name.  [default: the recipe's]")
+@click.option("--version", type=click.IntRange(min=1), help="[default: the next]")
+@click.option(
+    "--check",
+    multiple=True,
+    type=_FILE,
+    metavar="FILE",
+    help="Compare with the run on this image, in a new process without Keras; may be "
+    "repeated.",
+)
+@_command
+def export(
+    run: pathlib.Path,
+    folder: pathlib.Path,
+    name: str | None,
+    version: int | None,
+    check: tuple[pathlib.Path, ...],
+) -> None:
+    """Export a RUN as DIR/NAME/VERSION, a SavedModel that TF Serving loads as it is.
+
+    It takes the bytes of PNG, JPEG or BMP files and their spacing and returns
+    points in pixels and millimetres.
+    """
+    from scn_keras.saved_models.export import export as export_run
+    from scn_keras.training.run import Run
+
+    loaded = Run(run)
+    path = export_run(loaded, folder, name, version)
+    click.echo(f"Exported: {path}")
+    if check:
+        from scn_keras.saved_models.parity import largest_difference
+
+        difference = largest_difference(loaded, path, check)
+        click.echo(
+            f"Largest difference to the run on {len(check)} images: "
+            f"{difference:.2g} px (bound: 0.01 px)"
+        )
+        if not difference <= 0.01:
+            sys.exit(1)
+
+
+@main.command()
+@click.option(
+    "--out",
+    type=_FOLDER,
+    default=pathlib.Path("demo"),
+    show_default=True,
+    help="Where everything goes.",
+)
+@_command
+def demo(out: pathlib.Path) -> None:
+    """Do the whole path on synthetic hands: prepare, fit, evaluate, export, predict."""
+    from scn_keras.saved_models.demo import demo as run_demo
+
+    run_demo(out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Prepared data sets, as the recipes name them."""
+
+import pathlib
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from scn_keras.datasets import builder_class
+from scn_keras.training import pipeline
+from scn_keras.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from scn_keras.datasets import LandmarkBuilder
+
+
+def prepared_builder(
+    dataset: str, data_dir: str | pathlib.Path | None = None
+) -> "LandmarkBuilder":
+    """Returns the builder of a prepared data set.
+
+    Args:
+        dataset: Str, `NAME` or `NAME/CONFIG`.
+        data_dir: Where prepared data sets lie; `None` for where TFDS keeps them.
+
+    Raises:
+        FileNotFoundError: If the data set has not been prepared there.
+        ValueError: If there is no data set of that name.
+    """
+    name, _, config = dataset.partition("/")
+    builder = builder_class(name)(
+        data_dir=None if data_dir is None else str(data_dir), config=config or None
+    )
+    if not builder.is_prepared():
+        raise FileNotFoundError(
+            f"The data set {dataset!r} is not prepared in {builder.data_dir}. Run "
+            f"`scn-keras datasets prepare {dataset}` first, or say where it lies with "
+            "--data-dir."
+        )
+    return builder
+
+
+def load_samples(
+    dataset: str, split: str, data_dir: str | pathlib.Path | None = None
+) -> tf.data.Dataset:
+    """Streams the stored samples of a split, in a fixed order.
+
+    Raises:
+        ValueError: If the prepared set has no such split.
+    """
+    return _as_dataset(prepared_builder(dataset, data_dir), split)
+
+
+def training_samples(
+    recipe: Recipe, data_dir: str | pathlib.Path | None = None
+) -> tuple[tf.data.Dataset, tf.data.Dataset | None]:
+    """Returns a recipe's training and validation samples, split by patient.
+
+    Validation is `None` where the recipe holds nothing out.
+    """
+    builder = prepared_builder(recipe.dataset, data_dir)
+    samples = _as_dataset(builder, recipe.train_split)
+    if recipe.validation == 0.0:
+        return samples, None
+    without_images = _as_dataset(
+        builder, recipe.train_split, {"image": tfds.decode.SkipDecoding()}
+    )
+    groups = [sample["group"].decode() for sample in without_images.as_numpy_iterator()]
+    training, validation = pipeline.split_groups(groups, recipe.validation, recipe.seed)
+    return pipeline.of_groups(samples, training), pipeline.of_groups(
+        samples, validation
+    )
+
+
+def _as_dataset(builder, split, decoders=None):
+    name = split.partition("[")[0]
+    if name not in builder.info.splits:
+        raise ValueError(
+            f"The data set {builder.name!r} has the splits "
+            f"{', '.join(sorted(builder.info.splits))}. Received: split={split!r}"
+        )
+    return builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        decoders=decoders,
+        # The pipeline caches what it needs; TFDS would keep whole decoded images.
+        read_config=tfds.ReadConfig(try_autocache=False),
+    )

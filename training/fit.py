@@ -1,0 +1,212 @@
+"""Trains a recipe into a run."""
+
+import csv
+import pathlib
+import time
+
+import keras
+from rich import progress
+
+from scn_keras.losses import HeatmapSquaredError
+from scn_keras.metrics import PointError, SuccessDetectionRate
+from scn_keras.models import LandmarkModel
+from scn_keras.training import data, pipeline
+from scn_keras.training.recipe import Recipe
+from scn_keras.training.run import Run, build_model
+
+
+def fit(
+    recipe: Recipe,
+    path: str | pathlib.Path,
+    data_dir: str | pathlib.Path | None = None,
+    resume: bool = False,
+) -> Run:
+    """Trains a recipe and keeps everything in the folder of a run.
+
+    A run that was interrupted continues from its last checkpoint and ends with the
+    model that it would have ended with.
+
+    Args:
+        recipe: `Recipe`. Where a run is resumed it must be the run's own.
+        path: The folder of the run.
+        data_dir: Where prepared data sets lie.
+        resume: Bool, whether to continue the run in `path`, if there is one.
+
+    Returns:
+        The finished `Run`.
+
+    Raises:
+        FileExistsError: If `path` holds something and `resume` is not set.
+        FileNotFoundError: If the data set is not prepared.
+        ValueError: If a run is resumed with another recipe.
+    """
+    schema = data.prepared_builder(recipe.dataset, data_dir).SCHEMA
+    path = pathlib.Path(path)
+    if resume and (path / "recipe.json").is_file():
+        run = Run(path)
+        if run.recipe != recipe:
+            raise ValueError(
+                f"{path} was started with another recipe, see its recipe.json. Resume "
+                "it with the same settings, or name another folder with --out."
+            )
+        if run.model_path.is_file():
+            return run
+    else:
+        run = Run.create(path, recipe, schema)
+
+    keras.utils.set_random_seed(recipe.seed)
+    if run.checkpoint.is_file():
+        model = keras.models.load_model(run.checkpoint)
+    else:
+        model = build_model(recipe, len(schema))
+        model.compile(
+            make_optimizer(recipe),
+            HeatmapSquaredError(recipe.loss),
+            metrics=[PointError(), SuccessDetectionRate(2.0)],
+            jit_compile=recipe.jit_compile,
+        )
+    first_step = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+    _drop_rows_after(run.history_path, first_step)
+
+    training, validation = data.training_samples(recipe, data_dir)
+    batches = pipeline.training_batches(training, recipe, first_step)
+    if validation is not None:
+        validation = pipeline.evaluation_batches(validation, recipe).cache()
+    while first_step < recipe.steps:
+        # The last epoch may be shorter, so that `steps` is met exactly.
+        per_epoch = min(recipe.steps_per_epoch, recipe.steps)
+        whole = (recipe.steps - first_step) // per_epoch
+        steps = per_epoch if whole else recipe.steps - first_step
+        epochs = whole or 1
+        model.fit(
+            batches,
+            steps_per_epoch=steps,
+            epochs=epochs,
+            validation_data=validation,
+            callbacks=[_Recorder(run, recipe.steps, first_step)],
+            shuffle=False,
+            verbose=0,
+        )
+        first_step += steps * epochs
+        if first_step < recipe.steps:
+            batches = pipeline.training_batches(training, recipe, first_step)
+    temporary = run.path / "model.tmp.keras"
+    _in_float32(model, recipe, len(schema)).save(temporary)
+    temporary.replace(run.model_path)
+    return run
+
+
+def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
+    """Returns the optimiser of a recipe, with its learning-rate schedule.
+
+    Raises:
+        ValueError: If the recipe names an optimiser that is not known.
+    """
+    settings = recipe.optimizer
+    warmup = round(settings.warmup * recipe.steps)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else settings.learning_rate,
+        max(recipe.steps - warmup, 1),
+        alpha=settings.final,
+        warmup_target=settings.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    if settings.name == "adam":
+        return keras.optimizers.Adam(
+            rate, epsilon=settings.epsilon, global_clipnorm=settings.clip_norm
+        )
+    if settings.name == "sgd":
+        return keras.optimizers.SGD(
+            rate,
+            momentum=settings.momentum,
+            nesterov=True,
+            global_clipnorm=settings.clip_norm,
+        )
+    raise ValueError(
+        "`optimizer.name` must be 'adam' or 'sgd'. "
+        f"Received: optimizer.name={settings.name!r}"
+    )
+
+
+def _in_float32(
+    model: LandmarkModel, recipe: Recipe, num_landmarks: int
+) -> LandmarkModel:
+    # Inference in bfloat16 moves points by more than the design allows between
+    # programs that run the same weights; the weights themselves are float32.
+    settings = {**recipe.to_dict()}
+    settings["network"] = {**settings["network"], "dtype": "float32"}
+    result = build_model(Recipe.from_dict(settings), num_landmarks)
+    result.set_weights(model.get_weights())
+    return result
+
+
+class _Recorder(keras.callbacks.Callback):
+    """After each epoch: a row of `history.csv`, then a checkpoint, in this order.
+
+    A run that dies in between has a row too many, which `_drop_rows_after` removes.
+    """
+
+    def __init__(self, run: Run, steps: int, first_step: int) -> None:
+        super().__init__()
+        self.run = run
+        self.step = first_step
+        self.steps = steps
+        self.started = time.monotonic()
+
+    def on_train_begin(self, logs=None):
+        self.bar = progress.Progress(
+            progress.TextColumn("[bold]{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("left"),
+            progress.TimeRemainingColumn(elapsed_when_finished=False),
+            progress.TextColumn("{task.fields[status]}"),
+        )
+        self.task = self.bar.add_task(
+            f"train {self.run.recipe.name}",
+            total=self.steps,
+            completed=self.step,
+            status="",
+        )
+        self.bar.start()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        self.bar.update(self.task, completed=self.step)
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {
+            "step": self.step,
+            "seconds": round(time.monotonic() - self.started, 1),
+            **{name: float(value) for name, value in (logs or {}).items()},
+        }
+        new = not self.run.history_path.is_file()
+        with self.run.history_path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        self.run.checkpoint.parent.mkdir(exist_ok=True)
+        temporary = self.run.checkpoint.with_name("next.keras")
+        self.model.save(temporary)
+        temporary.replace(self.run.checkpoint)
+        error = row.get("val_point_error", row.get("point_error"))
+        kind = "validation" if "val_point_error" in row else "training"
+        status = f"loss {row['loss']:.4g}, {kind} point error {error:.2f} mm"
+        self.bar.update(self.task, status=status)
+        if not self.bar.console.is_terminal:
+            self.bar.console.print(f"step {self.step} of {self.steps}: {status}")
+
+    def on_train_end(self, logs=None):
+        self.bar.stop()
+
+
+def _drop_rows_after(path: pathlib.Path, step: int) -> None:
+    if not path.is_file():
+        return
+    with path.open(newline="") as file:
+        header, *rows = list(csv.reader(file))
+    kept = [row for row in rows if int(row[0]) <= step]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *kept])

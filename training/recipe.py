@@ -1,0 +1,231 @@
+import ast
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scn_keras.training.augmentation import Augmentation
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """The arguments of `SpatialConfigurationNet` that a recipe sets."""
+
+    filters: int = 128
+    levels: int = 4
+    kernel_size: int = 3
+    dropout: float = 0.5
+    spatial_filters: int | None = None
+    spatial_kernel_size: int = 11
+    spatial_factor: int = 16
+    spatial_border: str = "zero"
+    heatmap_initializer: float = 1e-4
+    dtype: str = "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """The Gaussian targets (`GaussianHeatmap`) and the penalty on their sigmas."""
+
+    sigma: float = 2.5
+    gamma: float | None = 100.0
+    learnable: bool = True
+    sigma_penalty: float = 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """The optimiser and its learning rate, which rises linearly and falls as a cosine.
+
+    Args:
+        name: `"adam"` or `"sgd"` (Nesterov).
+        learning_rate: Float, the highest.
+        warmup: Float, the share of all steps in which it rises from 0.
+        final: Float, the share of the highest at which it ends; 1 for a constant.
+        momentum: Float, of `"sgd"`.
+        clip_norm: Float or `None`, the bound on the norm of all gradients.
+        epsilon: Float, of `"adam"`.
+        weight_decay: Float, the reference's lambda, a part of the loss.
+    """
+
+    name: str = "adam"
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    final: float = 0.0
+    momentum: float = 0.99
+    clip_norm: float | None = None
+    epsilon: float = 1e-7
+    weight_decay: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Everything that decides how a model comes to be: data, network, training, seed.
+
+    Two runs of one recipe on one machine and backend give the same model.
+
+    Args:
+        name: Str.
+        dataset: Str, the name of a data set, optionally with a configuration
+            (`"synthetic_hand/large"`).
+        observer: `None` for a set with one; else one of `observers` of the builder,
+            `"mean"`, or `"random"` for one of them at every draw.
+        train_split: Str, a TFDS split.
+        test_split: Str, the split that `evaluate` takes when it is not told.
+        validation: Float, the share of the training groups (patients) held out.
+        grid: `(rows, columns)` that the network sees.
+        normalization: `"range"` or `"percentile"`.
+        network: `Network`.
+        target: `Target`.
+        loss: `"sum"` or `"mean"`, the form of `HeatmapSquaredError`.
+        peak: Str, the method of `HeatmapPeak`.
+        optimizer: `Optimizer`.
+        augmentation: `Augmentation` or `None`.
+        batch_size: Int.
+        steps: Int, the optimiser's steps in all.
+        steps_per_epoch: Int, the steps between validations and checkpoints.
+        jit_compile: Bool or `"auto"`, as in Keras. XLA makes training on a CPU with
+            TensorFlow about three times slower.
+        seed: Int.
+
+    Raises:
+        ValueError: If values do not go together.
+    """
+
+    name: str
+    dataset: str
+    observer: str | None = None
+    train_split: str = "train"
+    test_split: str = "test"
+    validation: float = 0.1
+    grid: tuple[int, int] = (480, 384)
+    normalization: str = "range"
+    network: Network = Network()
+    target: Target = Target()
+    loss: str = "sum"
+    peak: str = "log_parabola"
+    optimizer: Optimizer = Optimizer()
+    augmentation: Augmentation | None = Augmentation()
+    batch_size: int = 1
+    steps: int = 1000
+    steps_per_epoch: int = 250
+    jit_compile: bool | str = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        factors = (2 ** (self.network.levels - 1), self.network.spatial_factor)
+        if len(self.grid) != 2 or any(g % f for g in self.grid for f in factors):
+            raise ValueError(
+                f"`grid` must be (rows, columns), both multiples of {factors[0]} (the "
+                f"network's levels) and {factors[1]} (its spatial factor). "
+                f"Received: grid={self.grid}"
+            )
+        for field in ("batch_size", "steps", "steps_per_epoch"):
+            if getattr(self, field) < 1:
+                raise ValueError(
+                    f"`{field}` must be at least 1. "
+                    f"Received: {field}={getattr(self, field)}"
+                )
+        if not 0.0 <= self.validation < 1.0:
+            raise ValueError(
+                "`validation` must be a share from 0 to below 1. "
+                f"Received: validation={self.validation}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the recipe as plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Recipe":
+        """Builds a recipe from what `to_dict` returned, JSON's lists included."""
+        return _from_dict(cls, data, "")
+
+    def override(self, settings: Sequence[str]) -> "Recipe":
+        """Returns a recipe with values replaced.
+
+        Args:
+            settings: Strings `key=value`, the key with dots into the parts
+                (`network.filters=64`), the value as in Python.
+
+        Raises:
+            ValueError: If a key does not exist or a value has the wrong type.
+        """
+        recipe = self
+        for setting in settings:
+            key, equals, text = setting.partition("=")
+            if not equals:
+                raise ValueError(
+                    "A setting is `key=value`, for example network.filters=64. "
+                    f"Received: {setting!r}"
+                )
+            try:
+                value = ast.literal_eval(text)
+            except (ValueError, SyntaxError):
+                value = text
+            recipe = _replace(recipe, key.split("."), value, key)
+        return recipe
+
+
+def _replace(part: Any, path: list[str], value: Any, key: str) -> Any:
+    known = {field.name: field for field in dataclasses.fields(part)}
+    if path[0] not in known:
+        raise ValueError(
+            f"The recipe has no setting `{key}`. There are, at this place: "
+            f"{', '.join(known)}."
+        )
+    current = getattr(part, path[0])
+    annotation = typing.get_type_hints(type(part))[path[0]]
+    if len(path) > 1:
+        if not dataclasses.is_dataclass(current):
+            raise ValueError(f"The recipe's `{path[0]}` has no parts. Received: {key}")
+        return dataclasses.replace(
+            part, **{path[0]: _replace(current, path[1:], value, key)}
+        )
+    return dataclasses.replace(part, **{path[0]: _coerce(annotation, value, key)})
+
+
+def _from_dict(cls: type, data: Mapping[str, Any], prefix: str) -> Any:
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(data) - set(hints))
+    if unknown:
+        raise ValueError(
+            f"The recipe has settings that this version does not know: "
+            f"{', '.join(prefix + name for name in unknown)}."
+        )
+    values = {
+        name: _coerce(hints[name], value, prefix + name) for name, value in data.items()
+    }
+    return cls(**values)
+
+
+def _coerce(annotation: Any, value: Any, key: str) -> Any:
+    """Brings a value to an annotated type where that loses nothing, or refuses it."""
+    choices = (
+        typing.get_args(annotation)
+        if isinstance(annotation, types.UnionType)
+        else (annotation,)
+    )
+    for choice in choices:
+        if dataclasses.is_dataclass(choice) and isinstance(choice, type):
+            if isinstance(value, Mapping):
+                return _from_dict(choice, value, f"{key}.")
+            if isinstance(value, choice):
+                return value
+        elif typing.get_origin(choice) is tuple:
+            items = typing.get_args(choice)
+            if isinstance(value, (list, tuple)) and len(value) == len(items):
+                return tuple(
+                    _coerce(item, v, key) for item, v in zip(items, value, strict=True)
+                )
+        elif choice is float:
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                return float(value)
+        elif choice is int:
+            if isinstance(value, int) and not isinstance(value, bool):
+                return value
+        elif isinstance(value, choice):
+            return value
+    names = " or ".join(getattr(c, "__name__", str(c)) for c in choices)
+    raise ValueError(f"`{key}` must be of type {names}. Received: {key}={value!r}")

@@ -1,0 +1,148 @@
+import json
+import os
+import pathlib
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+import keras
+
+from scn_keras import __version__
+from scn_keras.landmark_schema import LandmarkSchema
+from scn_keras.layers import GaussianHeatmap, HeatmapPeak
+from scn_keras.models import LandmarkModel, SpatialConfigurationNet
+from scn_keras.training.recipe import Recipe
+
+
+class Run:
+    """A folder that holds everything about one training, readable by a person.
+
+    `recipe.json` (with nothing left to default), `landmarks.json`,
+    `environment.json`, `history.csv`, `checkpoints/`, `model.keras`,
+    `results/*.json`, `report.html`.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        FileNotFoundError: If the folder is not a run.
+    """
+
+    def __init__(self, path: str | pathlib.Path) -> None:
+        self.path = pathlib.Path(path)
+        if not (self.path / "recipe.json").is_file():
+            raise FileNotFoundError(
+                f"{self.path} is not a run: it holds no recipe.json. Give the folder "
+                "that `scn-keras train` made."
+            )
+        self.recipe = Recipe.from_dict(_read_json(self.path / "recipe.json"))
+        self.schema = LandmarkSchema.from_dict(_read_json(self.path / "landmarks.json"))
+
+    @classmethod
+    def create(
+        cls, path: str | pathlib.Path, recipe: Recipe, schema: LandmarkSchema
+    ) -> "Run":
+        """Makes the folder of a new run.
+
+        Raises:
+            FileExistsError: If the folder exists and is not empty.
+        """
+        path = pathlib.Path(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise FileExistsError(
+                f"{path} exists and is not empty. Continue that run with --resume, or "
+                "name another folder with --out."
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(path / "landmarks.json", schema.to_dict())
+        write_json(path / "environment.json", environment())
+        write_json(path / "recipe.json", recipe.to_dict())
+        return cls(path)
+
+    @property
+    def checkpoint(self) -> pathlib.Path:
+        return self.path / "checkpoints" / "last.keras"
+
+    @property
+    def model_path(self) -> pathlib.Path:
+        return self.path / "model.keras"
+
+    @property
+    def history_path(self) -> pathlib.Path:
+        return self.path / "history.csv"
+
+    def load_model(self) -> LandmarkModel:
+        """Returns the trained model, in float32 whatever it was trained in.
+
+        Raises:
+            FileNotFoundError: If the training has not ended.
+        """
+        if not self.model_path.is_file():
+            raise FileNotFoundError(
+                f"{self.path} holds no trained model yet. Finish its training with "
+                f"`scn-keras train {self.recipe.name} --out {self.path} --resume`."
+            )
+        return keras.models.load_model(self.model_path, compile=False)
+
+    def write_result(self, name: str, result: dict[str, Any]) -> pathlib.Path:
+        """Writes `results/NAME.json` and returns its path."""
+        path = self.path / "results" / f"{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, result)
+        return path
+
+
+def build_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
+    """Builds the model of a recipe, not compiled."""
+    settings = dict(vars(recipe.network))
+    network = SpatialConfigurationNet(
+        num_landmarks, image_shape=(None, None, 1), **settings
+    )
+    target = recipe.target
+    return LandmarkModel(
+        network,
+        GaussianHeatmap(
+            num_landmarks,
+            sigma=target.sigma,
+            gamma=target.gamma,
+            learnable=target.learnable,
+        ),
+        HeatmapPeak(recipe.peak),
+        sigma_penalty=target.sigma_penalty,
+        weight_decay=recipe.optimizer.weight_decay,
+    )
+
+
+def environment() -> dict[str, Any]:
+    """Returns what a result may depend on beside the recipe: versions and machine."""
+    packages = (
+        *("keras", "numpy", "tensorflow", "jax", "torch"),
+        *("tensorflow-datasets", "SimpleITK"),
+    )
+    versions = {"scn-keras": __version__}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+        "backend": keras.backend.backend(),
+        "versions": versions,
+        # The arguments alone: the program's own path says who ran it, not what.
+        "command": ["scn-keras", *sys.argv[1:]],
+    }
+
+
+def write_json(path: pathlib.Path, data: Any) -> None:
+    """Writes JSON so that an interruption leaves the old file or the new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(data, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def _read_json(path):
+    return json.loads(path.read_text())

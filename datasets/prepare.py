@@ -1,0 +1,193 @@
+import contextlib
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scn_keras.datasets.dataset_folder_error import DatasetFolderError
+
+if TYPE_CHECKING:
+    from scn_keras.datasets.landmark_builder import LandmarkBuilder
+
+# TFDS reads array_record by random access only (`tfds.data_source`): `tfds.load`
+# raises NotImplementedError on it. A prepared set is streamed, so it is tfrecord.
+_FILE_FORMAT = "tfrecord"
+
+
+def prepare(
+    name: "str | type[LandmarkBuilder]",
+    data_dir: str | os.PathLike[str] | None = None,
+    manual_dir: str | os.PathLike[str] | None = None,
+    config: str | None = None,
+    overwrite: bool = False,
+    report: Callable[[str], None] = print,
+) -> "LandmarkBuilder":
+    """Turns source files into a data set that `tfds.load` streams.
+
+    The folder is checked whole before anything is written. The data set is written
+    beside its place and moved there when it is complete, so that it is either all
+    there or not at all: an error or an interruption removes what was written, what a
+    killed process left is removed by the next call, and with `overwrite` the old data
+    set stays until the new one is complete. Linux and macOS only.
+
+    Args:
+        name: str, one of `scn_keras.datasets.builder_names()`, or a LandmarkBuilder
+            class of your own.
+        data_dir: str or path, where prepared data sets lie. Defaults to the
+            environment variable `TFDS_DATA_DIR`, then to `~/tensorflow_datasets`.
+        manual_dir: str or path, the folder of source files, for data sets that have
+            one. Defaults to `downloads/manual` in `data_dir`, as everywhere in TFDS.
+        config: str, for data sets that come in several configurations.
+        overwrite: bool, whether to prepare again a data set that is there already.
+        report: Callable that takes one line of text for the person who waits.
+
+    Returns:
+        The builder, ready for `as_dataset`.
+
+    Raises:
+        DatasetFolderError: If the folder is wrong, with a list of everything wrong.
+        ValueError: If there is no such data set or configuration, or a folder is
+            given to a data set that reads none.
+
+    Example:
+
+    ```python
+    from scn_keras.datasets import prepare
+
+    builder = prepare("cephalogram", manual_dir="~/cephalograms")
+    train = builder.as_dataset(split="train")
+    ```
+    """
+    from scn_keras.datasets import builder_class
+
+    cls = builder_class(name) if isinstance(name, str) else name
+    if data_dir is not None:
+        data_dir = Path(data_dir).expanduser().absolute()
+    builder = cls(data_dir=data_dir, config=config)
+    target = Path(builder.data_dir)
+    if _is_prepared(target) and not overwrite:
+        report(f"{_summary(builder)}: prepared already, in {target}")
+        return builder
+
+    folder = _source_folder(builder, manual_dir)
+    if folder is not None:
+        hint = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+        if not folder.is_dir():
+            problems = ["There is no such folder."]
+        else:
+            problems = builder.folder_problems(folder)
+        if problems:
+            raise DatasetFolderError(builder.name, folder, problems, hint)
+        for note in builder.folder_notes(folder):
+            report(note)
+
+    root = Path(builder.data_dir_root)
+    with _working_folder(root, builder.name, report) as working:
+        # Another process may have prepared it while this one waited.
+        if overwrite or not _is_prepared(target):
+            fresh = _build(cls, working, config, folder)
+            _move(working, Path(fresh.data_dir), root, target)
+    builder = cls(data_dir=root, config=config)
+    report(f"{_summary(builder)}: prepared in {target}")
+    return builder
+
+
+def _is_prepared(target: Path) -> bool:
+    return (target / "dataset_info.json").is_file()
+
+
+def _summary(builder: "LandmarkBuilder") -> str:
+    splits = ", ".join(
+        f"{split} {info.num_examples}" for split, info in builder.info.splits.items()
+    )
+    return f"{builder.info.full_name} ({splits})"
+
+
+def _source_folder(
+    builder: "LandmarkBuilder", manual_dir: str | os.PathLike[str] | None
+) -> Path | None:
+    """Returns the folder of source files, None for a data set that reads none."""
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS is None:
+        if manual_dir is not None:
+            raise ValueError(
+                f"The data set {builder.name!r} reads no folder of source files. "
+                f"Leave `manual_dir` out. Received: manual_dir={os.fspath(manual_dir)}"
+            )
+        return None
+    if manual_dir is None:
+        return Path(builder.data_dir_root) / "downloads" / "manual"
+    return Path(manual_dir).expanduser().absolute()
+
+
+@contextlib.contextmanager
+def _working_folder(
+    root: Path, name: str, report: Callable[[str], None]
+) -> Iterator[Path]:
+    """Yields an empty folder in `root`, which is gone afterwards.
+
+    One process at a time has it; so whatever is in it at the start was left by one
+    that was killed.
+    """
+    import fcntl
+
+    created = [p for p in (root, *root.parents) if not p.exists()]
+    root.mkdir(parents=True, exist_ok=True)
+    working = root / f".preparing-{name}"
+    # The lock is on the folder itself, so that no lock file can be left behind.
+    lock = os.open(root, os.O_RDONLY)
+    try:
+        # Some network file systems have no locks; two processes at once are rare.
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                report(f"Another process prepares a data set in {root}: waiting.")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        shutil.rmtree(working, ignore_errors=True)
+        try:
+            working.mkdir()
+            yield working
+        finally:
+            shutil.rmtree(working, ignore_errors=True)
+    finally:
+        os.close(lock)
+        for path in created:  # the innermost first; one with a data set in it stays
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+def _build(
+    cls: "type[LandmarkBuilder]", working: Path, config: str | None, folder: Path | None
+) -> "LandmarkBuilder":
+    import tensorflow_datasets as tfds
+
+    builder = cls(data_dir=working, config=config)
+    # TFDS prints the path of the working folder and "Unknown size"; its progress bars
+    # go to stderr.
+    with contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                manual_dir=folder, try_download_gcs=False
+            ),
+            file_format=_FILE_FORMAT,
+        )
+    return builder
+
+
+def _move(working: Path, prepared: Path, root: Path, target: Path) -> None:
+    """Moves a complete data set to its place, in one step where none is there yet."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Which configuration is the default one, for readers without the builder's code.
+    for meta in working.glob("*/.config"):
+        shutil.copytree(meta, root / meta.relative_to(working), dirs_exist_ok=True)
+    replaced = working / "replaced"
+    if target.exists():
+        target.rename(replaced)
+    try:
+        prepared.rename(target)
+    except BaseException:
+        if replaced.exists() and not target.exists():
+            replaced.rename(target)
+        raise

@@ -1,0 +1,16 @@
+"""Synthetic left-hand radiographs. Importing this registers the builder with TFDS."""
+
+import importlib.util
+
+from scn_keras.datasets.synthetic_hand.hand_generator import (
+    generate_hand as generate_hand,
+)
+
+# The generator needs NumPy alone: without TFDS there is just no builder.
+if importlib.util.find_spec("tensorflow_datasets") is not None:
+    from scn_keras.datasets.synthetic_hand.synthetic_hand_config import (
+        SyntheticHandConfig as SyntheticHandConfig,
+    )
+    from scn_keras.datasets.synthetic_hand.synthetic_hand_dataset_builder import (
+        Builder as Builder,
+    )

@@ -1,0 +1,48 @@
+import dataclasses
+
+import tensorflow_datasets as tfds
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class SyntheticHandConfig(tfds.core.BuilderConfig):
+    """Which synthetic hands: how large, how many, from which seed.
+
+    Hands of one seed and index are the same at every size and in every number, and
+    test hands are never among the training hands.
+
+    Args:
+        size: Pair of ints, rows and columns of the images.
+        train: Int, the number of training images.
+        test: Int, the number of test images.
+        seed: Int, not negative.
+        name: Str, the folder's name. Defaults to one that tells all four apart.
+        description: Str. Defaults to one that says all four.
+
+    Raises:
+        ValueError: If a number of images is less than 1.
+
+    Example:
+
+    >>> SyntheticHandConfig(size=(256, 200), train=20, test=5).name
+    '256x200-train20-test5-seed0'
+    """
+
+    size: tuple[int, int] = (512, 400)
+    train: int = 200
+    test: int = 50
+    seed: int = 0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if min(self.train, self.test) < 1:
+            raise ValueError(
+                "`train` and `test` must be at least 1. "
+                f"Received: train={self.train}, test={self.test}"
+            )
+        rows, columns = self.size
+        numbers = f"train{self.train}-test{self.test}-seed{self.seed}"
+        self.name = self.name or f"{rows}x{columns}-{numbers}"
+        self.description = self.description or (
+            f"{rows} x {columns} pixels (rows x columns), {self.train} training and "
+            f"{self.test} test images, seed {self.seed}."
+        )

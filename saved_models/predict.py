@@ -18,7 +18,6 @@ from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.saved_models.prediction import Prediction
 from scn_keras.training import preprocessing
 from scn_keras.training.inference import locate
-from scn_keras.training.overlay import draw_overlay
 from scn_keras.training.run import Run
 
 _DECODED_IN_GRAPH = (b"\xff\xd8\xff", b"\x89PNG", b"BM")
@@ -150,6 +149,8 @@ def write_overlays(
     folder: pathlib.Path, predictions: Sequence[Prediction], schema: LandmarkSchema
 ) -> None:
     """Draws each file with its points, as `FOLDER/NAME.png`."""
+    from scn_keras.training.overlay import draw_overlay  # brings matplotlib
+
     folder.mkdir(parents=True, exist_ok=True)
     for prediction in predictions:
         data, _ = _read(prediction.file, None)

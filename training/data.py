@@ -1,8 +1,10 @@
 """Prepared data sets, as the recipes name them."""
 
 import pathlib
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
@@ -43,12 +45,42 @@ def prepared_builder(
 def load_samples(
     dataset: str, split: str, data_dir: str | pathlib.Path | None = None
 ) -> tf.data.Dataset:
-    """Streams the stored samples of a split, in a fixed order.
+    """Streams the stored samples of a split or a named subset, in a fixed order.
 
     Raises:
-        ValueError: If the prepared set has no such split.
+        ValueError: If the prepared set has no such split or subset.
     """
     return _as_dataset(prepared_builder(dataset, data_dir), split)
+
+
+def find_samples(
+    dataset: str,
+    split: str,
+    ids: Collection[str],
+    data_dir: str | pathlib.Path | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Returns single samples of a split by their ids, as NumPy arrays.
+
+    No image but theirs is decoded.
+
+    Raises:
+        KeyError: If the split has no sample of one of the ids.
+        ValueError: If the prepared set has no such split or subset.
+    """
+    builder = prepared_builder(dataset, data_dir)
+    encoded = {"image": tfds.decode.SkipDecoding()}
+    found = {}
+    for sample in _as_dataset(builder, split, encoded).as_numpy_iterator():
+        id = sample["id"].decode()
+        if id in ids:
+            image = builder.info.features["image"].decode_example(sample["image"])
+            found[id] = {**sample, "image": np.asarray(image)}
+    if missing := sorted(set(ids) - set(found)):
+        raise KeyError(
+            f"The split {split!r} of the data set {dataset!r} has no samples "
+            f"{', '.join(missing)}."
+        )
+    return found
 
 
 def training_samples(
@@ -73,16 +105,24 @@ def training_samples(
 
 
 def _as_dataset(builder, split, decoders=None):
+    split, ids = builder.SUBSETS.get(split, (split, None))
     name = split.partition("[")[0]
     if name not in builder.info.splits:
+        splits = builder.info.splits
+        subsets = (n for n, (base, _) in builder.SUBSETS.items() if base in splits)
+        known = (*sorted(splits), *sorted(subsets))
         raise ValueError(
-            f"The data set {builder.name!r} has the splits "
-            f"{', '.join(sorted(builder.info.splits))}. Received: split={split!r}"
+            f"The data set {builder.name!r} has the splits {', '.join(known)}. "
+            f"Received: split={split!r}"
         )
-    return builder.as_dataset(
+    samples = builder.as_dataset(
         split=split,
         shuffle_files=False,
         decoders=decoders,
         # The pipeline caches what it needs; TFDS would keep whole decoded images.
         read_config=tfds.ReadConfig(try_autocache=False),
     )
+    if ids is None:
+        return samples
+    wanted = tf.constant(sorted(ids))
+    return samples.filter(lambda sample: tf.reduce_any(sample["id"] == wanted))

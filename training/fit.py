@@ -6,6 +6,7 @@ import time
 
 import keras
 from rich import progress
+from rich.console import Console
 
 from scn_keras.losses import HeatmapSquaredError
 from scn_keras.metrics import PointError, SuccessDetectionRate
@@ -66,30 +67,28 @@ def fit(
             jit_compile=recipe.jit_compile,
         )
     first_step = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
-    _drop_rows_after(run.history_path, first_step)
+    seconds = _cut_history(run.history_path, first_step)
 
     training, validation = data.training_samples(recipe, data_dir)
     batches = pipeline.training_batches(training, recipe, first_step)
     if validation is not None:
         validation = pipeline.evaluation_batches(validation, recipe).cache()
-    while first_step < recipe.steps:
-        # The last epoch may be shorter, so that `steps` is met exactly.
-        per_epoch = min(recipe.steps_per_epoch, recipe.steps)
-        whole = (recipe.steps - first_step) // per_epoch
-        steps = per_epoch if whole else recipe.steps - first_step
-        epochs = whole or 1
-        model.fit(
-            batches,
-            steps_per_epoch=steps,
-            epochs=epochs,
-            validation_data=validation,
-            callbacks=[_Recorder(run, recipe.steps, first_step)],
-            shuffle=False,
-            verbose=0,
-        )
-        first_step += steps * epochs
-        if first_step < recipe.steps:
-            batches = pipeline.training_batches(training, recipe, first_step)
+    recorder = _Recorder(run, recipe.steps, first_step, seconds)
+    with recorder.bar:
+        while recorder.step < recipe.steps:
+            # The last epoch may be shorter, so that `steps` is met exactly.
+            left = recipe.steps - recorder.step
+            steps = min(recipe.steps_per_epoch, left)
+            model.fit(
+                batches,
+                steps_per_epoch=steps,
+                epochs=left // steps,
+                validation_data=validation,
+                callbacks=[recorder],
+                shuffle=False,
+                verbose=0,
+            )
+            batches = pipeline.training_batches(training, recipe, recorder.step)
     temporary = run.path / "model.tmp.keras"
     _in_float32(model, recipe, len(schema)).save(temporary)
     temporary.replace(run.model_path)
@@ -143,17 +142,15 @@ def _in_float32(
 class _Recorder(keras.callbacks.Callback):
     """After each epoch: a row of `history.csv`, then a checkpoint, in this order.
 
-    A run that dies in between has a row too many, which `_drop_rows_after` removes.
+    A run that dies in between has a row too many, which `_cut_history` removes.
     """
 
-    def __init__(self, run: Run, steps: int, first_step: int) -> None:
+    def __init__(self, run: Run, steps: int, first_step: int, seconds: float) -> None:
         super().__init__()
         self.run = run
         self.step = first_step
         self.steps = steps
-        self.started = time.monotonic()
-
-    def on_train_begin(self, logs=None):
+        self.started = time.monotonic() - seconds
         self.bar = progress.Progress(
             progress.TextColumn("[bold]{task.description}"),
             progress.BarColumn(),
@@ -164,12 +161,8 @@ class _Recorder(keras.callbacks.Callback):
             progress.TextColumn("{task.fields[status]}"),
         )
         self.task = self.bar.add_task(
-            f"train {self.run.recipe.name}",
-            total=self.steps,
-            completed=self.step,
-            status="",
+            f"train {run.recipe.name}", total=steps, completed=first_step, status=""
         )
-        self.bar.start()
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
@@ -198,15 +191,20 @@ class _Recorder(keras.callbacks.Callback):
         if not self.bar.console.is_terminal:
             self.bar.console.print(f"step {self.step} of {self.steps}: {status}")
 
-    def on_train_end(self, logs=None):
-        self.bar.stop()
 
-
-def _drop_rows_after(path: pathlib.Path, step: int) -> None:
+def _cut_history(path: pathlib.Path, step: int) -> float:
+    """Removes what was written after a step and returns the seconds up to there."""
     if not path.is_file():
-        return
+        return 0.0
     with path.open(newline="") as file:
-        header, *rows = list(csv.reader(file))
-    kept = [row for row in rows if int(row[0]) <= step]
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([header, *kept])
+        header, *rows = [*csv.reader(file)] or [[]]
+    # A row that is cut off was being written when the run died.
+    rows = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
+    if not rows:
+        path.unlink()
+        return 0.0
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    temporary.replace(path)
+    return float(rows[-1][1])

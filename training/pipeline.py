@@ -56,8 +56,8 @@ def split_groups(
     count = round(share * len(unique))
     if share > 0.0 and count == 0:
         raise ValueError(
-            f"`validation` asks for {share:.0%} of {len(unique)} groups, which is none. "
-            "Raise it, or set it to 0."
+            f"`validation` asks for {share:.0%} of {len(unique)} groups, which is "
+            "none. Raise it, or set it to 0."
         )
     held_out = set(random.Random(seed).sample(unique, count))
     return [g for g in unique if g not in held_out], sorted(held_out)

@@ -62,7 +62,11 @@ def decode_image(data: tf.Tensor) -> tf.Tensor:
     is_bmp = tf.strings.substr(head, 0, 2) == _BMP
     known = tf.debugging.Assert(
         is_jpeg | is_png | is_bmp,
-        ["The image is not a PNG, JPEG or BMP file. Its first bytes are:", head],
+        [
+            "The image is not a PNG, JPEG or BMP file. Its first bytes are:",
+            # As numbers: an error's text must be UTF-8.
+            tf.io.decode_raw(head, tf.uint8),
+        ],
     )
 
     def jpeg():
@@ -75,7 +79,12 @@ def decode_image(data: tf.Tensor) -> tf.Tensor:
         return _grey(tf.cast(image, tf.float32) / 65535.0)
 
     def bmp():
-        return _grey(tf.cast(tf.io.decode_bmp(data, channels=0), tf.float32) / 255.0)
+        image = tf.io.decode_bmp(data, channels=0)
+        return tf.cond(
+            tf.shape(image)[-1] == 1,
+            lambda: _bmp_palette(data, image),
+            lambda: _grey(tf.cast(image, tf.float32) / 255.0),
+        )
 
     with tf.control_dependencies([known]):
         image = tf.cond(is_jpeg, jpeg, lambda: tf.cond(is_png, png, bmp))
@@ -118,17 +127,10 @@ def reduce_image(
         # As in scikit-image: half of what the pixel grows by.
         image = _smooth(image, axis, tf.maximum(s - 1.0, 0.0) * 0.5, step)
     kx, ky = (tf.cast(step, tf.float32) for step in steps)
-    zero, one = tf.zeros([]), tf.ones([])
     return ReducedImage(
         normalize(image, normalization),
-        _matrix(((kx, zero, zero), (zero, ky, zero), (zero, zero, one))),
-        _matrix(
-            (
-                (scale[0], zero, offset[0]),
-                (zero, scale[1], offset[1]),
-                (zero, zero, one),
-            )
-        ),
+        _scale_and_offset((kx, ky), (0.0, 0.0)),
+        _scale_and_offset(scale, offset),
     )
 
 
@@ -208,7 +210,7 @@ def warp(
 
 
 def to_grid(reduced: ReducedImage, grid: tuple[int, int]) -> tf.Tensor:
-    """Brings a reduced image to the grid by the letterbox alone: `(rows, columns, 1)`."""
+    """Brings a reduced image to the grid by the letterbox alone."""
     affine = tf.linalg.inv(reduced.to_source) @ reduced.grid_to_source
     return warp(reduced.image, grid_coordinates(affine, grid))
 
@@ -236,8 +238,26 @@ def _grey(image):
     )
 
 
+def _bmp_palette(data, index):
+    """Looks up the colours of an 8-bit BMP, which TensorFlow leaves out.
+
+    The file header is 14 bytes, the size of the next one stands at its beginning.
+    After both come the colours (blue, green, red, 0) up to where the pixels begin.
+    """
+
+    def number(at):
+        return tf.io.decode_raw(tf.strings.substr(data, at, 4), tf.int32)[0]
+
+    begin = 14 + number(14)
+    length = tf.maximum((number(10) - begin) // 4 * 4, 0)
+    colors = tf.io.decode_raw(tf.strings.substr(data, begin, length), tf.uint8)
+    colors = tf.cast(tf.reshape(colors, [-1, 4]), tf.float32) / 255.0
+    levels = _grey(colors[:, 2::-1])[:, 0]
+    return tf.gather(levels, tf.cast(index, tf.int32))
+
+
 def _smooth(image, axis, sigma, step):
-    """Convolves one axis with a Gaussian, keeping every `step`-th pixel from the first."""
+    """Smooths one axis with a Gaussian, keeping every `step`-th pixel."""
     length = tf.shape(image)[axis]
     radius = tf.cast(tf.floor(4.0 * sigma + 0.5 + 1.2345e-3), tf.int32)
     taps = tf.cast(tf.range(-radius, radius + 1), tf.float32)
@@ -252,5 +272,6 @@ def _smooth(image, axis, sigma, step):
     return image[::step] if axis == 0 else image[:, ::step]
 
 
-def _matrix(rows):
-    return tf.stack([tf.stack(row) for row in rows])
+def _scale_and_offset(scale, offset):
+    linear = tf.linalg.diag(tf.stack([*scale, 1.0]))
+    return linear + tf.pad(tf.stack([*offset, 0.0])[:, None], [[0, 0], [2, 0]])

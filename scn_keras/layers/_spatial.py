@@ -26,7 +26,7 @@ def check_channels_known(layer, input_shape):
 
 
 def check_divisible(layer, shape, factor, reason):
-    """Refuses spatial sizes, as far as they are known, that `factor` does not divide."""
+    """Refuses known spatial sizes that `factor` does not divide."""
     sizes = tuple(shape[1:-1])
     if any(isinstance(size, int) and size % factor for size in sizes):
         raise ValueError(

@@ -1,0 +1,92 @@
+"""The whole path on synthetic hands, for a first look: `scn-keras demo`."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import tensorflow as tf
+from rich.console import Console
+
+from scn_keras.datasets import prepare
+from scn_keras.saved_models import locate_bytes_path
+from scn_keras.saved_models.export import export
+from scn_keras.saved_models.predict import predict, print_points, write_overlays
+from scn_keras.training.data import load_samples
+from scn_keras.training.evaluate import evaluate, print_results
+from scn_keras.training.fit import fit
+from scn_keras.training.recipes import load_recipe
+from scn_keras.training.report import write_report
+
+
+def demo(folder: pathlib.Path) -> None:
+    """Prepares, fits, evaluates, reports, exports and predicts, and says what it made.
+
+    What an earlier call has finished is kept: an interrupted demo continues.
+
+    Args:
+        folder: Where everything goes.
+    """
+    started = time.monotonic()
+    console = Console()
+    recipe = load_recipe("synthetic_hand")
+    data_dir = folder / "data"
+
+    console.rule("1. Prepare synthetic hand radiographs")
+    prepare(recipe.dataset, data_dir=data_dir, report=console.print)
+
+    console.rule("2. Fit a SpatialConfiguration-Net")
+    run = fit(recipe, folder / "run", data_dir, resume=True)
+
+    console.rule("3. Evaluate on images that it has not seen")
+    results = evaluate(run, data_dir=data_dir)
+    print_results(results)
+    write_report(run, data_dir=data_dir)
+
+    console.rule("4. Export for TF Serving")
+    model = export(run, folder / "models")
+    console.print(f"Exported: {model}")
+
+    console.rule("5. Bytes in, millimetres out")
+    sample = next(iter(load_samples(recipe.dataset, recipe.test_split, data_dir)))
+    image = folder / "hand.png"
+    image.write_bytes(tf.io.encode_png(sample["image"]).numpy())
+    spacing = float(sample["affine"][0, 0])
+    predictions, _ = predict(model, [image], (spacing, spacing))
+    print_points(predictions, run.schema.names)
+    write_overlays(folder / "overlay", predictions, run.schema)
+    console.print("The same file through the model in a process without Keras:")
+    client = subprocess.run(
+        [
+            *(sys.executable, str(locate_bytes_path()), str(model), str(image)),
+            *("--spacing", str(spacing), str(spacing)),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    console.print(client.stdout[:120].strip() + " …", markup=False)
+
+    error = results[0]["mre_mm"]
+    rate = results[0]["sdr_percent"]["2"]
+    minutes = (time.monotonic() - started) / 60.0
+    console.rule("Done")
+    console.print(
+        f"""\
+In {minutes:.1f} minutes, in {folder}:
+  run/report.html    the report: {error:.2f} mm mean point error on \
+{results[0]["n_images"]} held-out hands, {rate:.0f} % within 2 mm
+  run/model.keras    the trained model, for Keras
+  {model.relative_to(folder)}   the SavedModel, for TF Serving
+  overlay/hand.png   one hand with the points that the SavedModel found
+
+Try next:
+  scn-keras predict {model} YOUR_IMAGE.png
+  scn-keras train synthetic_hand --data-dir {data_dir} \
+--set network.filters=48 --out {folder / "wider"}
+  scn-keras --help""",
+        highlight=False,
+        soft_wrap=True,
+    )

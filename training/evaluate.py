@@ -1,0 +1,277 @@
+"""Scores a run against every truth, in one pass over the images."""
+
+import csv
+import dataclasses
+import itertools
+import pathlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rich.console
+from rich import progress
+
+from scn_keras import __version__
+from scn_keras.geometry import apply_affine, spacing_of
+from scn_keras.training import data, inference, pipeline
+from scn_keras.training.run import Run
+from scn_keras.training.statistics import RESAMPLES, error_statistics, moments
+
+if TYPE_CHECKING:
+    from scn_keras.datasets import LandmarkBuilder
+
+
+@dataclasses.dataclass(frozen=True)
+class _Case:
+    """One image: what was found, and the truth of every observer."""
+
+    id: str
+    group: str
+    affine: np.ndarray
+    points_px: np.ndarray
+    points_mm: np.ndarray
+    score: np.ndarray
+    truth_mm: Mapping[str | None, np.ndarray]
+
+    def distances(self, truth: str | None) -> np.ndarray:
+        return np.linalg.norm(self.points_mm - self.truth_mm[truth], axis=-1)
+
+
+def evaluate(
+    run: Run,
+    split: str | None = None,
+    observers: Sequence[str] | None = None,
+    data_dir: str | pathlib.Path | None = None,
+    batch_size: int = 4,
+    console: rich.console.Console | None = None,
+) -> list[dict[str, Any]]:
+    """Scores a run on a split, and on the subsets that the data set names in it.
+
+    Every image is read and located once; its points are compared with every truth,
+    in the image's own pixels, brought to millimetres by its affine. An image whose
+    affine has no usable spacing is named and not scored. Writes into the run
+    `results/SCOPE-OBSERVER.json` for each split or subset and truth
+    (`results/SCOPE.json` where the set has one truth) and every point to
+    `results/SPLIT-points.csv`.
+
+    Args:
+        run: `Run`, its training ended.
+        split: Str, a TFDS split or a subset of the builder; `None` for the
+            recipe's `test_split`.
+        observers: Sequence of str, the truths: observers of the data set and
+            `"mean"`. `None` for all of them.
+        data_dir: Where prepared data sets lie.
+        batch_size: Int.
+        console: `rich.console.Console` for the progress bar and remarks.
+
+    Returns:
+        The results, the split's before its subsets'. Each has the keys of
+        `error_statistics`, and `protocol` (what the numbers mean), `seconds` (of
+        the whole pass), `excluded` (ids of images without usable spacing) and,
+        where there are several observers, `between_observers` (how far those are
+        from each other on the same images).
+
+    Raises:
+        FileNotFoundError: If data set or model are not there.
+        ValueError: If split or observer are not known, a subset is incomplete, no
+            image can be scored, or the model gives points that are not numbers.
+
+    Example:
+
+    ```python
+    from scn_keras.training.evaluate import evaluate
+    from scn_keras.training.result_table import print_results
+    from scn_keras.training.run import Run
+
+    results = evaluate(Run("runs/cephalogram_fast"), split="test1")
+    print_results(results, landmarks=True)
+    ```
+    """
+    console = console or rich.console.Console()
+    split = split or run.recipe.test_split
+    builder = data.prepared_builder(run.recipe.dataset, data_dir)
+    truths = known_truths(builder)
+    if unknown := sorted(set(observers or ()) - set(truths)):
+        raise ValueError(
+            f"The data set {builder.name!r} has the truths {list(truths)}. "
+            f"Received: {unknown}"
+        )
+    samples = data.load_samples(run.recipe.dataset, split, data_dir)
+    model = run.load_model()
+
+    started = time.monotonic()
+    located = progress.track(
+        inference.locate(model, samples, run.recipe, batch_size),
+        f"evaluate {run.recipe.name} on {split}",
+        total=_size(builder, split),
+        console=console,
+    )
+    features = builder.point_features()
+    cases = sorted(
+        (_case(found, truths, features) for found in located), key=lambda c: c.id
+    )
+    seconds = time.monotonic() - started
+
+    for case in cases:
+        if not _usable(case.affine):
+            console.print(
+                f"[yellow]Not scored: image {case.id} has no usable spacing "
+                f"(affine {case.affine.tolist()})."
+            )
+    _write_points(run.path / "results" / f"{split}-points.csv", cases, truths, run)
+
+    results = []
+    for scope, ids in _scopes(builder, split):
+        part = cases if ids is None else [case for case in cases if case.id in ids]
+        if ids is not None and len(part) != len(ids):
+            raise ValueError(
+                f"The subset {scope!r} is {len(ids)} images, of which the prepared "
+                f"data set has {len(part)}. Prepare it again."
+            )
+        for truth in observers or truths:
+            result = _result(run, builder, scope, truth, part, seconds)
+            result["protocol"]["command"] = _command(run, split, data_dir)
+            run.write_result(f"{scope}-{truth}" if truth else scope, result)
+            results.append(result)
+    return results
+
+
+def known_truths(builder: "LandmarkBuilder") -> tuple[str | None, ...]:
+    """Returns what predictions can be scored against: observers and their mean.
+
+    A set with one observer has the truth `None`.
+    """
+    if not builder.OBSERVERS:
+        return (None,)
+    return (*builder.OBSERVERS, "mean")
+
+
+def _case(
+    found: Mapping[str, Any], truths: Sequence[str | None], features: Sequence[str]
+) -> _Case:
+    id = found["id"].decode()
+    if not np.isfinite(found["points_px"]).all():
+        raise ValueError(
+            f"The model gives points that are not numbers for image {id}: its training "
+            "has diverged. Train it again with a lower learning rate."
+        )
+    affine = found["affine"].astype(np.float64)
+    to_mm = affine if _usable(affine) else np.full_like(affine, np.nan)
+    # Only what was stored: the points that were found are no observer's.
+    stored = {feature: found[feature] for feature in features}
+    return _Case(
+        id,
+        found["group"].decode(),
+        affine,
+        found["points_px"],
+        apply_affine(to_mm, found["points_px"].astype(np.float64)),
+        found["score"],
+        {
+            truth: apply_affine(
+                to_mm,
+                np.asarray(pipeline.observed_points(stored, truth), np.float64),
+            )
+            for truth in truths
+        },
+    )
+
+
+def _usable(affine: np.ndarray) -> bool:
+    return bool(
+        np.isfinite(affine).all() and abs(np.linalg.det(affine[:-1, :-1])) > 0.0
+    )
+
+
+def _size(builder: "LandmarkBuilder", split: str) -> int:
+    if split in builder.SUBSETS:
+        return len(builder.SUBSETS[split][1])
+    return builder.info.splits[split].num_examples
+
+
+def _scopes(
+    builder: "LandmarkBuilder", split: str
+) -> Iterator[tuple[str, frozenset[str] | None]]:
+    """Yields the split itself and the named parts of it that are reported as well."""
+    yield split, builder.SUBSETS.get(split, (None, None))[1]
+    for name, (base, ids) in builder.SUBSETS.items():
+        if base == split:
+            yield name, ids
+
+
+def _result(run, builder, scope, truth, cases, seconds):
+    names = run.schema.names
+    groups = [case.group for case in cases]
+    usable = [case for case in cases if _usable(case.affine)]
+    spacings = [spacing_of(case.affine) for case in usable] or [np.nan]
+    numbers = error_statistics(
+        np.stack([case.distances(truth) for case in cases]), names, groups
+    )
+    recipe = run.recipe
+    protocol = {
+        "dataset": builder.info.full_name,
+        "split": scope,
+        "n_images": numbers["n_images"],
+        "truth": truth,
+        "training_observer": recipe.observer,
+        "train_split": recipe.train_split,
+        "validation": recipe.validation,
+        "spacing": builder.SPACING_RULE,
+        "spacing_mm": [float(np.min(spacings)), float(np.max(spacings))],
+        "inequality": "<",
+        "pooling": "all points of all images; sd of the population",
+        "interval": f"bootstrap of patients, {RESAMPLES} resamples, percentiles",
+        "decoder": recipe.peak,
+        "grid": list(recipe.grid),
+        "inference": "one model, no test-time augmentation",
+        "recipe": recipe.name,
+        "steps": recipe.steps,
+        "seed": recipe.seed,
+        "scn_keras": __version__,
+    }
+    result = {"protocol": protocol, **numbers, "seconds": round(seconds, 2)}
+    result["excluded"] = [case.id for case in cases if not _usable(case.affine)]
+    if builder.OBSERVERS:
+        result["between_observers"] = [
+            _apart(pair, cases) for pair in itertools.combinations(builder.OBSERVERS, 2)
+        ]
+    return result
+
+
+def _apart(pair, cases):
+    first, second = (
+        np.stack([case.truth_mm[observer] for case in cases]) for observer in pair
+    )
+    distances = np.linalg.norm(first - second, axis=-1)
+    return {"names": list(pair), **moments(distances[~np.isnan(distances)])}
+
+
+def _command(run: Run, split: str, data_dir: str | pathlib.Path | None) -> list[str]:
+    where = [] if data_dir is None else ["--data-dir", str(data_dir)]
+    return ["scn-keras", "evaluate", str(run.path), "--split", split, *where]
+
+
+def _write_points(path, cases, truths, run):
+    error = {truth: f"error_mm_{truth}" if truth else "error_mm" for truth in truths}
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ("id", "group", "landmark", "x_px", "y_px", "x_mm", "y_mm", "score")
+            + tuple(error.values())
+        )
+        for case in cases:
+            distances = [case.distances(truth) for truth in truths]
+            for row, name in enumerate(run.schema.names):
+                numbers = (
+                    *case.points_px[row],
+                    *case.points_mm[row],
+                    case.score[row],
+                    *(distance[row] for distance in distances),
+                )
+                writer.writerow(
+                    (case.id, case.group, name)
+                    + tuple("" if np.isnan(n) else f"{n:.4f}" for n in numbers)
+                )
+    temporary.replace(path)

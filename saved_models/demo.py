@@ -14,10 +14,11 @@ from scn_keras.saved_models import locate_bytes_path
 from scn_keras.saved_models.export import export
 from scn_keras.saved_models.predict import predict, print_points, write_overlays
 from scn_keras.training.data import load_samples
-from scn_keras.training.evaluate import evaluate, print_results
+from scn_keras.training.evaluate import evaluate
 from scn_keras.training.fit import fit
 from scn_keras.training.recipes import load_recipe
 from scn_keras.training.report import write_report
+from scn_keras.training.result_table import print_results
 
 
 def demo(folder: pathlib.Path) -> None:

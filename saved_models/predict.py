@@ -149,18 +149,16 @@ def write_overlays(
     folder: pathlib.Path, predictions: Sequence[Prediction], schema: LandmarkSchema
 ) -> None:
     """Draws each file with its points, as `FOLDER/NAME.png`."""
-    from scn_keras.training.overlay import draw_overlay  # brings matplotlib
+    from scn_keras.training import overlay  # brings matplotlib
 
     folder.mkdir(parents=True, exist_ok=True)
     for prediction in predictions:
         data, _ = _read(prediction.file, None)
         image = preprocessing.decode_image(tf.constant(data)).numpy()[..., 0]
-        draw_overlay(
-            folder / f"{prediction.file.stem}.png",
-            image,
-            schema,
-            predicted=prediction.points_px,
+        drawing = overlay.draw_overlay(
+            image, schema, prediction.points_px, title=prediction.file.name
         )
+        (folder / f"{prediction.file.stem}.png").write_bytes(overlay.to_png(drawing))
 
 
 def _locator(model: pathlib.Path) -> Callable[..., Iterator[Any]]:

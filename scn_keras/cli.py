@@ -179,14 +179,14 @@ def evaluate(
 ) -> None:
     """Measure a RUN on held-out images: a table, result files and a report."""
     from scn_keras.training.evaluate import evaluate as evaluate_run
-    from scn_keras.training.evaluate import print_results
     from scn_keras.training.report import write_report
+    from scn_keras.training.result_table import print_results
     from scn_keras.training.run import Run
 
     loaded = Run(run)
     results = evaluate_run(loaded, split, observers or None, data_dir)
-    print_results(results, per_landmark=per_landmark)
-    report = write_report(loaded, data_dir=data_dir)
+    print_results(results, landmarks=per_landmark)
+    report = write_report(loaded, split, data_dir)
     click.echo(f"Results: {loaded.path / 'results'}")
     click.echo(f"Report: {report}")
 

@@ -1,0 +1,113 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import tensorflow as tf
+
+from scn_keras.saved_models.parity import largest_difference
+from scn_keras.saved_models.predict import (
+    predict,
+    schema_of,
+    write_csv_file,
+    write_json_file,
+    write_overlays,
+)
+
+POINT = (123.4, 210.6)
+
+
+@pytest.fixture
+def png(tmp_path, draw_blob):
+    path = tmp_path / "blob.png"
+    blob = draw_blob((400, 300), POINT, (15.0, 15.0))
+    path.write_bytes(tf.io.encode_png(np.uint8(blob * 255)[..., None]).numpy())
+    return path
+
+
+@pytest.fixture(params=["run", "export"])
+def model(request, blob_run, blob_model):
+    return blob_run.path if request.param == "run" else blob_model
+
+
+def test_a_run_and_an_export_find_the_planted_point(model, png):
+    (found,), problems = predict(model, [png], (0.1, 0.2))
+    assert problems == []
+    assert found.calibrated
+    np.testing.assert_allclose(found.points_px[0], POINT, atol=0.15)
+    np.testing.assert_allclose(found.points_mm, found.points_px * [0.1, 0.2], rtol=1e-5)
+
+
+def test_without_spacing_there_are_pixels_only(model, png):
+    (found,), _ = predict(model, [png])
+    assert not found.calibrated
+    assert np.isnan(found.points_mm).all()
+    np.testing.assert_allclose(found.points_px[0], POINT, atol=0.15)
+
+
+def test_millimetres_go_through_the_affine_of_the_file(model, tmp_path, draw_blob):
+    blob = draw_blob((400, 300), POINT, (15.0, 15.0))
+    image = sitk.GetImageFromArray(np.uint16(blob * 65535))
+    image.SetSpacing((0.3, 0.3))
+    image.SetOrigin((-20.0, 55.0))
+    path = tmp_path / "blob.mha"
+    sitk.WriteImage(image, str(path))
+    (found,), problems = predict(model, [path], (9.0, 9.0))
+    assert problems == []
+    point = tuple(map(float, found.points_px[0]))
+    expected = image.TransformContinuousIndexToPhysicalPoint(point)
+    np.testing.assert_allclose(found.points_mm[0], expected, atol=1e-4)
+
+
+def test_a_bad_file_is_named_and_its_neighbours_are_answered(model, png, tmp_path):
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(png.read_bytes()[:200])
+    text = tmp_path / "notes.txt"
+    text.write_text("no image")
+    found, problems = predict(model, [cut, png, text, png], (0.1, 0.1))
+    assert [f.file for f in found] == [png, png]
+    assert len(problems) == 2
+    assert "cut.png" in problems[0] and "notes.txt" in problems[1]
+
+
+def test_a_folder_that_is_no_model_is_refused(tmp_path, blob_model, png):
+    with pytest.raises(FileNotFoundError, match="neither a run"):
+        predict(tmp_path, [png])
+    with pytest.raises(FileNotFoundError, match=r"Did you mean .*blob/1"):
+        predict(blob_model.parent, [png])
+
+
+def test_files_hold_what_was_found(model, png, tmp_path):
+    found, _ = predict(model, [png], (0.1, 0.2))
+    names = schema_of(model).names
+    write_json_file(tmp_path / "points.json", found, names)
+    write_csv_file(tmp_path / "points.csv", found, names)
+    (entry,) = json.loads((tmp_path / "points.json").read_text())
+    bright = entry["landmarks"][0]
+    assert bright["name"] == "bright"
+    np.testing.assert_allclose(bright["px"], found[0].points_px[0])
+    with (tmp_path / "points.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["landmark"] for row in rows] == ["bright", "dark"]
+    np.testing.assert_allclose(float(rows[0]["y_mm"]), found[0].points_mm[0, 1])
+
+
+def test_unknown_millimetres_are_null_and_empty(blob_run, png, tmp_path):
+    found, _ = predict(blob_run.path, [png])
+    write_json_file(tmp_path / "points.json", found, ("bright", "dark"))
+    write_csv_file(tmp_path / "points.csv", found, ("bright", "dark"))
+    text = (tmp_path / "points.json").read_text()
+    assert json.loads(text)[0]["landmarks"][0]["mm"] is None
+    assert "nan" not in (text + (tmp_path / "points.csv").read_text()).lower()
+
+
+def test_overlays_are_pictures_of_the_files(blob_run, png, tmp_path):
+    found, _ = predict(blob_run.path, [png])
+    write_overlays(tmp_path / "pictures", found, schema_of(blob_run.path))
+    picture = (tmp_path / "pictures" / "blob.png").read_bytes()
+    assert tf.io.decode_png(picture).shape[0] >= 400
+
+
+def test_parity_on_planted_points(blob_run, blob_model, png):
+    assert largest_difference(blob_run, blob_model, [png], (0.1, 0.1)) <= 0.01

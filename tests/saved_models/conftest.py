@@ -45,7 +45,7 @@ def blob_model(blob_run, tmp_path_factory):
 
 @pytest.fixture
 def draw_blob():
-    """Draws a bright Gaussian on mid grey: `draw(size, point, sigma) -> (h, w)`, 0..1."""
+    """Draws a bright Gaussian on mid grey, 0 to 1: `draw(size, point, sigma)`."""
 
     def draw(size, point, sigma):
         height, width = size

@@ -103,14 +103,23 @@ class Bone:
         grain = look_up(sponge, s / 0.4 + self.texture[0], t / 0.9 + self.texture[1])
         absorbed = _CORTICAL * (outer - inner) + spongy * inner * (1.0 + grain)
         if self.plate is not None:
-            absorbed *= self._plate_factor(s, t)
+            absorbed *= _plate_factor(s, t, *self.plate)
         return absorbed
 
-    def _plate_factor(self, s: np.ndarray, t: np.ndarray) -> np.ndarray:
-        at, slope, bend, phase, opening = self.plate
-        wave = 0.2 * np.sin(0.8 * s + phase) + 0.1 * np.sin(2.1 * s + 2 * phase)
-        off = t - at - slope * s - bend * s * s - wave
-        gap = np.exp(-((off / (0.35 + 0.4 * opening)) ** 2))
-        rim = np.exp(-(((np.abs(off) - 1.2) / 0.5) ** 2))
-        scar = np.exp(-((off / 0.4) ** 2))
-        return 1.0 - 0.85 * opening * gap + 0.22 * rim + 0.25 * (1 - opening) * scar
+
+def _plate_factor(
+    s: np.ndarray,
+    t: np.ndarray,
+    at: float,
+    slope: float,
+    bend: float,
+    phase: float,
+    opening: float,
+) -> np.ndarray:
+    """Returns what a growth plate leaves of a bone: a gap between two dense rims."""
+    wave = 0.2 * np.sin(0.8 * s + phase) + 0.1 * np.sin(2.1 * s + 2 * phase)
+    off = t - at - slope * s - bend * s * s - wave
+    gap = np.exp(-((off / (0.35 + 0.4 * opening)) ** 2))
+    rim = np.exp(-(((np.abs(off) - 1.2) / 0.5) ** 2))
+    scar = np.exp(-((off / 0.4) ** 2))
+    return 1.0 - 0.85 * opening * gap + 0.22 * rim + 0.25 * (1 - opening) * scar

@@ -1,5 +1,7 @@
 """Draws synthetic left-hand radiographs with exactly known landmarks."""
 
+from typing import TypedDict
+
 import numpy as np
 
 from scn_keras.datasets.synthetic_hand.film import sample_film
@@ -9,9 +11,17 @@ from scn_keras.datasets.synthetic_hand.hand_anatomy import sample_hand
 _COARSEST = 0.7  # mm per pixel at which hands are drawn; coarser images are averaged.
 
 
+class HandRadiograph(TypedDict):
+    """What `generate_hand` returns."""
+
+    image: np.ndarray
+    points: np.ndarray
+    spacing: float
+
+
 def generate_hand(
     seed: int, index: int, size: tuple[int, int] = (512, 400)
-) -> dict[str, np.ndarray | float]:
+) -> HandRadiograph:
     """Draws one radiograph of a left hand.
 
     A pure function of its arguments: the same seed and index give the same hand,
@@ -53,11 +63,9 @@ def generate_hand(
     # Separate streams: the film does not depend on how many numbers the hand took.
     streams = np.random.SeedSequence([seed, index]).spawn(4)
     rngs = [np.random.Generator(np.random.PCG64(stream)) for stream in streams]
-    hand, film, cover = (
-        sample_hand(rngs[0]),
-        sample_film(rngs[1]),
-        sample_cover(rngs[2]),
-    )
+    hand = sample_hand(rngs[0])
+    film = sample_film(rngs[1])
+    cover = sample_cover(rngs[2])
     spacing, corner = film.field(hand.points, size)
     hand = hand.moved(-corner)
 

@@ -1,6 +1,7 @@
 """Sizes and shapes of an adult left hand, in mm.
 
-They were set by eye beside real radiographs, in a frame with its origin at the base of
+Lengths and places are rounded averages over the landmarks of the Digital Hand Atlas;
+shapes were set by eye beside its radiographs. The frame has its origin at the base of
 the middle metacarpal, x towards the thumb and y towards the fingertips.
 """
 

@@ -32,6 +32,7 @@ class SyntheticHandConfig(tfds.core.BuilderConfig):
     test: int = 50
     seed: int = 0
     name: str = ""
+    description: str | None = None
 
     def __post_init__(self) -> None:
         if min(self.train, self.test) < 1:

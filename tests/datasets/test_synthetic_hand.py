@@ -1,14 +1,20 @@
 """Synthetic hands: determinism, geometry, anatomy, likeness of fingers, TFDS."""
 
+import hashlib
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from scipy import ndimage, spatial
 
-from scn_keras.datasets.synthetic_hand import Builder, SyntheticHandConfig, generate_hand
+from scn_keras.datasets.synthetic_hand import (
+    Builder,
+    SyntheticHandConfig,
+    generate_hand,
+)
 from scn_keras.datasets.synthetic_hand.bone import Bone
 from scn_keras.datasets.synthetic_hand.hand_anatomy import sample_hand
 
@@ -92,24 +98,29 @@ def test_same_seed_same_bytes():
 
 
 def test_same_bytes_in_another_process():
-    code = (
-        "import hashlib; from scn_keras.datasets.synthetic_hand.hand_generator import "
-        "generate_hand as g; h = g(5, 7, (64, 50)); "
-        "print(hashlib.sha256(h['image'].tobytes() + h['points'].tobytes()).hexdigest())"
-    )
-    import hashlib
-
+    code = """
+import hashlib
+from scn_keras.datasets.synthetic_hand import generate_hand
+hand = generate_hand(5, 7, (64, 50))
+data = hand["image"].tobytes() + hand["points"].tobytes()
+print(hashlib.sha256(data).hexdigest())
+"""
     hand = generate_hand(5, 7, (64, 50))
     expected = hashlib.sha256(hand["image"].tobytes() + hand["points"].tobytes())
     printed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
     ).stdout
     assert printed.strip() == expected.hexdigest()
 
 
 def test_index_and_seed_change_the_hand():
     base, *others = (
-        generate_hand(seed, index, (128, 100)) for seed, index in ((5, 7), (5, 8), (6, 7))
+        generate_hand(seed, index, (128, 100))
+        for seed, index in ((5, 7), (5, 8), (6, 7))
     )
     for other in others:
         assert np.abs(base["points"] - other["points"]).max() > 2.0
@@ -190,19 +201,17 @@ def test_landmarks_are_corners_of_drawn_bones():
     np.testing.assert_allclose(distance, 0.0, atol=1e-9)
 
 
-@pytest.mark.parametrize("number", [0, 9, 12, 25])
+@pytest.mark.parametrize("number", [0, 4, 13, 25])
 def test_bone_is_drawn_where_its_outline_is(number):
     bone: Bone = sample_hand(np.random.default_rng(2)).bones[number]
     pitch = 0.125
     outline = bone.film_outline()
-    outline = outline[outline[:, 1] < outline[:, 1].min() + 90]
     bone.origin = bone.origin - outline.min(0) + 3.0
     outline = outline - outline.min(0) + 3.0
-    if number == 9:  # the radius runs out of the film
-        pytest.importorskip("scipy")
-    film = np.zeros((int(90 / pitch), int(60 / pitch)), np.float32)
+    film = np.zeros((720, 720), np.float32)  # 90 mm
     bone.add_to(film, pitch, np.zeros((8, 8), np.float32))
     drawn = film > 0
+    # Area and centroid of the polygon by the shoelace formula.
     x, y = outline.T
     x1, y1 = np.roll(outline, -1, axis=0).T
     cross = x * y1 - x1 * y
@@ -215,20 +224,22 @@ def test_bone_is_drawn_where_its_outline_is(number):
     np.testing.assert_allclose(found, centroid, atol=0.1 * pitch)
 
 
-def test_fingertips_in_the_image_are_where_the_points_say(hands):
-    """The mean patch around the tips is symmetric about the axis and steps at it."""
-    rows = [(finger[-1], finger[-2]) for finger in (*FINGERS.values(), THUMB)]
+@pytest.mark.parametrize(
+    "rows", [[finger[-2:] for finger in FINGERS.values()], [THUMB[-2:]]]
+)
+def test_fingertips_in_the_image_are_where_the_points_say(hands, rows):
+    """The mean patch around the tips is symmetric about the axis and steps there."""
     count, half = 57, 7.0
-    mean = np.mean([patch(h, *r, half, count) for h in hands for r in rows], axis=0)
+    mean = np.mean([patch(h, b, a, half, count) for h in hands for a, b in rows], 0)
     mm = np.linspace(-half, half, count)
-    skin = mean[count // 2 - 12] - mean.min()
-    assert (skin * mm).sum() / skin.sum() == pytest.approx(0.0, abs=0.1)
-    # Along the axis the bone ends at 0: there grey levels fall fastest, blurred by
-    # pixels of about 1 mm and a rounded end.
-    axis = mean[:, count // 2 - 2 : count // 2 + 3].mean(1)
+    # 3 mm before the tip. A pixel is about 1 mm, and the thumb points sideways: an
+    # offset of a tenth of a pixel in x or in y would show.
+    across = mean[count // 2 - 12] - mean.min()
+    assert (across * mm).sum() / across.sum() == pytest.approx(0.0, abs=0.05)
+    # The bone's end is the steepest place along the axis.
+    along = mean[:, count // 2 - 2 : count // 2 + 3].mean(1)
     near = np.abs(mm) < 2.5
-    steepest = mm[near][np.gradient(axis)[near].argmin()]
-    assert -1.0 < steepest < 0.3
+    assert -0.6 < mm[near][np.gradient(along)[near].argmin()] < 0.3
 
 
 def test_anatomy_is_that_of_a_left_hand(millimetres):
@@ -326,8 +337,8 @@ def test_numbering_matches_the_atlas(shared_data, millimetres):
     # In shares of a palm's length (about 60 mm): landmarks keep their numbers.
     distances = spatial.distance.cdist(*means)
     assert (distances.argmin(1) == np.arange(37)).all()
-    assert distances.diagonal().max() < 0.12
-    assert distances.diagonal().mean() < 0.05
+    assert distances.diagonal().max() < 0.1
+    assert distances.diagonal().mean() < 0.03
 
 
 def test_schema():
@@ -348,7 +359,13 @@ def test_schema():
 def test_configs_tell_each_other_apart():
     names = {
         SyntheticHandConfig(**arguments).name
-        for arguments in ({}, {"size": (64, 50)}, {"train": 7}, {"test": 7}, {"seed": 7})
+        for arguments in (
+            {},
+            {"size": (64, 50)},
+            {"train": 7},
+            {"test": 7},
+            {"seed": 7},
+        )
     }
     assert len(names) == 5
     assert [config.name for config in Builder.BUILDER_CONFIGS] == ["small", "large"]

@@ -64,8 +64,8 @@ def find_samples(
     No image but theirs is decoded.
 
     Raises:
-        KeyError: If the split has no sample of one of the ids.
-        ValueError: If the prepared set has no such split or subset.
+        ValueError: If the prepared set has no such split or subset, or the split
+            no sample of one of the ids.
     """
     builder = prepared_builder(dataset, data_dir)
     encoded = {"image": tfds.decode.SkipDecoding()}
@@ -76,7 +76,7 @@ def find_samples(
             image = builder.info.features["image"].decode_example(sample["image"])
             found[id] = {**sample, "image": np.asarray(image)}
     if missing := sorted(set(ids) - set(found)):
-        raise KeyError(
+        raise ValueError(
             f"The split {split!r} of the data set {dataset!r} has no samples "
             f"{', '.join(missing)}."
         )
@@ -99,8 +99,13 @@ def training_samples(
     )
     groups = [sample["group"].decode() for sample in without_images.as_numpy_iterator()]
     training, validation = pipeline.split_groups(groups, recipe.validation, recipe.seed)
-    return pipeline.of_groups(samples, training), pipeline.of_groups(
-        samples, validation
+    # Of a set whose size it does not know, Keras warns that it ran out of data.
+    size = tf.data.experimental.assert_cardinality(
+        sum(group in validation for group in groups)
+    )
+    return (
+        pipeline.of_groups(samples, training),
+        pipeline.of_groups(samples, validation).apply(size),
     )
 
 

@@ -21,6 +21,8 @@ from scn_keras.training.statistics import RESAMPLES, error_statistics, moments
 if TYPE_CHECKING:
     from scn_keras.datasets import LandmarkBuilder
 
+_ERROR = "error_mm"  # column of the distance to a truth, with its name appended
+
 
 @dataclasses.dataclass(frozen=True)
 class _Case:
@@ -119,7 +121,7 @@ def evaluate(
                 f"[yellow]Not scored: image {case.id} has no usable spacing "
                 f"(affine {case.affine.tolist()})."
             )
-    _write_points(run.path / "results" / f"{split}-points.csv", cases, truths, run)
+    _write_points(_points_path(run, split), cases, truths, run)
 
     results = []
     for scope, ids in _scopes(builder, split):
@@ -145,6 +147,45 @@ def known_truths(builder: "LandmarkBuilder") -> tuple[str | None, ...]:
     if not builder.OBSERVERS:
         return (None,)
     return (*builder.OBSERVERS, "mean")
+
+
+def read_points(run: Run, split: str) -> dict[str, dict[str, Any]]:
+    """Reads what `evaluate` found on a split.
+
+    Returns:
+        Dict by id of dicts with `points_px` `(N, 2)`, `score` `(N,)` and `errors`,
+        a dict by truth of distances in mm `(N,)`, NaN where there is none.
+
+    Raises:
+        FileNotFoundError: If the split has not been evaluated.
+    """
+    path = _points_path(run, split)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{run.path} has not been evaluated on {split!r}. Run `scn-keras evaluate "
+            f"{run.path} --split {split}` first."
+        )
+    rows: dict[str, list[dict[str, str]]] = {}
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        for row in reader:
+            rows.setdefault(row["id"], []).append(row)
+        names = [n for n in reader.fieldnames or () if n.startswith(_ERROR)]
+
+    def column(lines, name):
+        return np.array([float(line[name] or "nan") for line in lines])
+
+    return {
+        id: {
+            "points_px": np.stack([column(lines, "x_px"), column(lines, "y_px")], -1),
+            "score": column(lines, "score"),
+            "errors": {
+                name.removeprefix(_ERROR).removeprefix("_") or None: column(lines, name)
+                for name in names
+            },
+        }
+        for id, lines in rows.items()
+    }
 
 
 def _case(
@@ -202,15 +243,18 @@ def _scopes(
 def _result(run, builder, scope, truth, cases, seconds):
     names = run.schema.names
     groups = [case.group for case in cases]
-    usable = [case for case in cases if _usable(case.affine)]
-    spacings = [spacing_of(case.affine) for case in usable] or [np.nan]
+    distances = [case.distances(truth) for case in cases]
     numbers = error_statistics(
-        np.stack([case.distances(truth) for case in cases]), names, groups
+        np.reshape(distances, (len(cases), len(names))), names, groups
+    )
+    spacings = np.stack(
+        [spacing_of(case.affine) for case in cases if _usable(case.affine)]
     )
     recipe = run.recipe
     protocol = {
         "dataset": builder.info.full_name,
         "split": scope,
+        "subset_of": builder.SUBSETS.get(scope, (None, None))[0],
         "n_images": numbers["n_images"],
         "truth": truth,
         "training_observer": recipe.observer,
@@ -251,15 +295,19 @@ def _command(run: Run, split: str, data_dir: str | pathlib.Path | None) -> list[
     return ["scn-keras", "evaluate", str(run.path), "--split", split, *where]
 
 
+def _points_path(run, split):
+    return run.path / "results" / f"{split}-points.csv"
+
+
 def _write_points(path, cases, truths, run):
-    error = {truth: f"error_mm_{truth}" if truth else "error_mm" for truth in truths}
+    error = [f"{_ERROR}_{truth}" if truth else _ERROR for truth in truths]
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
             ("id", "group", "landmark", "x_px", "y_px", "x_mm", "y_mm", "score")
-            + tuple(error.values())
+            + tuple(error)
         )
         for case in cases:
             distances = [case.distances(truth) for truth in truths]

@@ -39,9 +39,14 @@ def fit(
     Raises:
         FileExistsError: If `path` holds something and `resume` is not set.
         FileNotFoundError: If the data set is not prepared.
-        ValueError: If a run is resumed with another recipe.
+        ValueError: If a run is resumed with another recipe, or a recipe does not fit
+            the data.
     """
     schema = data.prepared_builder(recipe.dataset, data_dir).SCHEMA
+    # Before the folder is made: a recipe that does not fit the data leaves none.
+    training, validation = data.training_samples(recipe, data_dir)
+    if validation is not None:
+        validation = pipeline.evaluation_batches(validation, recipe).cache()
     path = pathlib.Path(path)
     if resume and (path / "recipe.json").is_file():
         run = Run(path)
@@ -69,10 +74,6 @@ def fit(
     first_step = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
     seconds = _cut_history(run.history_path, first_step)
 
-    training, validation = data.training_samples(recipe, data_dir)
-    batches = pipeline.training_batches(training, recipe, first_step)
-    if validation is not None:
-        validation = pipeline.evaluation_batches(validation, recipe).cache()
     recorder = _Recorder(run, recipe.steps, first_step, seconds)
     with recorder.bar:
         while recorder.step < recipe.steps:
@@ -80,7 +81,7 @@ def fit(
             left = recipe.steps - recorder.step
             steps = min(recipe.steps_per_epoch, left)
             model.fit(
-                batches,
+                pipeline.training_batches(training, recipe, recorder.step),
                 steps_per_epoch=steps,
                 epochs=left // steps,
                 validation_data=validation,
@@ -88,7 +89,6 @@ def fit(
                 shuffle=False,
                 verbose=0,
             )
-            batches = pipeline.training_batches(training, recipe, recorder.step)
     temporary = run.path / "model.tmp.keras"
     _in_float32(model, recipe, len(schema)).save(temporary)
     temporary.replace(run.model_path)
@@ -96,11 +96,7 @@ def fit(
 
 
 def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
-    """Returns the optimiser of a recipe, with its learning-rate schedule.
-
-    Raises:
-        ValueError: If the recipe names an optimiser that is not known.
-    """
+    """Returns the optimiser of a recipe, with its learning-rate schedule."""
     settings = recipe.optimizer
     warmup = round(settings.warmup * recipe.steps)
     rate = keras.optimizers.schedules.CosineDecay(
@@ -110,10 +106,6 @@ def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
         warmup_target=settings.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    if settings.name == "adam":
-        return keras.optimizers.Adam(
-            rate, epsilon=settings.epsilon, global_clipnorm=settings.clip_norm
-        )
     if settings.name == "sgd":
         return keras.optimizers.SGD(
             rate,
@@ -121,9 +113,8 @@ def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
             nesterov=True,
             global_clipnorm=settings.clip_norm,
         )
-    raise ValueError(
-        "`optimizer.name` must be 'adam' or 'sgd'. "
-        f"Received: optimizer.name={settings.name!r}"
+    return keras.optimizers.Adam(
+        rate, epsilon=settings.epsilon, global_clipnorm=settings.clip_norm
     )
 
 
@@ -151,6 +142,7 @@ class _Recorder(keras.callbacks.Callback):
         self.step = first_step
         self.steps = steps
         self.started = time.monotonic() - seconds
+        console = Console()
         self.bar = progress.Progress(
             progress.TextColumn("[bold]{task.description}"),
             progress.BarColumn(),
@@ -159,6 +151,8 @@ class _Recorder(keras.callbacks.Callback):
             progress.TextColumn("left"),
             progress.TimeRemainingColumn(elapsed_when_finished=False),
             progress.TextColumn("{task.fields[status]}"),
+            console=console,
+            disable=not console.is_terminal,  # a log gets a line an epoch instead
         )
         self.task = self.bar.add_task(
             f"train {run.recipe.name}", total=steps, completed=first_step, status=""

@@ -17,7 +17,7 @@ from scn_keras.geometry import apply_affine, spacing_of
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkModel
 
-FOUND = "#E69F00"
+PREDICTED = "#E69F00"
 TRUE = "#56B4E9"
 _PALETTE = (
     "#E69F00",
@@ -48,31 +48,34 @@ def landmark_colors(schema: LandmarkSchema) -> tuple[str, ...]:
     return tuple(_PALETTE[i % len(_PALETTE)] for i in range(len(schema)))
 
 
-def overlay(
+def draw_overlay(
     image: np.ndarray,
     schema: LandmarkSchema,
-    found: np.ndarray,
+    predicted: np.ndarray,
     true: np.ndarray | None = None,
     affine: np.ndarray | None = None,
     title: str = "",
     radius: float = 2.0,
     named: int = 3,
+    margin: float | None = None,
     width: float = 5.0,
 ) -> figure.Figure:
-    """Draws found points as dots, and true ones as rings, on their image.
+    """Draws predicted points as dots, and true ones as rings, on their image.
 
     With a usable affine the rings have a radius in millimetres: a dot outside of its
     ring is a miss. The farthest misses are named, with their distance.
 
     Args:
         image: Array `(height, width)` or `(height, width, 1)` of grey values.
-        schema: `LandmarkSchema`, whose links are drawn between the found points.
-        found: Array `(N, 2)` in pixels of the image; NaN is not drawn.
+        schema: `LandmarkSchema`, whose links are drawn between predicted points.
+        predicted: Array `(N, 2)` in pixels of the image; NaN is not drawn.
         true: Array `(N, 2)` likewise, or `None`.
         affine: Array `(3, 3)`, pixels to mm, or `None`.
         title: Str.
         radius: Float, mm.
         named: Int, how many misses are named at most.
+        margin: Float, how much of the image is shown around the points, as a share
+            of their extent; `None` for the whole image.
         width: Float, inches.
 
     Returns:
@@ -81,36 +84,37 @@ def overlay(
     Example:
 
     ```python
-    drawing = overlay(sample["image"], run.schema, found, sample["points"])
+    drawing = draw_overlay(sample["image"], run.schema, points, sample["points"])
     drawing.savefig("overlay.png")
     ```
     """
-    image = np.asarray(image).reshape(np.shape(image)[:2])
+    image = _plane(image)
     if affine is not None and not (spacing_of(affine) > 0.0).all():
         affine = None
-    drawing, axes = _sheet(image.shape, width)
+    left, right, top, bottom = _window(image.shape, (predicted, true), margin)
+    drawing, axes = _sheet((bottom - top, right - left), width)
     _show(axes, image)
-    axes.set_xlim(-0.5, image.shape[1] - 0.5)
-    axes.set_ylim(image.shape[0] - 0.5, -0.5)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
     axes.add_collection(
         collections.LineCollection(
-            [found[list(pair)] for pair in schema.links],
+            [predicted[list(pair)] for pair in schema.links],
             colors="white",
             linewidths=0.6,
             alpha=0.4,
         )
     )
-    keys = [_key("found", marker="o", color=FOUND)]
+    keys = [_key("predicted", marker="o", color=PREDICTED)]
     if true is not None:
-        errors = np.stack([found, true], axis=1)
+        errors = np.stack([predicted, true], axis=1)
         axes.add_collection(
-            collections.LineCollection(errors, colors=FOUND, linewidths=1.1)
+            collections.LineCollection(list(errors), colors=PREDICTED, linewidths=1.5)
         )
         label = _draw_rings(axes, true, affine, radius)
         keys.append(_key(label, marker="o", color=TRUE, fillstyle="none"))
-    axes.plot(*found.T, "o", ms=3.2, mfc=FOUND, mec="black", mew=0.5)
+    axes.plot(*predicted.T, "o", ms=4, mfc=PREDICTED, mec="black", mew=0.5)
     if true is not None and affine is not None:
-        _name_misses(axes, schema, found, true, affine, radius, named)
+        _name_misses(axes, schema, predicted, true, affine, radius, named)
     _strips(drawing, axes, title, keys, affine)
     return drawing
 
@@ -149,31 +153,39 @@ def heatmap_figure(
     heatmaps: dict[str, np.ndarray],
     schema: LandmarkSchema,
     landmark: int | None = None,
+    predicted: np.ndarray | None = None,
+    true: np.ndarray | None = None,
     width: float = 9.0,
 ) -> figure.Figure:
     """Draws local appearance, spatial configuration and product side by side.
 
-    Of all landmarks, the strongest at each pixel is drawn in its colour, every
-    landmark on a scale of its own. Of one landmark, each panel has its own scale,
-    from 0 (nothing drawn) to its maximum. Negative values are not drawn.
+    Of all landmarks, the strongest at each pixel is drawn in its colour, relative to
+    what it is at the landmark's peak. Of one landmark, positive values are orange and
+    negative ones blue, on a scale of each panel's own: where both factors are
+    negative, their product is positive.
 
     Args:
         image: Array `(rows, columns, 1)` as the network sees it.
         heatmaps: What `inner_heatmaps` returned.
         schema: `LandmarkSchema`.
         landmark: Int for one landmark, `None` for all.
+        predicted: Array `(N, 2)` in pixels of the grid, to draw as dots, or `None`.
+        true: Array `(N, 2)` likewise, to draw as rings.
         width: Float, inches.
 
     Returns:
         A matplotlib `Figure`.
     """
-    image = np.asarray(image).reshape(np.shape(image)[:2])
+    image = _plane(image)
     rows, columns = image.shape
     panel = width / len(heatmaps)
     height = panel * rows / columns + _STRIP
     drawing = figure.Figure((width, height), facecolor=_PAPER)
     FigureCanvasAgg(drawing)
     share = 1.0 / len(heatmaps)
+    product = heatmaps["product"]
+    flat = product.reshape(-1, product.shape[-1]).argmax(axis=0)
+    peaks = np.unravel_index(flat, image.shape)
     for number, (name, maps) in enumerate(heatmaps.items()):
         axes = drawing.add_axes(
             (number * share, 0.0, share * 0.99, 1.0 - _STRIP / height)
@@ -181,12 +193,20 @@ def heatmap_figure(
         axes.set_axis_off()
         _show(axes, image, dimmed=0.55)
         layer = (
-            _all_landmarks(maps, schema)
+            _all_landmarks(maps, peaks, schema)
             if landmark is None
             else _one_landmark(maps[..., landmark])
         )
         axes.imshow(layer, interpolation="bilinear")
-        about = "" if landmark is None else f", up to {maps[..., landmark].max():.3g}"
+        shown = slice(None) if landmark is None else [landmark]
+        if predicted is not None:
+            axes.plot(*predicted[shown].T, "o", ms=2, mfc=_INK, mec="black", mew=0.4)
+        if true is not None:
+            axes.plot(*true[shown].T, "o", ms=6.5, mfc="none", mec=_INK, mew=0.7)
+        about = ""
+        if landmark is not None:
+            low, high = maps[..., landmark].min(), maps[..., landmark].max()
+            about = f", {low:.2g} to {high:.2g}"
         axes.set_title(f"{name}{about}", color=_INK, fontsize=9, pad=5)
     return drawing
 
@@ -207,10 +227,31 @@ def to_svg(drawing: figure.Figure) -> bytes:
     return _saved(drawing, "svg", metadata={"Date": None})
 
 
+def _plane(image):
+    image = np.asarray(image)
+    return image[..., 0] if image.ndim == 3 else image
+
+
 def _saved(drawing, format, **settings):
     file = io.BytesIO()
     drawing.savefig(file, format=format, facecolor=drawing.get_facecolor(), **settings)
     return file.getvalue()
+
+
+def _window(shape, points, margin):
+    """The part of an image to show: its left, right, top and bottom edges."""
+    whole = (-0.5, shape[1] - 0.5, -0.5, shape[0] - 0.5)
+    points = np.concatenate([p for p in points if p is not None])
+    points = points[~np.isnan(points).any(axis=-1)]
+    if margin is None or not points.size:
+        return whole
+    low, high = points.min(axis=0), points.max(axis=0)
+    around = max(margin * (high - low).max(), 1.0)
+    left, top = np.maximum(low - around, (whole[0], whole[2]))
+    right, bottom = np.minimum(high + around, (whole[1], whole[3]))
+    if left >= right or top >= bottom:  # all of them are outside of the image
+        return whole
+    return left, right, top, bottom
 
 
 def _sheet(shape: Sequence[int], width: float):
@@ -248,18 +289,18 @@ def _draw_rings(axes, true, affine, radius):
     return f"true, with {radius:g} mm around"
 
 
-def _name_misses(axes, schema, found, true, affine, radius, named):
+def _name_misses(axes, schema, predicted, true, affine, radius, named):
     distance = np.linalg.norm(
-        apply_affine(affine, found) - apply_affine(affine, true), axis=-1
+        apply_affine(affine, predicted) - apply_affine(affine, true), axis=-1
     )
     farthest = np.argsort(-np.nan_to_num(distance))[:named]
     misses = [index for index in farthest if distance[index] >= radius]
     left, right = axes.get_xlim()
     bottom, top = axes.get_ylim()
-    line = 0.03 * abs(top - bottom)
+    line = 0.035 * abs(top - bottom)
     lowest = -np.inf
-    for index in sorted(misses, key=lambda i: found[i, 1]):
-        x, y = found[index]
+    for index in sorted(misses, key=lambda i: predicted[i, 1]):
+        x, y = predicted[index]
         inwards = x > 0.5 * (left + right)
         # Names do not cover each other: the next one is at least a line lower.
         lowest = max(y, lowest + line)
@@ -268,7 +309,7 @@ def _name_misses(axes, schema, found, true, affine, radius, named):
             (x, y),
             (x + (-0.03 if inwards else 0.03) * abs(right - left), lowest),
             color=_INK,
-            fontsize=7.5,
+            fontsize=8.5,
             ha="right" if inwards else "left",
             va="center",
             annotation_clip=False,
@@ -320,20 +361,24 @@ def _key(label, **style):
     return lines.Line2D([], [], linestyle="none", markersize=5, label=label, **style)
 
 
-def _all_landmarks(maps, schema):
-    top = np.maximum(maps.max(axis=(0, 1)), 1e-12)
-    strength = np.clip(maps / top, 0.0, 1.0)
-    strongest = strength.argmax(axis=-1)
+def _all_landmarks(maps, peaks, schema):
+    # Relative to where the product has its peak: there a response may be negative
+    # in both factors. Squared, so that what is strong stands out.
+    landmarks = np.arange(maps.shape[-1])
+    there = maps[(*peaks, landmarks)]
+    there = np.where(np.abs(there) < 1e-12, 1e-12, there)
+    strength = np.clip(maps / there, 0.0, 1.0) ** 2
+    strongest = strength.argmax(axis=-1)[..., None]
     palette = np.array([colors.to_rgb(c) for c in landmark_colors(schema)])
     return np.concatenate(
-        [palette[strongest], np.take_along_axis(strength, strongest[..., None], -1)],
+        [palette[strongest[..., 0]], np.take_along_axis(strength, strongest, -1)],
         axis=-1,
     )
 
 
 def _one_landmark(heatmap):
-    strength = np.clip(heatmap / max(float(heatmap.max()), 1e-12), 0.0, 1.0)
-    layer = np.empty((*heatmap.shape, 4))
-    layer[..., :3] = colors.to_rgb(FOUND)
-    layer[..., 3] = strength
-    return layer
+    strength = heatmap / max(float(np.abs(heatmap).max()), 1e-12)
+    rgb = np.where(
+        strength[..., None] > 0.0, colors.to_rgb(PREDICTED), colors.to_rgb(TRUE)
+    )
+    return np.concatenate([rgb, np.abs(strength)[..., None]], axis=-1)

@@ -59,6 +59,11 @@ def split_groups(
             f"`validation` asks for {share:.0%} of {len(unique)} groups, which is "
             "none. Raise it, or set it to 0."
         )
+    if 0 < count == len(unique):
+        raise ValueError(
+            f"`validation` asks for {share:.0%} of {len(unique)} groups, which leaves "
+            "none to train on. Lower it."
+        )
     held_out = set(random.Random(seed).sample(unique, count))
     return [g for g in unique if g not in held_out], sorted(held_out)
 
@@ -75,8 +80,9 @@ def training_batches(
     """Endless batches of `(image, {"points", "affine"})`, shuffled and augmented.
 
     Every image is decoded and reduced once and kept in memory. What a step draws
-    depends on the recipe's seed and the number of the step alone, so a run that
-    continues at `first_step` sees what it would have seen.
+    depends on the recipe's seed, TensorFlow's global seed (which `fit` sets to the
+    recipe's) and the number of the step alone, so a run that continues at
+    `first_step` sees what it would have seen.
 
     Args:
         samples: Stored samples.
@@ -157,8 +163,9 @@ def grid_element(
     to_source = reduced.grid_to_source
     if parameters is not None:
         to_source = to_source @ recipe.augmentation.affine(parameters, recipe.grid)
-    to_reduced = tf.linalg.inv(reduced.to_source) @ to_source
-    coordinates = preprocessing.grid_coordinates(to_reduced, recipe.grid)
+    coordinates = preprocessing.grid_coordinates(
+        preprocessing.to_reduced(reduced, to_source), recipe.grid
+    )
     image = preprocessing.warp(reduced.image, coordinates)
     if parameters is not None:
         image = recipe.augmentation.intensity(parameters, image)

@@ -67,6 +67,7 @@ def decode_image(data: tf.Tensor) -> tf.Tensor:
             # As numbers: an error's text must be UTF-8.
             tf.io.decode_raw(head, tf.uint8),
         ],
+        summarize=4,
     )
 
     def jpeg():
@@ -211,8 +212,15 @@ def warp(
 
 def to_grid(reduced: ReducedImage, grid: tuple[int, int]) -> tf.Tensor:
     """Brings a reduced image to the grid by the letterbox alone."""
-    affine = tf.linalg.inv(reduced.to_source) @ reduced.grid_to_source
+    affine = to_reduced(reduced, reduced.grid_to_source)
     return warp(reduced.image, grid_coordinates(affine, grid))
+
+
+def to_reduced(reduced: ReducedImage, to_source: tf.Tensor) -> tf.Tensor:
+    """Turns an affine into the source image into one into the reduced image."""
+    # `to_source` of the reduced image is diagonal. A matrix product would lose digits
+    # where the exported graph runs on a GPU, see `apply_affine`.
+    return to_source / tf.linalg.diag_part(reduced.to_source)[:, None]
 
 
 def aspect_of(affine: tf.Tensor) -> tf.Tensor:

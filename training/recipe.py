@@ -127,6 +127,18 @@ class Recipe:
                     f"`{field}` must be at least 1. "
                     f"Received: {field}={getattr(self, field)}"
                 )
+        # Said here, a misspelt name leaves no half-made run behind.
+        for field, value, known in (
+            ("optimizer.name", self.optimizer.name, ("adam", "sgd")),
+            ("normalization", self.normalization, ("range", "percentile")),
+            ("loss", self.loss, ("sum", "mean")),
+            ("peak", self.peak, ("log_parabola", "parabola", "argmax")),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f"`{field}` must be one of {', '.join(known)}. "
+                    f"Received: {field}={value!r}"
+                )
         if not 0.0 <= self.validation < 1.0:
             raise ValueError(
                 "`validation` must be a share from 0 to below 1. "

@@ -132,8 +132,8 @@ def environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "backend": keras.backend.backend(),
         "versions": versions,
-        # The arguments alone: the program's own path says who ran it, not what.
-        "command": ["scn-keras", *sys.argv[1:]],
+        # The program's name alone: its path says who ran it, not what.
+        "command": [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 
 

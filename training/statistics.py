@@ -119,8 +119,8 @@ def _intervals(
     _, group = np.unique(np.asarray(groups)[scored], return_inverse=True)
     count = int(group.max()) + 1
     if count < 2:
-        rates = dict.fromkeys(map(_key, radii))
-        return {"mre_mm": None, "sdr_percent": rates, "groups": count}
+        unknown = dict.fromkeys(map(_key, radii))
+        return {"mre_mm": None, "sdr_percent": unknown, "groups": count}
 
     rows = distances[scored]
     columns = [np.nansum(rows, axis=1), *((rows < r).sum(axis=1) for r in radii)]

@@ -79,9 +79,9 @@ class HeatmapPeak(keras.layers.Layer):
         cube = self._neighbourhood(heatmaps, center, rank)
         top = self._gather(heatmaps, index)
 
-        # Far below the peak, where a Gaussian's neighbours never are, values are
-        # noise or negative and have no logarithm.
-        floor = ops.maximum(1e-2 * top, 1e-30)
+        # Values far below the peak are noise or negative and have no logarithm. A
+        # Gaussian's neighbours are above this, down to sigma 1 also in a corner.
+        floor = ops.maximum(1e-4 * top, 1e-30)
         log = {k: ops.log(ops.maximum(v, floor)) for k, v in cube.items()}
         slope, curvature = _derivatives(log, rank)
         if self.method == "parabola":

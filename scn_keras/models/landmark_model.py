@@ -20,7 +20,8 @@ class LandmarkModel(keras.Model):
     The loss is `data + scale * (sigma_penalty / 2 * sum(sigma ** 2) + weight_decay
     / 2 * sum(kernel ** 2))`, where `scale` is 1 for losses in the reference's sum
     form, see `HeatmapSquaredError`. Sigmas of missing landmarks are not penalised;
-    biases and sigmas do not decay.
+    biases and sigmas do not decay. A `sample_weight` `(batch,)` or, from a data set,
+    `(batch, landmarks)` multiplies the mask.
 
     Reference: Payer et al., Medical Image Analysis 54, 2019, section 3.
 
@@ -119,6 +120,7 @@ class LandmarkModel(keras.Model):
         present = ops.logical_not(ops.any(ops.isnan(points), axis=-1))
         present = ops.cast(present, "float32")
         weight = present
+        sample_weight = self._weights(sample_weight)
         if sample_weight is not None:
             sample_weight = ops.cast(sample_weight, "float32")
             if len(sample_weight.shape) == 1:
@@ -145,7 +147,8 @@ class LandmarkModel(keras.Model):
         affine = ops.convert_to_tensor(y["affine"], "float32")
         true = apply_affine(affine, ops.convert_to_tensor(y["points"], "float32"))
         found = apply_affine(affine, self.peak(y_pred)["points"])
-        return super().compute_metrics(x, true, found, sample_weight)
+        weight = self._weights(sample_weight)
+        return super().compute_metrics(x, true, found, weight)
 
     def save_own_variables(self, store):
         # Keras leaves out what its dropout layers will draw next, without which a
@@ -193,6 +196,16 @@ class LandmarkModel(keras.Model):
                 f"from grid pixels to millimetres. Received: {received}"
             )
         return y
+
+    @staticmethod
+    def _weights(sample_weight):
+        # For arrays, Keras asks for weights in the structure of `y`, and brings the
+        # weights of images into it: once for the points and once for the affine.
+        return (
+            sample_weight["points"]
+            if isinstance(sample_weight, dict)
+            else sample_weight
+        )
 
 
 class _Localizer(keras.Model):

@@ -118,7 +118,10 @@ class SpatialConfigurationNet(keras.Model):
             "spatial_factor": self.spatial_factor,
             "spatial_border": self.spatial_border,
             "heatmap_initializer": self.heatmap_initializer,
-            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
+            # Keras does not keep the `dtype` of a functional model.
+            "dtype": keras.saving.serialize_keras_object(
+                self.get_layer("local_appearance").dtype_policy
+            ),
             "name": self.name,
             "trainable": self.trainable,
         }

@@ -16,9 +16,9 @@ def recipe() -> Recipe:
         dataset="synthetic_hand",
         grid=(160, 128),
         network=Network(
-            filters=32, dropout=0.1, spatial_kernel_size=9, spatial_factor=8
+            filters=32, dropout=0.25, spatial_kernel_size=9, spatial_factor=8
         ),
-        optimizer=Optimizer(learning_rate=2e-3),
+        optimizer=Optimizer(learning_rate=1e-3, warmup=0.02),
         augmentation=Augmentation(scale=0.1, scale_per_axis=0.05),
         batch_size=4,
         steps=800,

@@ -1,0 +1,303 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import ndimage
+
+from scn_keras.layers import HeatmapPeak
+from scn_keras.training import pipeline, preprocessing
+from scn_keras.training.augmentation import Augmentation
+
+FILMS = 5
+SENIOR = np.arange(FILMS * 3 * 2, dtype=np.float32).reshape(FILMS, 3, 2) + 5.0
+
+
+@pytest.fixture
+def samples():
+    """Five films of one size, seen by two observers who differ by 10 pixels."""
+    images = np.random.default_rng(0).integers(0, 256, (FILMS, 60, 50, 1), np.uint8)
+    junior = SENIOR + 10.0
+    junior[2, 1] = np.nan
+    return tf.data.Dataset.from_tensor_slices(
+        {
+            "id": [f"film {n}" for n in range(FILMS)],
+            "group": [f"patient {n // 2}" for n in range(FILMS)],
+            "image": images,
+            "points_senior": SENIOR,
+            "points_junior": junior,
+            "affine": np.stack([np.diag([0.1, 0.1, 1.0])] * FILMS).astype(np.float32),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def observed(recipe):
+    return dataclasses.replace(recipe, observer="random")
+
+
+def arrays(batches):
+    return [
+        (image, y["points"], y["affine"]) for image, y in batches.as_numpy_iterator()
+    ]
+
+
+def assert_same(first, second):
+    assert len(first) == len(second)
+    tf.nest.map_structure(np.testing.assert_array_equal, first, second)
+
+
+TWO = {
+    "points_senior": tf.constant([[1.0, 2.0], [3.0, 4.0]]),
+    "points_junior": tf.constant([[3.0, 2.0], [np.nan, np.nan]]),
+}
+
+
+def test_the_only_points():
+    points = tf.constant([[1.0, 2.0]])
+    assert pipeline.observed_points({"points": points, "id": 1}, None) is points
+
+
+@pytest.mark.parametrize("name", ["senior", "junior"])
+def test_one_observer(name):
+    found = pipeline.observed_points(TWO, name)
+    np.testing.assert_array_equal(found, TWO[f"points_{name}"])
+
+
+def test_the_mean_lacks_what_any_observer_lacks():
+    found = pipeline.observed_points(TWO, "mean")
+    np.testing.assert_array_equal(found, [[2.0, 2.0], [np.nan, np.nan]])
+
+
+def test_random_takes_each_observer_half_the_time():
+    draws = (np.arange(100) + 0.5) / 100
+    found = [
+        pipeline.observed_points(TWO, "random", tf.constant(d, tf.float32)).numpy()
+        for d in draws
+    ]
+    junior = sum(np.array_equal(f, TWO["points_junior"], equal_nan=True) for f in found)
+    senior = sum(np.array_equal(f, TWO["points_senior"]) for f in found)
+    assert (junior, senior) == (50, 50)
+    last = pipeline.observed_points(TWO, "random", tf.constant(np.float32(1 - 2**-24)))
+    np.testing.assert_array_equal(last, TWO["points_senior"])
+
+
+@pytest.mark.parametrize(
+    ("sample", "observer", "message"),
+    [
+        (TWO, None, "observers .'junior', 'senior', 'mean', 'random'.*observer=None"),
+        (TWO, "chief", "'junior', 'senior', 'mean', 'random'.*observer='chief'"),
+        ({"points": 1}, "mean", r"observers \[None\]. Received: observer='mean'"),
+        ({"points": 1}, "senior", r"observers \[None\]. Received: observer='senior'"),
+    ],
+)
+def test_unknown_observers_are_refused(sample, observer, message):
+    with pytest.raises(ValueError, match=message):
+        pipeline.observed_points(sample, observer)
+
+
+def test_groups_are_split_whole():
+    groups = [f"patient {n % 20}" for n in range(50)]
+    training, validation = pipeline.split_groups(groups, 0.25, seed=1)
+    assert len(validation) == 5
+    assert len(training) == 15
+    assert sorted(training + validation) == sorted(set(groups))
+
+
+def test_groups_are_split_by_seed_whatever_their_order():
+    groups = [f"patient {n}" for n in range(20)]
+    first = pipeline.split_groups(groups, 0.25, seed=1)
+    assert pipeline.split_groups(reversed(groups * 2), 0.25, seed=1) == first
+    others = {tuple(pipeline.split_groups(groups, 0.25, seed=s)[1]) for s in range(9)}
+    assert len(others) > 5
+
+
+def test_nothing_held_out():
+    assert pipeline.split_groups(["b", "a"], 0.0, seed=1) == (["a", "b"], [])
+
+
+def test_a_split_with_an_empty_side_is_refused():
+    with pytest.raises(ValueError, match="10% of 3 groups, which is none. Raise it"):
+        pipeline.split_groups(["a", "b", "c"], 0.1, seed=1)
+    with pytest.raises(ValueError, match="90% of 2 groups, which leaves none"):
+        pipeline.split_groups(["a", "b"], 0.9, seed=1)
+
+
+def test_of_groups(samples):
+    kept = pipeline.of_groups(samples, ["patient 2", "patient 0", "patient 9"])
+    ids = [sample["id"].decode() for sample in kept.as_numpy_iterator()]
+    assert ids == ["film 0", "film 1", "film 4"]
+
+
+def test_training_batches_have_the_networks_shapes(samples, observed):
+    batches = pipeline.training_batches(samples, observed)
+    image, y = batches.element_spec
+    assert image == tf.TensorSpec((2, 48, 40, 1), tf.float32)
+    assert y["points"] == tf.TensorSpec((2, 3, 2), tf.float32)
+    assert y["affine"] == tf.TensorSpec((2, 3, 3), tf.float32)
+    assert batches.cardinality() == tf.data.INFINITE_CARDINALITY
+    image, points, affine = arrays(batches.take(1))[0]
+    assert image.shape == (2, 48, 40, 1)
+    assert np.isfinite(image).all() and np.abs(image).max() <= 1.0
+    assert points.shape == (2, 3, 2)
+    assert affine.shape == (2, 3, 3)
+
+
+def test_training_batches_are_the_same_from_any_step_on(samples, observed):
+    # As `fit` does: seven steps, and again from the third and from the sixth; both
+    # lie in other epochs, since an epoch of five films is two and a half steps.
+    def stream(first_step, count):
+        tf.keras.utils.set_random_seed(observed.seed)
+        batches = pipeline.training_batches(samples, observed, first_step)
+        return arrays(batches.take(count))
+
+    whole = stream(0, 7)
+    assert_same(stream(3, 4), whole[3:])
+    assert_same(stream(6, 1), whole[6:])
+    assert_same(stream(0, 2), whole[:2])
+    # No two of the batches are alike, nor are those of another seed.
+    assert len({image.tobytes() for image, _, _ in whole}) == 7
+    tf.keras.utils.set_random_seed(observed.seed)
+    other = dataclasses.replace(observed, seed=observed.seed + 1)
+    different = arrays(pipeline.training_batches(samples, other).take(1))
+    assert not np.array_equal(different[0][0], whole[0][0])
+
+
+def test_every_image_comes_once_an_epoch_in_changing_order(samples, observed):
+    plain = dataclasses.replace(
+        observed, augmentation=None, observer="senior", batch_size=1
+    )
+    batches = arrays(pipeline.training_batches(samples, plain).take(4 * FILMS))
+    # In millimetres, the points are still those of the film.
+    found = [affine[0, 0, 0] * points[0, 0, 0] + affine[0, 0, 2] for _, points, affine
+             in batches]
+    films = np.round((np.array(found) / 0.1 - 5.0) / 6.0).astype(int).reshape(4, -1)
+    for epoch in films:
+        assert sorted(epoch) == list(range(FILMS))
+    assert len({tuple(epoch) for epoch in films}) > 1
+
+
+def test_random_observers_change_from_draw_to_draw(samples, observed):
+    plain = dataclasses.replace(observed, augmentation=None, batch_size=1)
+    batches = arrays(pipeline.training_batches(samples, plain).take(8 * FILMS))
+    chosen = {}
+    for _, points, affine in batches:
+        x = (affine[0, 0, 0] * points[0, 0, 0] + affine[0, 0, 2]) / 0.1
+        film = min(range(FILMS), key=lambda n: min(abs(x - SENIOR[n, 0, 0]),
+                                                   abs(x - SENIOR[n, 0, 0] - 10)) )
+        chosen.setdefault(film, set()).add(round(x - SENIOR[film, 0, 0]))
+    assert set().union(*chosen.values()) == {0, 10}
+
+
+def test_evaluation_batches_keep_the_order(samples, observed):
+    batches = arrays(pipeline.evaluation_batches(samples, observed))
+    assert [len(image) for image, _, _ in batches] == [2, 2, 1]
+    again = arrays(pipeline.evaluation_batches(samples, observed))
+    assert_same(batches, again)
+    points = np.concatenate([p for _, p, _ in batches])
+    affine = np.concatenate([a for _, _, a in batches])
+    found = np.einsum("bij,bnj->bni", affine[:, :2, :2], points) + affine[:, None, :2, 2]
+    # Of "random", evaluation takes the mean; the junior lacks a point of film 2.
+    expected = (SENIOR + 5.0) * 0.1
+    expected[2, 1] = np.nan
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    whole = arrays(pipeline.evaluation_batches(samples, observed, batch_size=5))
+    np.testing.assert_array_equal(
+        whole[0][0], np.concatenate([image for image, _, _ in batches])
+    )
+
+
+def test_evaluation_images_are_letterboxed_films(samples, observed):
+    found = arrays(pipeline.evaluation_batches(samples, observed, batch_size=5))[0][0]
+    for image, sample in zip(found, samples.as_numpy_iterator(), strict=True):
+        reduced = preprocessing.reduce_image(
+            sample["image"] / np.float32(255), observed.grid, tf.ones(2)
+        )
+        np.testing.assert_allclose(
+            image, preprocessing.to_grid(reduced, observed.grid), rtol=0, atol=1e-5
+        )
+
+
+GRID = (96, 80)
+
+
+def apply(affine, points):
+    return points @ affine[:2, :2].T + affine[:2, 2]
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [((192, 160), (1, 1)), ((240, 310), (0.1, 0.1)), ((250, 190), (0.2, 0.3))],
+    ids=["exact", "landscape", "anisotropic"],
+)
+def test_an_augmented_blob_lies_where_its_point_says(shape, spacing, recipe):
+    augmentation = Augmentation(0.05, 0.4, 0.2, 0.2, 0.0, 0.0)
+    recipe = dataclasses.replace(recipe, grid=GRID, augmentation=augmentation)
+    turned = np.array([[0.8, -0.6], [0.6, 0.8]]) * spacing
+    affine = np.array([[*turned[0], -120.0], [*turned[1], 75.0], [0, 0, 1]], np.float32)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    middle = (np.array(GRID[::-1]) - 1) / 2
+
+    @tf.function
+    def element(image, point, seed):
+        aspect = preprocessing.aspect_of(tf.constant(affine))
+        reduced = preprocessing.reduce_image(image, GRID, aspect)
+        parameters = augmentation.draw(seed)
+        image, labels = pipeline.grid_element(
+            reduced, point, tf.constant(affine), recipe, parameters
+        )
+        linear = augmentation.affine(parameters, GRID)[:2, :2]
+        return image, labels, reduced.grid_to_source, linear, reduced.to_source
+
+    errors, moved = [], []
+    for seed in range(25):
+        random = np.random.default_rng(seed)
+        start = middle + random.uniform(-14, 14, 2)
+        aspect = np.array(spacing, float)
+        fit = max(shape[1] * aspect[0] / GRID[1], shape[0] * aspect[1] / GRID[0])
+        scale = fit / aspect
+        center = (np.array(shape[::-1]) - 1) / 2 + scale * (start - middle)
+        # Round on the grid before augmentation, and round after it as well: the
+        # linear part is known, and the blob is drawn with what it undoes.
+        drawn = augmentation.draw(tf.constant([1, seed]))
+        linear = np.diag(scale) @ augmentation.affine(drawn, GRID).numpy()[:2, :2]
+        covariance = 3.5**2 * linear @ linear.T
+        offset = np.stack([x - center[0], y - center[1]], axis=-1)
+        distance = np.einsum("...i,ij,...j", offset, np.linalg.inv(covariance), offset)
+        blob = np.exp(-0.5 * distance).astype(np.float32)[..., None]
+        points = tf.constant([center, [np.nan, np.nan]], tf.float32)
+        image, labels, _, _, _ = element(blob, points, tf.constant([1, seed]))
+        found, expected = image.numpy() + 1.0, labels["points"].numpy()
+
+        assert np.isnan(expected[1]).all()
+        # Points and affine still name the same place in space.
+        np.testing.assert_allclose(
+            apply(labels["affine"].numpy().astype(float), expected[:1].astype(float)),
+            apply(affine.astype(float), center[None]),
+            rtol=0,
+            atol=1e-3,
+        )
+        mass = ndimage.center_of_mass(np.where(found > 1e-3, found, 0.0)[..., 0])
+        np.testing.assert_allclose(mass[::-1], expected[0], rtol=0, atol=0.01)
+        peak = HeatmapPeak()(found[None])["points"][0, 0].numpy()
+        errors.append(np.abs(peak - expected[0]).max())
+        moved.append(np.linalg.norm(expected[0] - start))
+    # The augmentation did move them; linear interpolation between the pixels of the
+    # reduced image (two or more to one of the grid, 1.3 where it is magnified) moves
+    # a peak by as much as 0.05 px.
+    assert np.median(moved) > 2.0
+    assert np.median(errors) < 0.02
+    assert max(errors) < 0.06
+
+
+def test_intensity_is_augmented_as_drawn(recipe):
+    augmentation = Augmentation(0, 0, 0, 0, 0.3, 0.3)
+    recipe = dataclasses.replace(recipe, augmentation=augmentation)
+    image = tf.random.stateless_uniform((48, 40, 1), [0, 1])
+    reduced = preprocessing.reduce_image(image, recipe.grid, tf.ones(2))
+    drawn = augmentation.draw(tf.constant([0, 3]))
+    found, _ = pipeline.grid_element(reduced, tf.zeros((1, 2)), tf.eye(3), recipe, drawn)
+    shift, scale = float(drawn["intensity_shift"]), float(drawn["intensity_scale"])
+    assert abs(shift) > 0.02 and abs(scale - 1) > 0.02
+    expected = np.clip((image.numpy() * 2 - 1 + shift) * scale, -1, 1)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)

@@ -1,0 +1,123 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from scn_keras.landmark_schema import LandmarkSchema
+from scn_keras.layers import HeatmapPeak
+from scn_keras.training import run as run_module
+from scn_keras.training.run import Run, build_model, environment, write_json
+
+SCHEMA = LandmarkSchema(("large", "middle", "small"), links=((0, 1),))
+
+
+def test_a_new_run_can_be_read_again(tmp_path, recipe):
+    path = tmp_path / "runs" / "first"
+    created = Run.create(path, recipe, SCHEMA)
+    read = Run(str(path))
+    assert read.recipe == created.recipe == recipe
+    assert read.schema == created.schema == SCHEMA
+    assert sorted(p.name for p in path.iterdir()) == [
+        "environment.json",
+        "landmarks.json",
+        "recipe.json",
+    ]
+    assert json.loads((path / "recipe.json").read_text()) == json.loads(
+        json.dumps(recipe.to_dict())
+    )
+
+
+def test_an_empty_folder_becomes_a_run(tmp_path, recipe):
+    assert Run.create(tmp_path, recipe, SCHEMA).path == tmp_path
+
+
+def test_a_run_overwrites_nothing(tmp_path, recipe):
+    (tmp_path / "precious.txt").write_text("mine")
+    file = tmp_path / "precious.txt"
+    for path in (tmp_path, file):
+        with pytest.raises(FileExistsError, match="not empty.*--resume.*--out"):
+            Run.create(path, recipe, SCHEMA)
+    assert file.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(FileNotFoundError, match="is not a run.*no recipe.json"):
+            Run(path)
+
+
+def test_a_run_without_a_model_says_how_to_go_on(tmp_path, recipe):
+    run = Run.create(tmp_path, recipe, SCHEMA)
+    with pytest.raises(FileNotFoundError, match="scn-keras train tiny .*--resume"):
+        run.load_model()
+
+
+def test_results_are_written_by_name(tmp_path, recipe):
+    run = Run.create(tmp_path, recipe, SCHEMA)
+    for result in ({"mre_mm": 1.5}, {"mre_mm": 1.25}):
+        path = run.write_result("test1_mean", result)
+        assert path == tmp_path / "results" / "test1_mean.json"
+        assert json.loads(path.read_text()) == result
+    assert [p.name for p in path.parent.iterdir()] == ["test1_mean.json"]
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "result.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_json(path, {"a": 2, "b": object()})
+    assert json.loads(path.read_text()) == {"a": 1}
+
+    def power_cut(self, target):
+        raise OSError("power cut")
+
+    monkeypatch.setattr(run_module.pathlib.Path, "replace", power_cut)
+    with pytest.raises(OSError, match="power cut"):
+        write_json(path, {"a": 2})
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_environment_names_versions_and_no_place(tmp_path, monkeypatch):
+    program = tmp_path / "home" / "somebody" / "bin" / "scn-keras"
+    monkeypatch.setattr("sys.argv", [str(program), "train", "tiny"])
+    found = environment()
+    assert found["command"] == ["scn-keras", "train", "tiny"]
+    assert found["versions"]["keras"] == keras.__version__
+    assert found["versions"]["numpy"] == np.__version__
+    assert {"scn-keras", "tensorflow", "SimpleITK"} <= set(found["versions"])
+    assert found["backend"] == keras.backend.backend()
+    written = json.dumps(found)
+    assert str(tmp_path) not in written
+    assert "somebody" not in written
+
+
+def test_the_model_is_the_recipes(recipe):
+    model = build_model(recipe, 3)
+    assert model.network.output_shape == (None, None, None, 3)
+    assert model.network.filters == 4
+    assert model.network.spatial_kernel_size == 3
+    assert model.network.dropout == 0.3
+    assert model.target.learnable
+    np.testing.assert_array_equal(model.target.sigma, [2.0, 2.0, 2.0])
+    assert model.target.gamma == 100.0
+    assert model.sigma_penalty == 20.0
+    assert isinstance(model.peak, HeatmapPeak)
+
+    changed = recipe.override(
+        [
+            "network.dtype=mixed_bfloat16",
+            "target.learnable=False",
+            "target.sigma_penalty=0",
+            "peak=argmax",
+            "optimizer.weight_decay=0.01",
+        ]
+    )
+    model = build_model(changed, 5)
+    policies = {layer.dtype_policy.name for layer in model.network._flatten_layers()}
+    assert "mixed_bfloat16" in policies
+    assert not model.target.trainable_weights
+    assert model.sigma_penalty == 0.0
+    assert model.peak.method == "argmax"
+    assert model.weight_decay == 0.01

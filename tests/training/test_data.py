@@ -61,7 +61,7 @@ def test_single_samples_by_id(dots):
         for sample in data.load_samples("dots", "train", dots).as_numpy_iterator()
     }
     np.testing.assert_array_equal(found["train7"]["image"], stored["train7"]["image"])
-    with pytest.raises(KeyError, match="has no samples test1, test2"):
+    with pytest.raises(ValueError, match="has no samples test1, test2"):
         data.find_samples("dots", "train", ["test2", "train1", "test1"], dots)
 
 

@@ -221,6 +221,10 @@ def test_evaluation_images_are_letterboxed_films(samples, observed):
 GRID = (96, 80)
 
 
+def brightest_on_border(image):
+    return max(edge.max() for edge in (image[0], image[-1], image[:, 0], image[:, -1]))
+
+
 def apply(affine, points):
     return points @ affine[:2, :2].T + affine[:2, 2]
 
@@ -249,7 +253,7 @@ def test_an_augmented_blob_lies_where_its_point_says(shape, spacing, recipe):
         linear = augmentation.affine(parameters, GRID)[:2, :2]
         return image, labels, reduced.grid_to_source, linear, reduced.to_source
 
-    errors, moved = [], []
+    errors, moved, weighed = [], [], 0
     for seed in range(25):
         random = np.random.default_rng(seed)
         start = middle + random.uniform(-14, 14, 2)
@@ -277,8 +281,11 @@ def test_an_augmented_blob_lies_where_its_point_says(shape, spacing, recipe):
             rtol=0,
             atol=1e-3,
         )
-        mass = ndimage.center_of_mass(np.where(found > 1e-3, found, 0.0)[..., 0])
-        np.testing.assert_allclose(mass[::-1], expected[0], rtol=0, atol=0.01)
+        # Where all of the blob lies within both images, it can be weighed.
+        if max(brightest_on_border(blob), brightest_on_border(found)) < 1e-3:
+            mass = ndimage.center_of_mass(np.where(found > 1e-3, found, 0.0)[..., 0])
+            np.testing.assert_allclose(mass[::-1], expected[0], rtol=0, atol=2e-3)
+            weighed += 1
         peak = HeatmapPeak()(found[None])["points"][0, 0].numpy()
         errors.append(np.abs(peak - expected[0]).max())
         moved.append(np.linalg.norm(expected[0] - start))
@@ -286,6 +293,7 @@ def test_an_augmented_blob_lies_where_its_point_says(shape, spacing, recipe):
     # reduced image (two or more to one of the grid, 1.3 where it is magnified) moves
     # a peak by as much as 0.05 px.
     assert np.median(moved) > 2.0
+    assert weighed >= 10
     assert np.median(errors) < 0.02
     assert max(errors) < 0.06
 

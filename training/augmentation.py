@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Mapping
 
 import tensorflow as tf
 
@@ -54,7 +55,7 @@ class Augmentation:
         }
 
     @staticmethod
-    def affine(parameters: dict[str, tf.Tensor], grid: tuple[int, int]) -> tf.Tensor:
+    def affine(parameters: Mapping[str, tf.Tensor], grid: tuple[int, int]) -> tf.Tensor:
         """Returns the map `(3, 3)` from the grid to the grid before augmentation."""
         # A point p moves to c + R S (p - c) + t: scaled, rotated about the centre c,
         # then moved. The grid is filled by asking where each pixel came from.
@@ -69,7 +70,7 @@ class Augmentation:
         return tf.concat([top, tf.constant([[0.0, 0.0, 1.0]])], axis=0)
 
     @staticmethod
-    def intensity(parameters: dict[str, tf.Tensor], image: tf.Tensor) -> tf.Tensor:
+    def intensity(parameters: Mapping[str, tf.Tensor], image: tf.Tensor) -> tf.Tensor:
         """Shifts, then scales grey values, and clips them to -1..1."""
         image = (image + parameters["intensity_shift"]) * parameters["intensity_scale"]
         return tf.clip_by_value(image, -1.0, 1.0)

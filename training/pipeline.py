@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from scn_keras.geometry import apply_affine
 from scn_keras.training import preprocessing
+from scn_keras.training.augmentation import Augmentation
 from scn_keras.training.recipe import Recipe
 
 # Far more than a set of annotated radiographs has: every epoch is a permutation.
@@ -105,7 +106,8 @@ def training_batches(
             [], seed + tf.constant([0, 1 << 40], "int64")
         )
         points = observed_points(sample, recipe.observer, draw)
-        parameters = recipe.augmentation and recipe.augmentation.draw(seed)
+        augmentation = recipe.augmentation
+        parameters = None if augmentation is None else augmentation.draw(seed)
         return grid_element(
             sample["reduced"], points, sample["affine"], recipe, parameters
         )
@@ -162,13 +164,13 @@ def grid_element(
     """
     to_source = reduced.grid_to_source
     if parameters is not None:
-        to_source = to_source @ recipe.augmentation.affine(parameters, recipe.grid)
+        to_source = to_source @ Augmentation.affine(parameters, recipe.grid)
     coordinates = preprocessing.grid_coordinates(
         preprocessing.to_reduced(reduced, to_source), recipe.grid
     )
     image = preprocessing.warp(reduced.image, coordinates)
     if parameters is not None:
-        image = recipe.augmentation.intensity(parameters, image)
+        image = Augmentation.intensity(parameters, image)
     on_grid = apply_affine(tf.linalg.inv(to_source), points)
     return image, {"points": on_grid, "affine": affine @ to_source}
 

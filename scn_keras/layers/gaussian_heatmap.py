@@ -134,8 +134,9 @@ class GaussianHeatmap(keras.layers.Layer):
         return self.gamma / volume
 
     def compute_output_shape(self, points_shape, heatmaps_shape=None):
-        size = heatmaps_shape[1:-1] if heatmaps_shape is not None else self.size
-        return (points_shape[0], *size, self.num_landmarks)
+        if heatmaps_shape is not None:
+            return tuple(heatmaps_shape)
+        return (points_shape[0], *(self.size or ()), self.num_landmarks)
 
     def get_config(self):
         return {

@@ -117,7 +117,9 @@ def test_quarter_turn_by_hand():
     # From x to y: clockwise on the screen, where y points down.
     turn = {"rotation": np.pi / 2}
     np.testing.assert_allclose(moved(CENTER, **turn), CENTER, atol=1e-5)
-    np.testing.assert_allclose(moved(CENTER + [5, 0], **turn), CENTER + [0, 5], atol=1e-5)
+    np.testing.assert_allclose(
+        moved(CENTER + [5, 0], **turn), CENTER + [0, 5], atol=1e-5
+    )
     np.testing.assert_allclose(
         moved(CENTER + [2, 3], **turn), CENTER + [-3, 2], atol=1e-5
     )
@@ -149,7 +151,9 @@ def smooth_image(shape, seed=0):
 def warp_augmented(image, drawn):
     affine = Augmentation.affine(drawn, image.shape)
     coordinates = preprocessing.grid_coordinates(affine, image.shape)
-    return preprocessing.warp(tf.constant(image[..., None]), coordinates).numpy()[..., 0]
+    return preprocessing.warp(tf.constant(image[..., None]), coordinates).numpy()[
+        ..., 0
+    ]
 
 
 def warp_simpleitk(image, drawn):

@@ -10,7 +10,8 @@ from scn_keras.training import data
 def test_a_set_that_is_not_prepared_says_how(tmp_path):
     for name in ("cephalogram", "synthetic_hand"):
         with pytest.raises(
-            FileNotFoundError, match=f"'{name}' is not prepared.*datasets prepare {name}"
+            FileNotFoundError,
+            match=f"'{name}' is not prepared.*datasets prepare {name}",
         ):
             data.prepared_builder(name, tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -42,7 +43,9 @@ def test_samples_are_as_stored(dots):
     sample = next(data.load_samples("dots", "test", dots).as_numpy_iterator())
     assert sample["image"].shape == (60, 50, 1)
     assert sample["image"].dtype == np.uint8
-    np.testing.assert_array_equal(sample["affine"], np.diag([0.5, 0.4, 1.0], 0).astype("f4"))
+    np.testing.assert_array_equal(
+        sample["affine"], np.diag([0.5, 0.4, 1.0], 0).astype("f4")
+    )
 
 
 @pytest.mark.parametrize("split", ["validation", "validation[:3]", ""])

@@ -169,8 +169,10 @@ def test_every_image_comes_once_an_epoch_in_changing_order(samples, observed):
     )
     batches = arrays(pipeline.training_batches(samples, plain).take(4 * FILMS))
     # In millimetres, the points are still those of the film.
-    found = [affine[0, 0, 0] * points[0, 0, 0] + affine[0, 0, 2] for _, points, affine
-             in batches]
+    found = [
+        affine[0, 0, 0] * points[0, 0, 0] + affine[0, 0, 2]
+        for _, points, affine in batches
+    ]
     films = np.round((np.array(found) / 0.1 - 5.0) / 6.0).astype(int).reshape(4, -1)
     for epoch in films:
         assert sorted(epoch) == list(range(FILMS))
@@ -183,8 +185,10 @@ def test_random_observers_change_from_draw_to_draw(samples, observed):
     chosen = {}
     for _, points, affine in batches:
         x = (affine[0, 0, 0] * points[0, 0, 0] + affine[0, 0, 2]) / 0.1
-        film = min(range(FILMS), key=lambda n: min(abs(x - SENIOR[n, 0, 0]),
-                                                   abs(x - SENIOR[n, 0, 0] - 10)) )
+        film = min(
+            range(FILMS),
+            key=lambda n: min(abs(x - SENIOR[n, 0, 0]), abs(x - SENIOR[n, 0, 0] - 10)),
+        )
         chosen.setdefault(film, set()).add(round(x - SENIOR[film, 0, 0]))
     assert set().union(*chosen.values()) == {0, 10}
 
@@ -196,7 +200,9 @@ def test_evaluation_batches_keep_the_order(samples, observed):
     assert_same(batches, again)
     points = np.concatenate([p for _, p, _ in batches])
     affine = np.concatenate([a for _, _, a in batches])
-    found = np.einsum("bij,bnj->bni", affine[:, :2, :2], points) + affine[:, None, :2, 2]
+    found = (
+        np.einsum("bij,bnj->bni", affine[:, :2, :2], points) + affine[:, None, :2, 2]
+    )
     # Of "random", evaluation takes the mean; the junior lacks a point of film 2.
     expected = (SENIOR + 5.0) * 0.1
     expected[2, 1] = np.nan
@@ -304,7 +310,9 @@ def test_intensity_is_augmented_as_drawn(recipe):
     image = tf.random.stateless_uniform((48, 40, 1), [0, 1])
     reduced = preprocessing.reduce_image(image, recipe.grid, tf.ones(2))
     drawn = augmentation.draw(tf.constant([0, 3]))
-    found, _ = pipeline.grid_element(reduced, tf.zeros((1, 2)), tf.eye(3), recipe, drawn)
+    found, _ = pipeline.grid_element(
+        reduced, tf.zeros((1, 2)), tf.eye(3), recipe, drawn
+    )
     shift, scale = float(drawn["intensity_shift"]), float(drawn["intensity_scale"])
     assert abs(shift) > 0.02 and abs(scale - 1) > 0.02
     expected = np.clip((image.numpy() * 2 - 1 + shift) * scale, -1, 1)

@@ -9,6 +9,7 @@ import io
 from collections.abc import Sequence
 
 import keras
+import matplotlib
 import numpy as np
 from matplotlib import collections, colors, figure, lines, patheffects
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -200,7 +201,8 @@ def heatmap_figure(
         axes.imshow(layer, interpolation="bilinear")
         shown = slice(None) if landmark is None else [landmark]
         if predicted is not None:
-            axes.plot(*predicted[shown].T, "o", ms=2, mfc=_INK, mec="black", mew=0.4)
+            size = 2.0 if landmark is None else 3.5
+            axes.plot(*predicted[shown].T, "o", ms=size, mfc=_INK, mec="black", mew=0.4)
         if true is not None:
             axes.plot(*true[shown].T, "o", ms=6.5, mfc="none", mec=_INK, mew=0.7)
         about = ""
@@ -224,7 +226,9 @@ def to_jpeg(drawing: figure.Figure, dpi: int = 140) -> bytes:
 
 def to_svg(drawing: figure.Figure) -> bytes:
     """Returns a figure as the bytes of an SVG file, the same for the same figure."""
-    return _saved(drawing, "svg", metadata={"Date": None})
+    # Without the salt, the ids inside are drawn at random.
+    with matplotlib.rc_context({"svg.hashsalt": "scn-keras"}):
+        return _saved(drawing, "svg", metadata={"Date": None})
 
 
 def _plane(image):

@@ -86,7 +86,7 @@ def _scope_table(scope: str, rows: Sequence[Mapping[str, Any]]) -> rich_table.Ta
     for row in rows:
         ci95 = row["ci95"]
         table.add_row(
-            row["protocol"]["truth"] or "",
+            row["protocol"]["truth"] or "–",
             f"{mean_and_sd(row)}\n[dim]{interval(ci95['mre_mm'], 3)}",
             f"{row['median_mm']:.3f}",
             *(

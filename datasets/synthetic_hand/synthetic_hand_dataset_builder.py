@@ -35,7 +35,7 @@ class Builder(LandmarkBuilder):
         SyntheticHandConfig(name="large", size=(1280, 1000), train=1000, test=200),
     ]
 
-    SPACING_RULE = "exact: the hands are drawn in millimetres"
+    SPACING_RULE = "exact, the hands are drawn in millimetres"
 
     # In the atlas's order, which the points tell: it has no published names.
     SCHEMA = LandmarkSchema(

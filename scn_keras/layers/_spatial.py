@@ -17,6 +17,14 @@ def spatial_rank(layer, input_shape):
     return rank
 
 
+def check_positive_integers(**values):
+    for name, value in values.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"`{name}` must be an integer of at least 1. Received: {name}={value}"
+            )
+
+
 def check_channels_known(layer, input_shape):
     if input_shape[-1] is None:
         raise ValueError(

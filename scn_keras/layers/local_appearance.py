@@ -5,6 +5,7 @@ from scn_keras.layers._spatial import (
     average_pooling,
     check_channels_known,
     check_divisible,
+    check_positive_integers,
     convolution,
     he_normal,
     spatial_rank,
@@ -65,16 +66,9 @@ class LocalAppearance(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        for name, value in (
-            ("num_landmarks", num_landmarks),
-            ("filters", filters),
-            ("levels", levels),
-        ):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"`{name}` must be an integer of at least 1. "
-                    f"Received: {name}={value}"
-                )
+        check_positive_integers(
+            num_landmarks=num_landmarks, filters=filters, levels=levels
+        )
         self.num_landmarks = num_landmarks
         self.filters = filters
         self.levels = levels

@@ -4,6 +4,7 @@ from scn_keras.layers._spatial import (
     average_pooling,
     check_channels_known,
     check_divisible,
+    check_positive_integers,
     convolution,
     he_normal,
     spatial_rank,
@@ -69,16 +70,7 @@ class SpatialConfiguration(keras.layers.Layer):
     ):
         # Incoming heatmaps stay float32 until they are pooled.
         super().__init__(autocast=False, **kwargs)
-        for name, value in (
-            ("filters", filters),
-            ("kernel_size", kernel_size),
-            ("factor", factor),
-        ):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"`{name}` must be an integer of at least 1. "
-                    f"Received: {name}={value}"
-                )
+        check_positive_integers(filters=filters, kernel_size=kernel_size, factor=factor)
         self.num_landmarks = num_landmarks
         self.filters = filters
         self.kernel_size = kernel_size

@@ -143,6 +143,23 @@ $(PYTHONS:%=test-python-%): test-python-%: wheel
 	KERAS_BACKEND=tensorflow venv/bin/python -m pytest -q -n $(WORKERS); \
 	rm -rf venv
 
+# The library with nothing but Keras, NumPy and JAX, against TensorFlow's numbers.
+.PHONY: test-jax-only
+test-jax-only: wheel ## Test the library without TensorFlow, on JAX alone
+	@echo "== Library on Keras, NumPy and JAX alone"
+	@folder=build/jax-only; \
+	rm -rf $$folder; mkdir -p $$folder; \
+	KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 TF_ENABLE_ONEDNN_OPTS=0 \
+		$(BIN)/python tests/backend_numbers.py $$folder/numbers.npz >/dev/null; \
+	$(BIN)/python -m venv $$folder/venv; \
+	$$folder/venv/bin/python -m pip $(PIP_INSTALL) keras numpy jax pytest pytest-xdist; \
+	$$folder/venv/bin/python -m pip $(PIP_INSTALL) --no-deps "$$(ls build/wheel/*.whl)"; \
+	cp -r tests setup.cfg $$folder; \
+	cd $$folder; \
+	SCN_KERAS_NUMBERS=$$PWD/numbers.npz KERAS_BACKEND=jax venv/bin/python -m pytest -q \
+		-n $(WORKERS) $(BACKEND_TESTS) tests/test_backends.py; \
+	rm -rf venv
+
 .PHONY: wheel
 wheel: $(BIN)/.installed-dev ## Build the wheel in build/wheel
 	@rm -rf build/wheel build/lib build/bdist.*

@@ -1,0 +1,71 @@
+"""What one backend computes from given weights, written to a file.
+
+`python tests/backend_numbers.py FILE` on any backend; tests/test_backends.py compares.
+"""
+
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from scn_keras.layers import GaussianHeatmap, HeatmapPeak
+from scn_keras.losses import HeatmapSquaredError
+from scn_keras.models import LandmarkModel, SpatialConfigurationNet
+
+sys.path.insert(0, str(Path(__file__).parent))
+from gradients import weight_gradients
+
+
+def numbers() -> dict[str, np.ndarray]:
+    """Returns heatmaps, points, losses and gradients by name, in 2D and 3D."""
+    found = {}
+    for name, size in (("2d", (32, 48)), ("3d", (16, 24, 32))):
+        rng = np.random.default_rng(len(size))
+        network = SpatialConfigurationNet(
+            3,
+            (*size, 1),
+            filters=6,
+            levels=3,
+            dropout=0.0,
+            spatial_kernel_size=3,
+            spatial_factor=8,
+        )
+        model = LandmarkModel(
+            network,
+            GaussianHeatmap(3, sigma=2.0, gamma=100.0, learnable=True),
+            HeatmapPeak(),
+            sigma_penalty=20.0,
+            weight_decay=1e-3,
+        )
+        model.compile("sgd", HeatmapSquaredError("mean"))
+        for weight in model.weights:
+            if weight.dtype == "float32" and weight.name != "sigma":
+                scale = np.sqrt(2.0 / max(np.prod(weight.shape[:-1]), 1.0))
+                weight.assign(rng.normal(0.0, scale, weight.shape))
+        image = rng.normal(0.0, 1.0, (2, *size, 1)).astype("float32")
+        points = rng.uniform(2, 14, (2, 3, len(size))).astype("float32")
+        points[0, 1] = np.nan
+        heatmaps = model(image)
+        found[f"{name} heatmaps"] = ops.convert_to_numpy(heatmaps)
+        peaks = model.localizer(image)
+        found |= {f"{name} {k}": ops.convert_to_numpy(v) for k, v in peaks.items()}
+
+        def loss(model=model, image=image, points=points):
+            return model.compute_loss(
+                image, {"points": points, "affine": None}, model(image), None, True
+            )
+
+        found[f"{name} loss"] = ops.convert_to_numpy(loss())
+        weights = model.trainable_weights
+        for weight, gradient in zip(
+            weights, weight_gradients(loss, weights), strict=True
+        ):
+            found[f"{name} gradient {weight.path}"] = gradient
+    return found
+
+
+if __name__ == "__main__":
+    np.savez(sys.argv[1], **numbers())
+    print(keras.backend.backend())

@@ -71,6 +71,7 @@ def main() -> None:
       scn-keras datasets prepare NAME   read a data set's files once
       scn-keras train RECIPE            fit a model, into the folder of a run
       scn-keras evaluate RUN            errors in millimetres, and a report
+      scn-keras compare RUN RUN         which of two is better, and how surely
       scn-keras predict RUN FILE...     landmarks of your own images
       scn-keras export RUN DIR          a SavedModel for TF Serving
     `scn-keras demo` does all of it on synthetic hands, in a few minutes.
@@ -189,6 +190,40 @@ def evaluate(
     report = write_report(loaded, split, data_dir)
     click.echo(f"Results: {loaded.path / 'results'}")
     click.echo(f"Report: {report}")
+
+
+@main.command()
+@click.argument("first", type=_FOLDER)
+@click.argument("second", type=_FOLDER)
+@click.option("--split", help="The split.  [default: the first recipe's test split]")
+@click.option("--per-landmark", is_flag=True, help="Print a row a landmark too.")
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    help="Write the numbers here as JSON.",
+)
+@_command
+def compare(
+    first: pathlib.Path,
+    second: pathlib.Path,
+    split: str | None,
+    per_landmark: bool,
+    json_path: pathlib.Path | None,
+) -> None:
+    """Tell whether the SECOND run is better than the FIRST, image by image.
+
+    Both must have been evaluated on the split. The intervals of the differences are
+    bootstrapped over patients, paired. Numbers of unlike protocols are refused.
+    """
+    from scn_keras.training.compare import compare as compare_runs
+    from scn_keras.training.compare import print_comparison
+    from scn_keras.training.run import Run, write_json
+
+    compared = compare_runs(Run(first), Run(second), split)
+    print_comparison(compared, (str(first), str(second)), landmarks=per_landmark)
+    if json_path:
+        write_json(json_path, compared)
 
 
 @main.command()

@@ -70,7 +70,8 @@ def evaluate(
     Returns:
         The results, the split's before its subsets'. Each has the keys of
         `error_statistics`, and `protocol` (what the numbers mean), `seconds` (of
-        the whole pass), `excluded` (ids of images without usable spacing) and,
+        the whole pass), `ids` (of the images), `excluded` (ids of images without
+        usable spacing) and,
         where there are several observers, `between_observers` (how far those are
         from each other on the same images).
 
@@ -153,8 +154,9 @@ def read_points(run: Run, split: str) -> dict[str, dict[str, Any]]:
     """Reads what `evaluate` found on a split.
 
     Returns:
-        Dict by id of dicts with `points_px` `(N, 2)`, `score` `(N,)` and `errors`,
-        a dict by truth of distances in mm `(N,)`, NaN where there is none.
+        Dict by id of dicts with `group` (the patient), `points_px` `(N, D)`, `score`
+        `(N,)` and `errors`, a dict by truth of distances in mm `(N,)`, NaN where
+        there is none.
 
     Raises:
         FileNotFoundError: If the split has not been evaluated.
@@ -170,14 +172,17 @@ def read_points(run: Run, split: str) -> dict[str, dict[str, Any]]:
         reader = csv.DictReader(file)
         for row in reader:
             rows.setdefault(row["id"], []).append(row)
-        names = [n for n in reader.fieldnames or () if n.startswith(_ERROR)]
+        fields = reader.fieldnames or ()
+        names = [n for n in fields if n.startswith(_ERROR)]
+        axes = [n for n in fields if n.endswith("_px")]
 
     def column(lines, name):
         return np.array([float(line[name] or "nan") for line in lines])
 
     return {
         id: {
-            "points_px": np.stack([column(lines, "x_px"), column(lines, "y_px")], -1),
+            "group": lines[0]["group"],
+            "points_px": np.stack([column(lines, axis) for axis in axes], -1),
             "score": column(lines, "score"),
             "errors": {
                 name.removeprefix(_ERROR).removeprefix("_") or None: column(lines, name)
@@ -274,6 +279,7 @@ def _result(run, builder, scope, truth, cases, seconds):
         "scn_keras": __version__,
     }
     result = {"protocol": protocol, **numbers, "seconds": round(seconds, 2)}
+    result["ids"] = [case.id for case in cases if _usable(case.affine)]
     result["excluded"] = [case.id for case in cases if not _usable(case.affine)]
     if builder.OBSERVERS:
         result["between_observers"] = [
@@ -301,13 +307,17 @@ def _points_path(run, split):
 
 def _write_points(path, cases, truths, run):
     error = [f"{_ERROR}_{truth}" if truth else _ERROR for truth in truths]
+    axes = "xyz"[: cases[0].points_px.shape[-1]]
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
-            ("id", "group", "landmark", "x_px", "y_px", "x_mm", "y_mm", "score")
-            + tuple(error)
+            (
+                *("id", "group", "landmark"),
+                *(f"{axis}_{unit}" for unit in ("px", "mm") for axis in axes),
+                *("score", *error),
+            )
         )
         for case in cases:
             distances = [case.distances(truth) for truth in truths]

@@ -60,39 +60,52 @@ def fit(
     else:
         run = Run.create(path, recipe, schema)
 
-    keras.utils.set_random_seed(recipe.seed)
-    if run.checkpoint.is_file():
-        model = keras.models.load_model(run.checkpoint)
-    else:
-        model = build_model(recipe, len(schema))
-        model.compile(
-            make_optimizer(recipe),
-            HeatmapSquaredError(recipe.loss),
-            metrics=[PointError(), SuccessDetectionRate(2.0)],
-            jit_compile=recipe.jit_compile,
-        )
-    first_step = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
-    seconds = _cut_history(run.history_path, first_step)
-
-    recorder = _Recorder(run, recipe.steps, first_step, seconds)
-    with recorder.bar:
-        while recorder.step < recipe.steps:
-            # The last epoch may be shorter, so that `steps` is met exactly.
-            left = recipe.steps - recorder.step
-            steps = min(recipe.steps_per_epoch, left)
-            model.fit(
-                pipeline.training_batches(training, recipe, recorder.step),
-                steps_per_epoch=steps,
-                epochs=left // steps,
-                validation_data=validation,
-                callbacks=[recorder],
-                shuffle=False,
-                verbose=0,
-            )
+    step = -1
+    while step < recipe.steps:
+        model = _compiled_model(run, len(schema))
+        step = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+        recorder = _Recorder(run, step)
+        callbacks = [recorder]
+        if recipe.optimizer.average is not None:
+            callbacks.append(_AveragedValidation())
+        # The last epoch may be shorter, so that `steps` is met exactly.
+        left = recipe.steps - step
+        steps = min(recipe.steps_per_epoch, left)
+        if steps:
+            with recorder.bar:
+                model.fit(
+                    pipeline.training_batches(training, recipe, step),
+                    steps_per_epoch=steps,
+                    epochs=left // steps,
+                    validation_data=validation,
+                    callbacks=callbacks,
+                    shuffle=False,
+                    verbose=0,
+                )
+            step = recorder.step
+    # With averaging, what was averaged is the model. Keras did so at the end of `fit`,
+    # but not if the run died after its last step.
+    model.optimizer.finalize_variable_values(model.trainable_variables)
     temporary = run.path / "model.tmp.keras"
     _in_float32(model, recipe, len(schema)).save(temporary)
     temporary.replace(run.model_path)
     return run
+
+
+def _compiled_model(run: Run, num_landmarks: int) -> LandmarkModel:
+    """Returns the model of the last checkpoint, or the one that a run starts from."""
+    recipe = run.recipe
+    keras.utils.set_random_seed(recipe.seed)
+    if run.checkpoint.is_file():
+        return keras.models.load_model(run.checkpoint)
+    model = build_model(recipe, num_landmarks)
+    model.compile(
+        make_optimizer(recipe),
+        HeatmapSquaredError(recipe.loss),
+        metrics=[PointError(), SuccessDetectionRate(2.0)],
+        jit_compile=recipe.jit_compile,
+    )
+    return model
 
 
 def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
@@ -106,16 +119,14 @@ def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
         warmup_target=settings.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
+    common = {"global_clipnorm": settings.clip_norm}
+    if settings.average is not None:
+        common |= {"use_ema": True, "ema_momentum": settings.average}
     if settings.name == "sgd":
         return keras.optimizers.SGD(
-            rate,
-            momentum=settings.momentum,
-            nesterov=True,
-            global_clipnorm=settings.clip_norm,
+            rate, momentum=settings.momentum, nesterov=True, **common
         )
-    return keras.optimizers.Adam(
-        rate, epsilon=settings.epsilon, global_clipnorm=settings.clip_norm
-    )
+    return keras.optimizers.Adam(rate, epsilon=settings.epsilon, **common)
 
 
 def _in_float32(
@@ -136,12 +147,12 @@ class _Recorder(keras.callbacks.Callback):
     A run that dies in between has a row too many, which `_cut_history` removes.
     """
 
-    def __init__(self, run: Run, steps: int, first_step: int, seconds: float) -> None:
+    def __init__(self, run: Run, step: int) -> None:
         super().__init__()
         self.run = run
-        self.step = first_step
-        self.steps = steps
-        self.started = time.monotonic() - seconds
+        self.step = step
+        self.steps = run.recipe.steps
+        self.started = time.monotonic() - _cut_history(run.history_path, step)
         console = Console()
         self.bar = progress.Progress(
             progress.TextColumn("[bold]{task.description}"),
@@ -155,7 +166,7 @@ class _Recorder(keras.callbacks.Callback):
             disable=not console.is_terminal,  # a log gets a line an epoch instead
         )
         self.task = self.bar.add_task(
-            f"train {run.recipe.name}", total=steps, completed=first_step, status=""
+            f"train {run.recipe.name}", total=self.steps, completed=step, status=""
         )
 
     def on_train_batch_end(self, batch, logs=None):
@@ -184,6 +195,26 @@ class _Recorder(keras.callbacks.Callback):
         self.bar.update(self.task, status=status)
         if not self.bar.console.is_terminal:
             self.bar.console.print(f"step {self.step} of {self.steps}: {status}")
+
+
+class _AveragedValidation(keras.callbacks.Callback):
+    """Validates the averaged weights, and puts those that are trained back.
+
+    `keras.callbacks.SwapEMAWeights` swaps by sums and differences on TensorFlow,
+    which changes the last digits of what is trained.
+    """
+
+    def on_test_begin(self, logs=None):
+        self.trained = [
+            keras.ops.convert_to_numpy(v) for v in self.model.trainable_variables
+        ]
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+
+    def on_test_end(self, logs=None):
+        for variable, value in zip(
+            self.model.trainable_variables, self.trained, strict=True
+        ):
+            variable.assign(value)
 
 
 def _cut_history(path: pathlib.Path, step: int) -> float:

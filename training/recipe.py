@@ -1,5 +1,6 @@
 import ast
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -46,6 +47,8 @@ class Optimizer:
         momentum: Float, of `"sgd"`.
         clip_norm: Float or `None`, the bound on the norm of all gradients.
         epsilon: Float, of `"adam"`.
+        average: Float or `None`, the momentum of an exponential moving average of all
+            weights, such as 0.999; the average is validated and is the model.
         weight_decay: Float, the reference's lambda, a part of the loss.
     """
 
@@ -56,6 +59,7 @@ class Optimizer:
     momentum: float = 0.99
     clip_norm: float | None = None
     epsilon: float = 1e-7
+    average: float | None = None
     weight_decay: float = 0.0
 
 
@@ -74,8 +78,13 @@ class Recipe:
         train_split: Str, a TFDS split.
         test_split: Str, the split that `evaluate` takes when it is not told.
         validation: Float, the share of the training groups (patients) held out.
-        grid: `(rows, columns)` that the network sees.
-        normalization: `"range"` or `"percentile"`.
+        grid: `(rows, columns)` that the network sees, `(slices, rows, columns)` of a
+            volume.
+        grid_spacing: Floats, mm per pixel of the grid in x, y(, z), which may then be
+            larger or smaller than an image; `None` to fit every image into it.
+        normalization: `"range"`, `"percentile"` or `"window"`.
+        normalization_limits: The two shares of `"percentile"` (0.01 and 0.99 if
+            `None`) or the two grey values of `"window"` that become -1 and 1.
         network: `Network`.
         target: `Target`.
         loss: `"sum"` or `"mean"`, the form of `HeatmapSquaredError`.
@@ -85,6 +94,8 @@ class Recipe:
         batch_size: Int.
         steps: Int, the optimiser's steps in all.
         steps_per_epoch: Int, the steps between validations and checkpoints.
+        cache: `"memory"` or `"disk"` (in the system's folder of temporary files):
+            where decoded and reduced images are kept during a training.
         jit_compile: Bool or `"auto"`, as in Keras. XLA makes training on a CPU with
             TensorFlow about three times slower.
         seed: Int.
@@ -99,8 +110,10 @@ class Recipe:
     train_split: str = "train"
     test_split: str = "test"
     validation: float = 0.1
-    grid: tuple[int, int] = (480, 384)
+    grid: tuple[int, ...] = (480, 384)
+    grid_spacing: tuple[float, ...] | None = None
     normalization: str = "range"
+    normalization_limits: tuple[float, float] | None = None
     network: Network = Network()
     target: Target = Target()
     loss: str = "sum"
@@ -110,16 +123,39 @@ class Recipe:
     batch_size: int = 1
     steps: int = 1000
     steps_per_epoch: int = 250
+    cache: str = "memory"
     jit_compile: bool | str = False
     seed: int = 0
 
     def __post_init__(self) -> None:
         factors = (2 ** (self.network.levels - 1), self.network.spatial_factor)
-        if len(self.grid) != 2 or any(g % f for g in self.grid for f in factors):
+        if len(self.grid) not in (2, 3) or any(
+            g < 1 or g % f for g in self.grid for f in factors
+        ):
             raise ValueError(
-                f"`grid` must be (rows, columns), both multiples of {factors[0]} (the "
-                f"network's levels) and {factors[1]} (its spatial factor). "
-                f"Received: grid={self.grid}"
+                "`grid` must be (rows, columns) or (slices, rows, columns), multiples "
+                f"of {factors[0]} (the network's levels) and {factors[1]} (its spatial "
+                f"factor). Received: grid={self.grid}"
+            )
+        if self.grid_spacing is not None and (
+            len(self.grid_spacing) != len(self.grid)
+            or not all(0.0 < s < math.inf for s in self.grid_spacing)
+        ):
+            raise ValueError(
+                f"`grid_spacing` must be {len(self.grid)} positive numbers, x, y(, z). "
+                f"Received: grid_spacing={self.grid_spacing}"
+            )
+        if self.normalization == "window" and self.normalization_limits is None:
+            raise ValueError(
+                'The normalization "window" needs `normalization_limits`, the two grey '
+                "values (in CT Hounsfield units) that become black and white."
+            )
+        if self.normalization_limits is not None and not (
+            self.normalization_limits[0] < self.normalization_limits[1]
+        ):
+            raise ValueError(
+                "`normalization_limits` must rise. "
+                f"Received: normalization_limits={self.normalization_limits}"
             )
         for field in ("batch_size", "steps", "steps_per_epoch"):
             if getattr(self, field) < 1:
@@ -130,8 +166,9 @@ class Recipe:
         # Said here, a misspelt name leaves no half-made run behind.
         for field, value, known in (
             ("optimizer.name", self.optimizer.name, ("adam", "sgd")),
-            ("normalization", self.normalization, ("range", "percentile")),
+            ("normalization", self.normalization, ("range", "percentile", "window")),
             ("loss", self.loss, ("sum", "mean")),
+            ("cache", self.cache, ("memory", "disk")),
             ("peak", self.peak, ("log_parabola", "parabola", "argmax")),
         ):
             if value not in known:
@@ -227,6 +264,8 @@ def _coerce(annotation: Any, value: Any, key: str) -> Any:
                 return value
         elif typing.get_origin(choice) is tuple:
             items = typing.get_args(choice)
+            if isinstance(value, (list, tuple)) and items[-1] is Ellipsis:
+                return tuple(_coerce(items[0], v, key) for v in value)
             if isinstance(value, (list, tuple)) and len(value) == len(items):
                 return tuple(
                     _coerce(item, v, key) for item, v in zip(items, value, strict=True)

@@ -308,3 +308,69 @@ def test_optimizers_take_their_settings(recipe):
     )
     assert isinstance(sgd, keras.optimizers.SGD)
     assert (sgd.momentum, sgd.nesterov, sgd.global_clipnorm) == (0.9, True, None)
+
+
+def averaging(recipe, **settings):
+    optimizer = dataclasses.replace(recipe.optimizer, average=0.9, learning_rate=0.01)
+    return dataclasses.replace(recipe, optimizer=optimizer, **settings)
+
+
+def test_the_average_is_validated_and_is_the_model(recipe, dots, tmp_path, monkeypatch):
+    trained, validated = [], []
+
+    def weights(model):
+        return [v.numpy() for v in model.trainable_variables]
+
+    step = fit_module._Recorder.on_train_batch_end
+
+    def on_train_batch_end(self, batch, logs=None):
+        step(self, batch, logs)
+        trained.append(weights(self.model))
+
+    begin = fit_module._AveragedValidation.on_test_begin
+
+    def on_test_begin(self, logs=None):
+        begin(self, logs)
+        validated.append(weights(self.model))
+
+    monkeypatch.setattr(fit_module._Recorder, "on_train_batch_end", on_train_batch_end)
+    monkeypatch.setattr(fit_module._AveragedValidation, "on_test_begin", on_test_begin)
+    run = fit(averaging(recipe, steps=5), tmp_path, dots)
+
+    assert len(trained) == 5
+    averages, average = [], trained[0]
+    for now in trained:
+        average = [0.9 * a + 0.1 * w for a, w in zip(average, now, strict=True)]
+        averages.append(average)
+    # Epochs of two steps, the last of one.
+    for found, expected in zip(
+        (*validated, weights(run.load_model())),
+        (averages[1], averages[3], averages[4], averages[4]),
+        strict=True,
+    ):
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+    # What is trained on is not the average.
+    last = keras.models.load_model(run.checkpoint)
+    for a, b in zip(weights(last), trained[-1], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "number"),
+    [
+        (fit_module._Recorder, "on_epoch_end", 1),
+        (fit_module._Recorder, "on_epoch_end", 2),
+        (fit_module, "_in_float32", 1),
+    ],
+)
+def test_an_averaging_run_resumes(
+    recipe, dots, tmp_path, monkeypatch, owner, name, number
+):
+    recipe = averaging(recipe, steps=5)
+    whole = fit(recipe, tmp_path / "whole", dots)
+    with monkeypatch.context() as patch:
+        interrupt(patch, owner, name, number)
+        with pytest.raises(Interruption):
+            fit(recipe, tmp_path / "cut", dots)
+    assert_same_run(fit(recipe, tmp_path / "cut", dots, resume=True), whole)

@@ -136,6 +136,14 @@ def prepare(
     metavar="KEY=VALUE",
     help="Change a setting of the recipe: --set network.filters=64. May be repeated.",
 )
+@click.option(
+    "--steps", type=click.IntRange(min=1), help="Short for --set steps=STEPS."
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Take as many steps as fit into this time, measured at the start.",
+)
 @click.option("--resume", is_flag=True, help="Continue the run in that folder.")
 @_DATA_DIR
 @_command
@@ -143,6 +151,8 @@ def train(
     recipe: str,
     out: pathlib.Path | None,
     settings: tuple[str, ...],
+    steps: int | None,
+    minutes: float | None,
     resume: bool,
     data_dir: pathlib.Path | None,
 ) -> None:
@@ -152,9 +162,24 @@ def train(
     """
     from scn_keras.training.fit import fit
     from scn_keras.training.recipes import load_recipe
+    from scn_keras.training.run import Run
 
+    if steps is not None and minutes is not None:
+        raise click.UsageError("Give --steps or --minutes, not both.")
     resolved = load_recipe(recipe).override(settings)
-    run = fit(resolved, out or pathlib.Path("runs") / resolved.name, data_dir, resume)
+    path = out or pathlib.Path("runs") / resolved.name
+    if minutes is not None:
+        if resume and (path / "recipe.json").is_file():
+            # Measured anew it would be another recipe.
+            steps = Run(path).recipe.steps
+        else:
+            from scn_keras.training.budget import steps_within
+
+            steps = steps_within(minutes, resolved, data_dir)
+            click.echo(f"{steps} steps fit into {minutes:g} minutes.")
+    if steps is not None:
+        resolved = resolved.override([f"steps={steps}"])
+    run = fit(resolved, path, data_dir, resume)
     click.echo(f"Trained: {run.model_path}")
     click.echo(f"Next: scn-keras evaluate {run.path}")
 

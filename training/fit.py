@@ -62,7 +62,10 @@ def fit(
 
     step = -1
     while step < recipe.steps:
-        model = _compiled_model(run, len(schema))
+        if run.checkpoint.is_file():
+            model = keras.models.load_model(run.checkpoint)
+        else:
+            model = compiled_model(recipe, len(schema))
         step = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
         recorder = _Recorder(run, step)
         callbacks = [recorder]
@@ -92,12 +95,9 @@ def fit(
     return run
 
 
-def _compiled_model(run: Run, num_landmarks: int) -> LandmarkModel:
-    """Returns the model of the last checkpoint, or the one that a run starts from."""
-    recipe = run.recipe
+def compiled_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
+    """Returns the model that a recipe starts from, ready for `fit`."""
     keras.utils.set_random_seed(recipe.seed)
-    if run.checkpoint.is_file():
-        return keras.models.load_model(run.checkpoint)
     model = build_model(recipe, num_landmarks)
     model.compile(
         make_optimizer(recipe),

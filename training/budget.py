@@ -1,0 +1,69 @@
+"""How many steps of a recipe fit into a time."""
+
+import itertools
+import pathlib
+import time
+
+from scn_keras.training import data, pipeline
+from scn_keras.training.fit import compiled_model
+from scn_keras.training.recipe import Recipe
+
+_WARM_UP = 3  # the first steps trace and compile
+_TIMED_SECONDS = 10.0
+
+
+def steps_within(
+    minutes: float, recipe: Recipe, data_dir: str | pathlib.Path | None = None
+) -> int:
+    """Measures a few steps of a recipe and returns how many fit into a time.
+
+    Validation is measured too, and counted as often as the recipe validates. The
+    answer depends on the machine and on what else it does; written into a recipe, it
+    makes a run that depends on neither.
+
+    Args:
+        minutes: Float, of training and validating, without reading the data.
+        recipe: `Recipe`, whose own `steps` are not used.
+        data_dir: Where prepared data sets lie.
+
+    Returns:
+        Int, at least 1.
+
+    Raises:
+        FileNotFoundError: If the data set is not prepared.
+        ValueError: If `minutes` is not positive.
+
+    Example:
+
+    ```python
+    recipe = dataclasses.replace(recipe, steps=steps_within(30, recipe))
+    ```
+    """
+    if not minutes > 0:
+        raise ValueError(f"`minutes` must be positive. Received: minutes={minutes}")
+    schema = data.prepared_builder(recipe.dataset, data_dir).SCHEMA
+    training, validation = data.training_samples(recipe, data_dir)
+    model = compiled_model(recipe, len(schema))
+    batches = iter(pipeline.training_batches(training, recipe, 0))
+    for batch in itertools.islice(batches, _WARM_UP):
+        model.train_on_batch(*batch)
+    step = _mean_seconds(model.train_on_batch, batches)
+    if validation is not None:
+        prepared = pipeline.evaluation_batches(validation, recipe).cache()
+        number = sum(1 for _ in prepared)
+        # The first batch traces; of a single batch that cannot be left out.
+        seconds = _mean_seconds(model.test_on_batch, iter(prepared.repeat(2)), skip=1)
+        step += number * seconds / recipe.steps_per_epoch
+    return max(int(60.0 * minutes / step), 1)
+
+
+def _mean_seconds(function, batches, skip=0):
+    for batch in itertools.islice(batches, skip):
+        function(*batch)
+    started, count = time.monotonic(), 0
+    for batch in batches:
+        function(*batch)
+        count += 1
+        if time.monotonic() - started > _TIMED_SECONDS:
+            break
+    return (time.monotonic() - started) / count

@@ -5,6 +5,7 @@ Commands import what they need when they run: `--help` answers at once.
 
 import contextlib
 import functools
+import json
 import os
 import pathlib
 import sys
@@ -36,7 +37,7 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
 
                 tf.config.list_physical_devices()
             return function(*args, **kwargs)
-        except (ValueError, OSError, RuntimeError) as error:
+        except (ValueError, OSError, RuntimeError, ImportError) as error:
             if "SCN_KERAS_TRACEBACK" in os.environ:
                 raise
             raise click.ClickException(
@@ -80,7 +81,7 @@ def main() -> None:
 
 @main.group()
 def datasets() -> None:
-    """Data sets: list them, prepare them."""
+    """Data sets: list them, check their files, prepare them, look at them."""
 
 
 @datasets.command("list")
@@ -126,6 +127,48 @@ def prepare(
     )
 
 
+@datasets.command()
+@click.argument("folder", metavar="DIR", type=_FOLDER)
+@click.option(
+    "--as",
+    "name",
+    metavar="NAME",
+    help="The data set whose layout the folder has.  [default: recognised]",
+)
+@click.option("--out", type=_FOLDER, help="Write check.html, with pictures, here.")
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    help="Write the findings here as JSON.",
+)
+@_command
+def check(
+    folder: pathlib.Path,
+    name: str | None,
+    out: pathlib.Path | None,
+    json_path: pathlib.Path | None,
+) -> None:
+    """Look for what is wrong with images and points, before anything is prepared.
+
+    DIR is what `scn-keras datasets prepare` takes as --manual-dir. It finds swapped
+    axes, points outside of their image, LPS for RAS, missing, doubled and exchanged
+    landmarks, single ones far from where the others predict them, impossible
+    spacings, images that are there twice and patients in two splits. The exit code
+    is 1 if there are errors, 0 if there are only notes.
+    """
+    from scn_keras.datasets.check import check_folder, print_result, write_page
+
+    result = check_folder(folder, name)
+    print_result(result)
+    if json_path:
+        json_path.write_text(json.dumps(result.to_dict(), indent=1) + "\n", "utf-8")
+    if out:
+        click.echo(f"Page: {write_page(result, out)}")
+    if result.errors:
+        sys.exit(1)
+
+
 @main.command()
 @click.argument("recipe")
 @click.option("--out", type=_FOLDER, help="The run's folder.  [default: runs/RECIPE]")
@@ -145,6 +188,11 @@ def prepare(
     help="Take as many steps as fit into this time, measured at the start.",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in that folder.")
+@click.option(
+    "--tensorboard",
+    is_flag=True,
+    help="Keep curves and pictures of points for TensorBoard in the run's folder.",
+)
 @_DATA_DIR
 @_command
 def train(
@@ -154,6 +202,7 @@ def train(
     steps: int | None,
     minutes: float | None,
     resume: bool,
+    tensorboard: bool,
     data_dir: pathlib.Path | None,
 ) -> None:
     """Fit a model by a RECIPE: a name, or a Python file that defines recipe().
@@ -179,7 +228,7 @@ def train(
             click.echo(f"{steps} steps fit into {minutes:g} minutes.")
     if steps is not None:
         resolved = resolved.override([f"steps={steps}"])
-    run = fit(resolved, path, data_dir, resume)
+    run = fit(resolved, path, data_dir, resume, tensorboard)
     click.echo(f"Trained: {run.model_path}")
     click.echo(f"Next: scn-keras evaluate {run.path}")
 

@@ -14,6 +14,7 @@ from scn_keras.models import LandmarkModel
 from scn_keras.training import data, pipeline
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run, build_model
+from scn_keras.training.tensorboard_log import TensorBoardLog
 
 
 def fit(
@@ -21,6 +22,7 @@ def fit(
     path: str | pathlib.Path,
     data_dir: str | pathlib.Path | None = None,
     resume: bool = False,
+    tensorboard: bool = False,
 ) -> Run:
     """Trains a recipe and keeps everything in the folder of a run.
 
@@ -32,6 +34,8 @@ def fit(
         path: The folder of the run.
         data_dir: Where prepared data sets lie.
         resume: Bool, whether to continue the run in `path`, if there is one.
+        tensorboard: Bool, whether to keep curves and pictures of points in the run's
+            folder `tensorboard` as well.
 
     Returns:
         The finished `Run`.
@@ -39,11 +43,14 @@ def fit(
     Raises:
         FileExistsError: If `path` holds something and `resume` is not set.
         FileNotFoundError: If the data set is not prepared.
+        ImportError: If TensorBoard is asked for and not installed.
         ValueError: If a run is resumed with another recipe, or a recipe does not fit
             the data.
     """
+    # Before the folder is made: what cannot be trained leaves none.
+    if tensorboard:
+        TensorBoardLog.require()
     schema = data.prepared_builder(recipe.dataset, data_dir).SCHEMA
-    # Before the folder is made: a recipe that does not fit the data leaves none.
     training, validation = data.training_samples(recipe, data_dir)
     if validation is not None:
         validation = pipeline.evaluation_batches(validation, recipe).cache()
@@ -60,6 +67,13 @@ def fit(
     else:
         run = Run.create(path, recipe, schema)
 
+    extra: list[keras.callbacks.Callback] = []
+    if recipe.optimizer.average is not None:
+        extra.append(_AveragedValidation())
+    if tensorboard:
+        shown = validation or pipeline.evaluation_batches(training, recipe)
+        extra.append(TensorBoardLog(run.path / "tensorboard", shown, schema))
+
     step = -1
     while step < recipe.steps:
         if run.checkpoint.is_file():
@@ -68,9 +82,6 @@ def fit(
             model = compiled_model(recipe, len(schema))
         step = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
         recorder = _Recorder(run, step)
-        callbacks = [recorder]
-        if recipe.optimizer.average is not None:
-            callbacks.append(_AveragedValidation())
         # The last epoch may be shorter, so that `steps` is met exactly.
         left = recipe.steps - step
         steps = min(recipe.steps_per_epoch, left)
@@ -81,7 +92,7 @@ def fit(
                     steps_per_epoch=steps,
                     epochs=left // steps,
                     validation_data=validation,
-                    callbacks=callbacks,
+                    callbacks=[recorder, *extra],
                     shuffle=False,
                     verbose=0,
                 )

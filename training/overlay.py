@@ -7,6 +7,7 @@ which people with any kind of colour vision tell apart.
 
 import io
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 import matplotlib
@@ -14,7 +15,8 @@ import numpy as np
 from matplotlib import collections, colors, figure, lines, patheffects
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from scn_keras.geometry import apply_affine, spacing_of
+from scn_keras.datasets.projections import projections
+from scn_keras.geometry import affine_from_spacing, apply_affine, spacing_of
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkModel
 
@@ -64,14 +66,16 @@ def draw_overlay(
     """Draws predicted points as dots, and true ones as rings, on their image.
 
     With a usable affine the rings have a radius in millimetres: a dot outside of its
-    ring is a miss. The farthest misses are named, with their distance.
+    ring is a miss. The farthest misses are named, with their distance. Of a volume
+    the brightest values along each axis are drawn, z upwards, with the names on the
+    first of the three planes.
 
     Args:
-        image: Array `(height, width)` or `(height, width, 1)` of grey values.
+        image: Array `((z,) y, x)` of grey values, with or without a last axis of 1.
         schema: `LandmarkSchema`, whose links are drawn between predicted points.
-        predicted: Array `(N, 2)` in pixels of the image; NaN is not drawn.
-        true: Array `(N, 2)` likewise, or `None`.
-        affine: Array `(3, 3)`, pixels to mm, or `None`.
+        predicted: Array `(N, D)` in pixels of the image; NaN is not drawn.
+        true: Array `(N, D)` likewise, or `None`.
+        affine: Array `(D + 1, D + 1)`, pixels to mm, or `None`.
         title: Str.
         radius: Float, mm.
         named: Int, how many misses are named at most.
@@ -89,34 +93,49 @@ def draw_overlay(
     drawing.savefig("overlay.png")
     ```
     """
-    image = _plane(image)
+    image = _without_channel(image, predicted.shape[-1])
     if affine is not None and not (spacing_of(affine) > 0.0).all():
         affine = None
-    left, right, top, bottom = _window(image.shape, (predicted, true), margin)
-    drawing, axes = _sheet((bottom - top, right - left), width)
-    _show(axes, image)
-    axes.set_xlim(left, right)
-    axes.set_ylim(bottom, top)
-    axes.add_collection(
-        collections.LineCollection(
-            [predicted[list(pair)] for pair in schema.links],
-            colors="white",
-            linewidths=0.6,
-            alpha=0.4,
-        )
-    )
-    keys = [_key("predicted", marker="o", color=PREDICTED)]
-    if true is not None:
-        errors = np.stack([predicted, true], axis=1)
-        axes.add_collection(
-            collections.LineCollection(list(errors), colors=PREDICTED, linewidths=1.5)
-        )
-        label = _draw_rings(axes, true, affine, radius)
-        keys.append(_key(label, marker="o", color=TRUE, fillstyle="none"))
-    axes.plot(*predicted.T, "o", ms=4, mfc=PREDICTED, mec="black", mew=0.5)
+    distances = None
     if true is not None and affine is not None:
-        _name_misses(axes, schema, predicted, true, affine, radius, named)
-    _strips(drawing, axes, title, keys, affine)
+        distances = np.linalg.norm(
+            apply_affine(affine, predicted) - apply_affine(affine, true), axis=-1
+        )
+    views = [
+        _view(plane, len(predicted), true is not None, affine, margin)
+        for plane in projections(
+            image,
+            predicted if true is None else np.concatenate([predicted, true]),
+            None if affine is None else spacing_of(affine),
+        )
+    ]
+    drawing, panels = _sheet(views, width)
+    for view, axes in zip(views, panels, strict=True):
+        _show(axes, view.plane)
+        axes.set_xlim(view.left, view.right)
+        axes.set_ylim(view.bottom, view.top)
+        axes.add_collection(
+            collections.LineCollection(
+                [view.predicted[list(pair)] for pair in schema.links],
+                colors="white",
+                linewidths=0.6,
+                alpha=0.4,
+            )
+        )
+        keys = [_key("predicted", marker="o", color=PREDICTED)]
+        if view.true is not None:
+            errors = np.stack([view.predicted, view.true], axis=1)
+            axes.add_collection(
+                collections.LineCollection(
+                    list(errors), colors=PREDICTED, linewidths=1.5
+                )
+            )
+            label = _draw_rings(axes, view.true, view.affine, radius)
+            keys.append(_key(label, marker="o", color=TRUE, fillstyle="none"))
+        axes.plot(*view.predicted.T, "o", ms=4, mfc=PREDICTED, mec="black", mew=0.5)
+    if distances is not None:
+        _name_misses(panels[0], schema, views[0].predicted, distances, radius, named)
+    _strips(drawing, panels[0], title, keys, views[0].affine)
     return drawing
 
 
@@ -124,29 +143,25 @@ def inner_heatmaps(model: LandmarkModel, image: np.ndarray) -> dict[str, np.ndar
     """Returns the heatmaps of one image at each stage of the network.
 
     Args:
-        model: `LandmarkModel` whose network has layers `local_appearance` and
-            `spatial_configuration`.
-        image: Array `(rows, columns, 1)` as the network sees it.
+        model: `LandmarkModel`.
+        image: Array `(*spatial, 1)` as the network sees it.
 
     Returns:
         Dict of `local appearance`, `spatial configuration` and their `product`,
-        arrays `(rows, columns, N)`.
+        arrays `(*spatial, N)`; of `heatmaps` alone where the network has no layers
+        `local_appearance` and `spatial_configuration`.
     """
     network = model.network
-    stages = keras.Model(
-        network.inputs,
-        [
-            network.get_layer("local_appearance").output,
-            network.get_layer("spatial_configuration").output,
-            network.outputs[0],
-        ],
-    )
-    names = ("local appearance", "spatial configuration", "product")
-    heatmaps = stages.predict_on_batch(np.asarray(image)[None])
-    return {
-        name: np.asarray(heatmap[0], np.float32)
-        for name, heatmap in zip(names, heatmaps, strict=True)
+    stages = {
+        layer.name.replace("_", " "): layer.output
+        for layer in network.layers
+        if layer.name in ("local_appearance", "spatial_configuration")
     }
+    stages["product" if stages else "heatmaps"] = network.outputs[0]
+    heatmaps = keras.Model(network.inputs, stages).predict_on_batch(
+        np.asarray(image)[None]
+    )
+    return {name: np.asarray(heatmaps[name][0], np.float32) for name in stages}
 
 
 def heatmap_figure(
@@ -163,28 +178,32 @@ def heatmap_figure(
     Of all landmarks, the strongest at each pixel is drawn in its colour, relative to
     what it is at the landmark's peak. Of one landmark, positive values are orange and
     negative ones blue, on a scale of each panel's own: where both factors are
-    negative, their product is positive.
+    negative, their product is positive. Of a volume, one landmark is drawn on the
+    slice z of its peak, and all of them as the largest values along z.
 
     Args:
-        image: Array `(rows, columns, 1)` as the network sees it.
+        image: Array `(*spatial, 1)` as the network sees it.
         heatmaps: What `inner_heatmaps` returned.
         schema: `LandmarkSchema`.
         landmark: Int for one landmark, `None` for all.
-        predicted: Array `(N, 2)` in pixels of the grid, to draw as dots, or `None`.
-        true: Array `(N, 2)` likewise, to draw as rings.
+        predicted: Array `(N, D)` in pixels of the grid, to draw as dots, or `None`.
+        true: Array `(N, D)` likewise, to draw as rings.
         width: Float, inches.
 
     Returns:
         A matplotlib `Figure`.
     """
-    image = _plane(image)
+    image = np.asarray(image)[..., 0]
+    if image.ndim == 3:
+        image, heatmaps = _flat(image, heatmaps, landmark)
+        predicted, true = (None if p is None else p[:, :2] for p in (predicted, true))
     rows, columns = image.shape
     panel = width / len(heatmaps)
     height = panel * rows / columns + _STRIP
     drawing = figure.Figure((width, height), facecolor=_PAPER)
     FigureCanvasAgg(drawing)
     share = 1.0 / len(heatmaps)
-    product = heatmaps["product"]
+    product = list(heatmaps.values())[-1]
     flat = product.reshape(-1, product.shape[-1]).argmax(axis=0)
     peaks = np.unravel_index(flat, image.shape)
     for number, (name, maps) in enumerate(heatmaps.items()):
@@ -231,9 +250,18 @@ def to_svg(drawing: figure.Figure) -> bytes:
         return _saved(drawing, "svg", metadata={"Date": None})
 
 
-def _plane(image):
+def _without_channel(image, dimensions):
     image = np.asarray(image)
-    return image[..., 0] if image.ndim == 3 else image
+    return image[..., 0] if image.ndim == dimensions + 1 else image
+
+
+def _flat(image, heatmaps, landmark):
+    """One plane of a volume and of its heatmaps."""
+    if landmark is None:
+        return image.max(axis=0), {k: v.max(axis=0) for k, v in heatmaps.items()}
+    product = list(heatmaps.values())[-1][..., landmark]
+    z = np.unravel_index(product.argmax(), product.shape)[0]
+    return image[z], {name: maps[z] for name, maps in heatmaps.items()}
 
 
 def _saved(drawing, format, **settings):
@@ -242,10 +270,48 @@ def _saved(drawing, format, **settings):
     return file.getvalue()
 
 
+class _View(NamedTuple):
+    """One plane of an overlay: what is on it, and which part of it is shown."""
+
+    plane: np.ndarray
+    predicted: np.ndarray
+    true: np.ndarray | None
+    affine: np.ndarray | None
+    left: float
+    right: float
+    bottom: float
+    top: float
+    aspect: float
+
+    @property
+    def shape(self) -> tuple[float, float]:
+        """Height and width of what is shown, in columns."""
+        return self.aspect * abs(self.bottom - self.top), self.right - self.left
+
+
+def _view(projection, count, has_true, affine, margin):
+    points = projection.points
+    left, right, top, bottom = _window(projection.plane.shape, points, margin)
+    if 2 in projection.axes:
+        top, bottom = bottom, top  # the head above the feet
+    if affine is not None and len(affine) == 4:
+        affine = affine_from_spacing(spacing_of(affine)[list(projection.axes)])
+    return _View(
+        projection.plane,
+        points[:count],
+        points[count:] if has_true else None,
+        affine,
+        left,
+        right,
+        bottom,
+        top,
+        projection.aspect,
+    )
+
+
 def _window(shape, points, margin):
     """The part of an image to show: its left, right, top and bottom edges."""
     whole = (-0.5, shape[1] - 0.5, -0.5, shape[0] - 0.5)
-    points = np.concatenate([p for p in points if p is not None])
     points = points[~np.isnan(points).any(axis=-1)]
     if margin is None or not points.size:
         return whole
@@ -258,20 +324,35 @@ def _window(shape, points, margin):
     return left, right, top, bottom
 
 
-def _sheet(shape: Sequence[int], width: float):
-    height = width * shape[0] / shape[1] + 2 * _STRIP
+def _sheet(views: Sequence[_View], width: float):
+    """A figure with the views beside each other, equally high."""
+    ratios = np.array([columns / rows for rows, columns in (v.shape for v in views)])
+    height = width / ratios.sum() + 2 * _STRIP
     drawing = figure.Figure((width, height), facecolor=_PAPER)
     FigureCanvasAgg(drawing)
-    axes = drawing.add_axes((0.0, _STRIP / height, 1.0, 1.0 - 2 * _STRIP / height))
-    axes.set_axis_off()
-    return drawing, axes
+    edges = np.concatenate([[0.0], np.cumsum(ratios) / ratios.sum()])
+    panels = []
+    for left, right in zip(edges, edges[1:], strict=False):
+        axes = drawing.add_axes(
+            (left, _STRIP / height, right - left, 1.0 - 2 * _STRIP / height)
+        )
+        axes.set_axis_off()
+        panels.append(axes)
+    return drawing, panels
 
 
 def _show(axes, image, dimmed=1.0):
     # Without the brightest and darkest half percent: labels and markers of lead.
     low, high = np.percentile(image[::4, ::4], (0.5, 99.5))
     high = low + max(high - low, 1e-6) / dimmed
-    axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="antialiased")
+    axes.imshow(
+        image,
+        cmap="gray",
+        vmin=low,
+        vmax=high,
+        interpolation="antialiased",
+        aspect="auto",  # the panel has the right one
+    )
 
 
 def _draw_rings(axes, true, affine, radius):
@@ -293,10 +374,7 @@ def _draw_rings(axes, true, affine, radius):
     return f"true, with {radius:g} mm around"
 
 
-def _name_misses(axes, schema, predicted, true, affine, radius, named):
-    distance = np.linalg.norm(
-        apply_affine(affine, predicted) - apply_affine(affine, true), axis=-1
-    )
+def _name_misses(axes, schema, predicted, distance, radius, named):
     farthest = np.argsort(-np.nan_to_num(distance))[:named]
     misses = [index for index in farthest if distance[index] >= radius]
     left, right = axes.get_xlim()
@@ -342,7 +420,7 @@ def _strips(drawing, axes, title, keys, affine):
     if affine is None:
         return
     # The longest of 1, 2, 5, 10 … mm that takes at most a fourth of the width.
-    columns = abs(np.subtract(*axes.get_xlim()))
+    columns = abs(np.subtract(*axes.get_xlim())) / axes.get_position().width
     limit = 0.25 * columns * spacing_of(affine)[0]
     power = 10.0 ** np.floor(np.log10(limit))
     length = max(power * step for step in (1, 2, 5) if power * step <= limit)

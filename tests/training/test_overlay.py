@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scn_keras.landmark_schema import LandmarkSchema
+from scn_keras.models import LandmarkModel
 from scn_keras.training import data, inference, overlay, preprocessing
 
 SCHEMA = LandmarkSchema(("tip", "base", "side"), links=((0, 1),))
@@ -205,3 +206,58 @@ def test_dead_heatmaps_are_drawn():
             np.zeros((30, 20, 1)), heatmaps, SCHEMA, landmark, width=3.0
         )
         assert overlay.to_png(drawing).startswith(b"\x89PNG")
+
+
+def test_a_volume_is_drawn_along_each_axis():
+    volume = np.zeros((40, 30, 20, 1), np.uint8)  # z, y, x
+    true = np.array([[5.0, 10.0, 30.0], [15.0, 20.0, 8.0], [np.nan] * 3])
+    predicted = true + [[0.0, 0.0, 3.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    affine = np.diag([0.5, 0.5, 1.0, 1.0])
+    affine[:3, 3] = 100.0
+    drawing = overlay.draw_overlay(
+        volume, SCHEMA, predicted, true, affine, radius=2.0, width=9.0
+    )
+    assert texts(drawing).count("tip 3.0 mm") == 1
+    picture = matplotlib.image.imread(io.BytesIO(overlay.to_png(drawing, 100)))
+    rows, columns = picture.shape[:2]
+    boxes = [axes.get_position() for axes in drawing.axes]
+    # x y, x z and y z, equally high: 10 x 15, 10 x 40 and 15 x 40 mm.
+    assert [round(b.width * columns / (b.height * rows), 3) for b in boxes] == [
+        *(0.667, 0.25, 0.375),
+    ]
+    for box, shape, (first, second) in zip(
+        boxes, ((30, 20), (40, 20), (40, 30)), ((0, 1), (0, 2), (1, 2)), strict=True
+    ):
+        for point in predicted[:2]:
+            u = (point[first] + 0.5) / shape[1]
+            v = (point[second] + 0.5) / shape[0]
+            v = v if second == 2 else 1.0 - v  # z upwards, y downwards
+            where = (
+                round((1.0 - box.y0 - v * box.height) * rows),
+                round((box.x0 + u * box.width) * columns),
+            )
+            assert has_color(picture[..., :3], where, overlay.PREDICTED)
+
+
+def test_heatmaps_of_a_volume_are_drawn_on_the_slice_of_the_peak():
+    maps = np.zeros((12, 30, 20, 1), np.float32)
+    maps[7, 8, 5] = 2.0
+    image = np.zeros((12, 30, 20, 1), np.float32)
+    schema = LandmarkSchema(("a",))
+    for landmark in (None, 0):
+        drawing = overlay.heatmap_figure(
+            image, {"heatmaps": maps}, schema, landmark, np.array([[5.0, 8.0, 7.0]])
+        )
+        (axes,) = drawing.axes
+        layer = axes.images[1].get_array()
+        assert layer[8, 5, 3] == 1.0
+        assert layer[..., 3].sum() == 1.0
+
+
+def test_inner_heatmaps_of_a_network_without_the_two_parts():
+    image = keras.Input((8, 8, 1))
+    model = LandmarkModel(keras.Model(image, keras.layers.Conv2D(2, 1)(image)))
+    stages = overlay.inner_heatmaps(model, np.ones((8, 8, 1), np.float32))
+    assert {name: maps.shape for name, maps in stages.items()} == {
+        "heatmaps": (8, 8, 2)
+    }

@@ -44,7 +44,7 @@ def steps_within(
     schema = data.prepared_builder(recipe.dataset, data_dir).SCHEMA
     training, validation = data.training_samples(recipe, data_dir)
     model = compiled_model(recipe, len(schema))
-    batches = iter(pipeline.training_batches(training, recipe, 0))
+    batches = iter(pipeline.training_batches(training, recipe, schema=schema))
     for batch in itertools.islice(batches, _WARM_UP):
         model.train_on_batch(*batch)
     step = _mean_seconds(model.train_on_batch, batches)

@@ -14,6 +14,7 @@ from rich import progress
 
 from scn_keras import __version__
 from scn_keras.geometry import apply_affine, spacing_of
+from scn_keras.metrics.on_arrays import point_distances
 from scn_keras.training import data, inference, pipeline
 from scn_keras.training.run import Run
 from scn_keras.training.statistics import RESAMPLES, error_statistics, moments
@@ -34,10 +35,11 @@ class _Case:
     points_px: np.ndarray
     points_mm: np.ndarray
     score: np.ndarray
+    spread_mm: np.ndarray
     truth_mm: Mapping[str | None, np.ndarray]
 
     def distances(self, truth: str | None) -> np.ndarray:
-        return np.linalg.norm(self.points_mm - self.truth_mm[truth], axis=-1)
+        return point_distances(self.truth_mm[truth], self.points_mm)
 
 
 def evaluate(
@@ -155,8 +157,8 @@ def read_points(run: Run, split: str) -> dict[str, dict[str, Any]]:
 
     Returns:
         Dict by id of dicts with `group` (the patient), `points_px` `(N, D)`, `score`
-        `(N,)` and `errors`, a dict by truth of distances in mm `(N,)`, NaN where
-        there is none.
+        and `spread_mm` (the width of the heatmap's peak) `(N,)`, and `errors`, a dict
+        by truth of distances in mm `(N,)`, NaN where there is none.
 
     Raises:
         FileNotFoundError: If the split has not been evaluated.
@@ -184,6 +186,7 @@ def read_points(run: Run, split: str) -> dict[str, dict[str, Any]]:
             "group": lines[0]["group"],
             "points_px": np.stack([column(lines, axis) for axis in axes], -1),
             "score": column(lines, "score"),
+            "spread_mm": column(lines, "spread_mm"),
             "errors": {
                 name.removeprefix(_ERROR).removeprefix("_") or None: column(lines, name)
                 for name in names
@@ -213,6 +216,7 @@ def _case(
         found["points_px"],
         apply_affine(to_mm, found["points_px"].astype(np.float64)),
         found["score"],
+        _spread(to_mm[:-1, :-1], found["covariance_px2"]),
         {
             truth: apply_affine(
                 to_mm,
@@ -221,6 +225,12 @@ def _case(
             for truth in truths
         },
     )
+
+
+def _spread(linear: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """How far off the heatmaps say that points are: root mean squares in mm."""
+    in_mm = linear @ covariance.astype(np.float64) @ linear.T
+    return np.sqrt(np.trace(in_mm, axis1=-2, axis2=-1))
 
 
 def _usable(affine: np.ndarray) -> bool:
@@ -292,7 +302,7 @@ def _apart(pair, cases):
     first, second = (
         np.stack([case.truth_mm[observer] for case in cases]) for observer in pair
     )
-    distances = np.linalg.norm(first - second, axis=-1)
+    distances = point_distances(first, second)
     return {"names": list(pair), **moments(distances[~np.isnan(distances)])}
 
 
@@ -316,7 +326,7 @@ def _write_points(path, cases, truths, run):
             (
                 *("id", "group", "landmark"),
                 *(f"{axis}_{unit}" for unit in ("px", "mm") for axis in axes),
-                *("score", *error),
+                *("score", "spread_mm", *error),
             )
         )
         for case in cases:
@@ -326,6 +336,7 @@ def _write_points(path, cases, truths, run):
                     *case.points_px[row],
                     *case.points_mm[row],
                     case.score[row],
+                    case.spread_mm[row],
                     *(distance[row] for distance in distances),
                 )
                 writer.writerow(

@@ -88,7 +88,7 @@ def fit(
         if steps:
             with recorder.bar:
                 model.fit(
-                    pipeline.training_batches(training, recipe, step),
+                    pipeline.training_batches(training, recipe, step, schema),
                     steps_per_epoch=steps,
                     epochs=left // steps,
                     validation_data=validation,

@@ -116,7 +116,7 @@ def write_report(
             for scope, pair in observer_pairs(results)
         ),
         protocol=_definitions(protocol),
-        curves="\n".join(_curves(run, points, truths, split)),
+        curves="\n".join(_curves(run, points, truths, truth, split)),
         headline=html.escape(_about(headlines[0])),
         landmarks=_landmark_table(headlines[0]),
         heatmaps="\n".join(_heatmaps(run, samples, true, typical, farthest[0])),
@@ -179,7 +179,7 @@ def _subtitle(run: Run) -> str:
     observer = f", observer {recipe.observer}" if recipe.observer else ""
     return (
         f"{run.path.name}: {recipe.steps} steps of {recipe.batch_size} on "
-        f"{recipe.train_split}{observer}, grid {recipe.grid[0]} × {recipe.grid[1]}, "
+        f"{recipe.train_split}{observer}, grid {' × '.join(map(str, recipe.grid))}, "
         f"{len(run.schema)} landmarks, seed {recipe.seed}"
     )
 
@@ -315,7 +315,7 @@ def _heatmaps(run, samples, true, typical, farthest):
             run.recipe,
         )
         heatmaps = overlay.inner_heatmaps(model, grid_image.numpy())
-        located = model.peak(heatmaps["product"][None])["points"][0]
+        located = model.peak(list(heatmaps.values())[-1][None])["points"][0]
         drawing = overlay.heatmap_figure(
             grid_image.numpy(),
             heatmaps,
@@ -333,12 +333,19 @@ def _heatmaps(run, samples, true, typical, farthest):
     yield draw(id, index, f"{id}, the farthest point: {name}, {distance:.1f} mm off.")
 
 
-def _curves(run, points, truths, split):
+def _curves(run, points, truths, truth, split):
     yield _picture(
         overlay.to_svg(_error_curve(points, truths)),
         "svg+xml",
         "Cumulative curve of the point errors",
         f"Share of the points of {split} that are nearer to the truth than a distance.",
+    )
+    yield _picture(
+        overlay.to_svg(_spread_curve(points, truth)),
+        "svg+xml",
+        "Point error against the width of the heatmap's peak",
+        "Is a point farther off where its heatmap's peak is wider? A dot is a point; "
+        "the line joins the medians of ten equal shares of them.",
     )
     if run.history_path.is_file():
         with run.history_path.open(newline="") as file:
@@ -371,6 +378,31 @@ def _error_curve(points, truths):
     axes.set_ylabel("% of points")
     if len(errors) > 1:
         axes.legend(title="truth", frameon=False, loc="lower right")
+    return drawing
+
+
+def _spread_curve(points, truth):
+    drawing, (axes,) = _axes(1)
+    errors = np.concatenate([case["errors"][truth] for case in points.values()])
+    spread = np.concatenate([case["spread_mm"] for case in points.values()])
+    here = (errors > 0) & (spread > 0)
+    errors, spread = errors[here], spread[here]
+    color, _ = _STYLES[0]
+    axes.plot(spread, errors, ".", ms=2, color=color, alpha=0.35, rasterized=True)
+    tenths = np.array_split(np.argsort(spread), min(10, max(len(spread), 1)))
+    axes.plot(
+        [np.median(spread[tenth]) for tenth in tenths if len(tenth)],
+        [np.median(errors[tenth]) for tenth in tenths if len(tenth)],
+        "o-",
+        color=_STYLES[1][0],
+        ms=4,
+    )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(ticker.LogFormatter())
+    axes.set_xlabel("width of the peak, mm")
+    axes.set_ylabel("distance to the truth, mm")
     return drawing
 
 

@@ -33,6 +33,7 @@ def planted_run(folder, errors, groups=None, steps=100, **protocol):
             np.zeros((2, 2)),
             np.zeros((2, 2)),
             np.ones(2),
+            np.ones(2),
             {None: np.stack([errors[n], np.zeros(2)], axis=-1)},
         )
         for n, id in enumerate(IDS)

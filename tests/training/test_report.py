@@ -105,8 +105,8 @@ def test_images_decode(report):
             assert xml.etree.ElementTree.fromstring(image).tag.endswith("svg")
         else:
             assert min(tf.io.decode_jpeg(image).shape[:2]) > 300
-    # Two curves; two heatmap figures, two images of the worst and one of the best.
-    assert kinds == ["svg+xml"] * 2 + ["jpeg"] * 5
+    # Three curves; two heatmap figures, two images of the worst and one of the best.
+    assert kinds == ["svg+xml"] * 3 + ["jpeg"] * 5
 
 
 def test_worst_come_first(report, tiny_run, results):

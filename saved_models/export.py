@@ -46,7 +46,8 @@ def export(
     Raises:
         FileExistsError: If that version exists.
         RuntimeError: If Keras does not run on TensorFlow.
-        ValueError: If the name or the version is not one that TF Serving takes.
+        ValueError: If the name or the version is not one that TF Serving takes, or
+            the model is one of volumes.
     """
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
@@ -70,6 +71,12 @@ def export(
         raise FileExistsError(
             f"{target} exists. TF Serving never reloads a version that it has seen: "
             "export a higher one, or remove the folder."
+        )
+    if len(run.recipe.grid) != 2 or run.recipe.normalization == "window":
+        raise ValueError(
+            "Only models of 2D images normalised by range or percentile take the bytes "
+            f"of image files. Received: grid={run.recipe.grid}, normalization="
+            f"{run.recipe.normalization!r}"
         )
     model = run.load_model()
     # TF Serving looks at folders named by a number only: it never sees half a model.
@@ -102,9 +109,7 @@ def _write(model: LandmarkModel, recipe: Recipe, folder: pathlib.Path) -> None:
 
     def one_image(arguments):
         data, spacing = arguments
-        calibrated = preprocessing.is_calibrated(spacing)
-        aspect = tf.where(calibrated, spacing, tf.ones_like(spacing))
-        return to_network(preprocessing.decode_image(data), aspect, recipe)
+        return to_network(preprocessing.decode_image(data), spacing, recipe)
 
     def serve(image_bytes, spacing_mm):
         images, grid_to_source = tf.map_fn(

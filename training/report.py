@@ -310,8 +310,10 @@ def _heatmaps(run, samples, true, typical, farthest):
 
     def draw(id, landmark, caption):
         grid_image, grid_to_source = inference.to_network(
-            preprocessing.to_unit_range(tf.constant(samples[id]["image"])),
-            preprocessing.aspect_of(tf.constant(samples[id]["affine"])),
+            preprocessing.grey_values(
+                tf.constant(samples[id]["image"]), run.recipe.normalization
+            ),
+            preprocessing.spacing_of(tf.constant(samples[id]["affine"])),
             run.recipe,
         )
         heatmaps = overlay.inner_heatmaps(model, grid_image.numpy())

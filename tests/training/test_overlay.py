@@ -152,7 +152,7 @@ def test_inner_heatmaps_multiply_to_the_output(tiny_run, tiny_data):
     sample = next(iter(data.load_samples("tiny_hands", "test", tiny_data)))
     image, _ = inference.to_network(
         preprocessing.to_unit_range(sample["image"]),
-        preprocessing.aspect_of(sample["affine"]),
+        preprocessing.spacing_of(sample["affine"]),
         tiny_run.recipe,
     )
     stages = overlay.inner_heatmaps(model, image.numpy())

@@ -1,0 +1,113 @@
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="scn_keras")
+class LandmarkEnsemble(keras.Model):
+    """Locates landmarks on the mean heatmaps of several trained models.
+
+    Each member's heatmaps count relative to the height of its own target, so that
+    members with unlike sigmas count alike. Where members disagree, the mean has
+    several peaks, and the landmark is where most of them see it; the mean of their
+    points would lie between. It has a `localizer`, as `LandmarkModel` does, and is
+    not trained.
+
+    Args:
+        members: Sequence of `LandmarkModel` for the same landmarks on the same grid.
+        peak: `HeatmapPeak` or `None` for that of the first member.
+
+    Call arguments:
+        inputs: Images `(batch, *spatial, channels)`.
+
+    Output shape:
+        `(batch, *spatial, landmarks)`, mean heatmaps; their highest possible value
+        is about 1.
+
+    Raises:
+        ValueError: If there is no member, or their heatmaps are unlike.
+
+    Example:
+
+    >>> def member():
+    ...     network = scn_keras.models.SpatialConfigurationNet(
+    ...         3, (32, 32, 1), filters=4, spatial_kernel_size=3, spatial_factor=8
+    ...     )
+    ...     return scn_keras.models.LandmarkModel(network)
+    >>> ensemble = scn_keras.models.LandmarkEnsemble([member(), member()])
+    >>> images = np.zeros((2, 32, 32, 1), "float32")
+    >>> ensemble.localizer.predict(images, verbose=0)["points"].shape
+    (2, 3, 2)
+    """
+
+    def __init__(self, members, peak=None, **kwargs):
+        super().__init__(**kwargs)
+        members = list(members)
+        shapes = {tuple(member.network.output_shape) for member in members}
+        strides = {getattr(member.network, "heatmap_stride", 1) for member in members}
+        if len(shapes) != 1 or strides != {1}:
+            raise ValueError(
+                "An ensemble needs at least one member, and members whose heatmaps "
+                "have one shape, as large as the image. Received: shapes="
+                f"{sorted(map(str, shapes))}, strides={sorted(strides)}"
+            )
+        self.members = members
+        self.peak = peak or members[0].peak
+        self.built = True
+
+    def build(self, input_shape):
+        self.built = True  # every member was built when it was made
+
+    def call(self, inputs, training=None):
+        total = sum(
+            ops.cast(member(inputs, training=training), "float32")
+            / member.target.height()
+            for member in self.members
+        )
+        return total / len(self.members)
+
+    def compute_output_shape(self, input_shape):
+        return self.members[0].compute_output_shape(input_shape)
+
+    @property
+    def localizer(self):
+        """The ensemble with the peak layer on top: images in, points and scores out."""
+        if "_localizer" not in self.__dict__:
+            # Past Keras's attribute tracking, as in `LandmarkModel`.
+            self.__dict__["_localizer"] = _Localizer(self)
+        return self.__dict__["_localizer"]
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "members": [serialize(member) for member in self.members],
+            "peak": serialize(self.peak),
+            "name": self.name,
+            "trainable": self.trainable,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        def deserialize(part):
+            return keras.saving.deserialize_keras_object(
+                part, custom_objects=custom_objects
+            )
+
+        return cls(
+            **{
+                **config,
+                "members": [deserialize(member) for member in config["members"]],
+                "peak": deserialize(config["peak"]),
+            }
+        )
+
+
+class _Localizer(keras.Model):
+    def __init__(self, ensemble):
+        super().__init__(name="localizer")
+        self.ensemble = ensemble
+
+    def build(self, input_shape):
+        self.built = True
+
+    def call(self, inputs, training=None):
+        return self.ensemble.peak(self.ensemble(inputs, training=training))

@@ -58,12 +58,7 @@ class LandmarkEnsemble(keras.Model):
         self.built = True  # every member was built when it was made
 
     def call(self, inputs, training=None):
-        total = sum(
-            ops.cast(member(inputs, training=training), "float32")
-            / member.target.height()
-            for member in self.members
-        )
-        return total / len(self.members)
+        return _mean_heatmaps(self.members, inputs, training)
 
     def compute_output_shape(self, input_shape):
         return self.members[0].compute_output_shape(input_shape)
@@ -104,10 +99,19 @@ class LandmarkEnsemble(keras.Model):
 class _Localizer(keras.Model):
     def __init__(self, ensemble):
         super().__init__(name="localizer")
-        self.ensemble = ensemble
+        self.members = ensemble.members
+        self.peak = ensemble.peak
 
     def build(self, input_shape):
         self.built = True
 
     def call(self, inputs, training=None):
-        return self.ensemble.peak(self.ensemble(inputs, training=training))
+        return self.peak(_mean_heatmaps(self.members, inputs, training))
+
+
+def _mean_heatmaps(members, inputs, training):
+    total = sum(
+        ops.cast(member(inputs, training=training), "float32") / member.target.height()
+        for member in members
+    )
+    return total / len(members)

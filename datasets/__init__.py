@@ -16,6 +16,7 @@ train = tfds.load("cephalogram", split="train")
 import importlib
 from typing import TYPE_CHECKING
 
+from scn_keras.datasets.case import Case as Case
 from scn_keras.datasets.dataset_folder_error import (
     DatasetFolderError as DatasetFolderError,
 )
@@ -24,7 +25,13 @@ from scn_keras.datasets.prepare import prepare as prepare
 if TYPE_CHECKING:
     from scn_keras.datasets.landmark_builder import LandmarkBuilder
 
-_BUILDERS = ("cephalogram", "synthetic_hand")
+_BUILDERS = (
+    "cephalogram",
+    "hand_xray",
+    "landmark_folder",
+    "synthetic_hand",
+    "synthetic_volume",
+)
 
 
 def builder_names() -> tuple[str, ...]:

@@ -11,10 +11,6 @@ from scn_keras.datasets.dataset_folder_error import DatasetFolderError
 if TYPE_CHECKING:
     from scn_keras.datasets.landmark_builder import LandmarkBuilder
 
-# TFDS reads array_record by random access only (`tfds.data_source`): `tfds.load`
-# raises NotImplementedError on it. A prepared set is streamed, so it is tfrecord.
-_FILE_FORMAT = "tfrecord"
-
 
 def prepare(
     name: "str | type[LandmarkBuilder]",
@@ -24,7 +20,7 @@ def prepare(
     overwrite: bool = False,
     report: Callable[[str], None] = print,
 ) -> "LandmarkBuilder":
-    """Turns source files into a data set that `tfds.load` streams.
+    """Turns source files into a data set for `tfds.load` and `tfds.data_source`.
 
     The folder is checked whole before anything is written. The data set is written
     beside its place and moved there when it is complete, so that it is either all
@@ -163,15 +159,14 @@ def _build(
 ) -> "LandmarkBuilder":
     import tensorflow_datasets as tfds
 
-    builder = cls(data_dir=working, config=config)
+    builder = cls(data_dir=working, config=config, folder=folder)
     # TFDS prints the path of the working folder and "Unknown size"; its progress bars
     # go to stderr.
     with contextlib.redirect_stdout(io.StringIO()):
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
                 manual_dir=folder, try_download_gcs=False
-            ),
-            file_format=_FILE_FORMAT,
+            )
         )
     return builder
 

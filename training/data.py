@@ -83,6 +83,19 @@ def find_samples(
     return found
 
 
+def sample_ids(
+    dataset: str, split: str, data_dir: str | pathlib.Path | None = None
+) -> list[str]:
+    """Lists the ids of the samples of a split, in order, without decoding an image.
+
+    Raises:
+        ValueError: If the prepared set has no such split or subset.
+    """
+    encoded = {"image": tfds.decode.SkipDecoding()}
+    samples = _as_dataset(prepared_builder(dataset, data_dir), split, encoded)
+    return [sample["id"].decode() for sample in samples.as_numpy_iterator()]
+
+
 def training_samples(
     recipe: Recipe, data_dir: str | pathlib.Path | None = None
 ) -> tuple[tf.data.Dataset, tf.data.Dataset | None]:
@@ -110,24 +123,22 @@ def training_samples(
 
 
 def _as_dataset(builder, split, decoders=None):
-    split, ids = builder.SUBSETS.get(split, (split, None))
-    name = split.partition("[")[0]
-    if name not in builder.info.splits:
-        splits = builder.info.splits
-        subsets = (n for n, (base, _) in builder.SUBSETS.items() if base in splits)
-        known = (*sorted(splits), *sorted(subsets))
+    splits = builder.info.splits
+
+    def known(split):
+        base, _ = builder.SUBSETS.get(split, (split, None))
+        return all(part.partition("[")[0].strip() in splits for part in base.split("+"))
+
+    if not known(split):
+        names = (*sorted(splits), *sorted(filter(known, builder.SUBSETS)))
         raise ValueError(
-            f"The data set {builder.name!r} has the splits {', '.join(known)}. "
+            f"The data set {builder.name!r} has the splits {', '.join(names)}. "
             f"Received: split={split!r}"
         )
-    samples = builder.as_dataset(
+    return builder.as_dataset(
         split=split,
         shuffle_files=False,
         decoders=decoders,
         # The pipeline caches what it needs; TFDS would keep whole decoded images.
         read_config=tfds.ReadConfig(try_autocache=False),
     )
-    if ids is None:
-        return samples
-    wanted = tf.constant(sorted(ids))
-    return samples.filter(lambda sample: tf.reduce_any(sample["id"] == wanted))

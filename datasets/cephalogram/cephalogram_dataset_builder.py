@@ -4,13 +4,19 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from scn_keras.datasets.case import Case
 from scn_keras.datasets.dataset_folder_error import DatasetFolderError
 from scn_keras.datasets.landmark_builder import LandmarkBuilder
+from scn_keras.datasets.landmark_table import (
+    read_id_list,
+    read_landmark_table,
+    subsets_of_lists,
+)
 from scn_keras.files import read_image
 from scn_keras.geometry import affine_from_spacing
 from scn_keras.landmark_schema import LandmarkSchema
@@ -40,6 +46,10 @@ _IMAGE_NAME = re.compile(r"(\d{3})\.(bmp|jpe?g|png)", re.IGNORECASE)
 # After the 19 landmarks the official files give 8 diagnosis classes, some copies not.
 _CLASS_LINES = 8
 
+# The challenge's own ground truth in mm. It is the senior's, but for landmark 16 (soft
+# tissue pogonion) in Test2.
+_CHALLENGE_TABLE = "all_challenge.csv"
+
 
 class Builder(LandmarkBuilder):
     """TFDS builder of the ISBI 2015 cephalograms.
@@ -47,6 +57,9 @@ class Builder(LandmarkBuilder):
     Splits are `train`, `test1` and `test2`, as far as the folder has them: one of
     which no image is there is left out, one of which some are missing is an error.
     `group` is the patient: films that are in the official set twice share it.
+
+    With `all_challenge.csv` in the folder, samples have `points_challenge`; with the
+    lists of the published four folds, `cv1_train`, `cv1_val`, ... are subsets.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -58,6 +71,9 @@ The folder must hold the challenge's files as they were published:
   RawImage/Test2Data/301.bmp ... 400.bmp
   AnnotationsByMD/400_senior/001.txt ... 400.txt
   AnnotationsByMD/400_junior/001.txt ... 400.txt
+and may hold, from the setup that Payer et al. published:
+  setup/all_challenge.csv                     the challenge's own ground truth
+  setup/cv/set1 ... set4/train.txt, val.txt   four folds of the 400 films
 A test set may be absent as a whole.
 """
 
@@ -102,9 +118,7 @@ A test set may be absent as a whole.
         ),
     )
     OBSERVERS = ("senior", "junior")
-    SUBSETS: ClassVar[dict[str, tuple[str, frozenset[str]]]] = {
-        "test1_unique": ("test1", TEST1_UNIQUE)
-    }
+    SUBSETS = {"test1_unique": ("test1", TEST1_UNIQUE)}  # noqa: RUF012
     SPACING_RULE = "0.1 mm per pixel, assumed of every film as in the challenge"
 
     # Split: the folder of its images and its films' numbers.
@@ -116,9 +130,48 @@ A test set may be absent as a whole.
     IMAGE_SIZE = (2400, 1935)  # y, x, of every film
     SPACING = 0.1  # mm per pixel, of every film at its published size
 
+    def describe(self, folder: Path) -> None:
+        """Adds the challenge's ground truth and the four folds that a folder has."""
+        table = self._setup_file(folder, _CHALLENGE_TABLE)
+        self.GROUND_TRUTHS = ("challenge",) if table else ()
+        self.SUBSETS = {**type(self).SUBSETS, **self._folds(folder)[0]}
+
+    def cases(self, folder: Path, problems: list[str] | None = None) -> list[Case]:
+        """Lists the films of a folder whose points can be read."""
+        found = self._room_problems(folder)
+        cases = []
+        if not found:
+            cases = list(self._find_cases(folder, found))
+            # The table of all splits is read for each of them.
+            found = list(dict.fromkeys(_relative(p, folder) for p in found))
+        if problems is not None:
+            problems += found
+        elif found:
+            hint = self.MANUAL_DOWNLOAD_INSTRUCTIONS
+            raise DatasetFolderError(self.name, folder, found, hint)
+        return cases
+
+    def layout_problems(self, folder: Path) -> list[str]:
+        """Lists wrong and missing files, and points outside of the films."""
+        problems: list[str] = []
+        self.cases(folder, problems)
+        height, width = self.IMAGE_SIZE
+        for split in self._present(folder):
+            for feature, of in self._points(folder, split, []).items():
+                for film, points in of.items():
+                    inside = (points >= 0) & (points <= (width - 1, height - 1))
+                    for row in np.flatnonzero(~inside.all(axis=1)):
+                        x, y = points[row]
+                        place = self._place(folder, feature, film, int(row))
+                        problems.append(
+                            f"{_relative(place, folder)} lies outside of the image of "
+                            f"{width} x {height} pixels. Received: '{x:g},{y:g}'."
+                        )
+        return problems
+
     def folder_problems(self, folder: Path) -> list[str]:
         """Lists everything that is wrong with a folder, decoding every image."""
-        problems = self._layout_problems(folder)
+        problems = self.layout_problems(folder)
         images = [path for paths in self._images(folder).values() for path in paths]
         for path in tfds.core.utils.tqdm(
             images, desc="Checking images", unit=" images", leave=False
@@ -126,45 +179,127 @@ A test set may be absent as a whole.
             try:
                 self._read_film(path)
             except ValueError as error:
-                problems.append(_relative(error, folder))
+                problems.append(_relative(str(error), folder))
         return problems
 
     def folder_notes(self, folder: Path) -> list[str]:
-        """Lists the splits that are left out because their images are not there."""
-        found = self._present(folder)
+        """Lists the splits and folds that are left out as their images are absent."""
+        present = self._present(folder)
         return [
             f"The split {split!r} is left out: RawImage/{name} has no images."
             for split, (name, _) in self.FILMS.items()
-            if split not in found
+            if split not in present
+        ] + self._folds(folder)[1]
+
+    def read_image(self, case: Case) -> tuple[np.ndarray, np.ndarray]:
+        """Reads a film of the published size, and its affine."""
+        return self._read_film(case.image_path), self._affine()
+
+    def _find_cases(self, folder: Path, problems: list[str]) -> Iterator[Case]:
+        images = self._images(folder)
+        if not any(images.values()):
+            folders = ", ".join(f"RawImage/{name}" for name, _ in self.FILMS.values())
+            problems.append(f"No images (001.bmp, .jpg or .png) in any of {folders}.")
+        for split in self._present(folder):
+            films = self._films(split)
+            where = f"RawImage/{self.FILMS[split][0]}"
+            problems += _image_problems(where, films, images[split])
+            image_of = {path.stem: path for path in reversed(images[split])}
+            points = self._points(folder, split, problems)
+            for film in films:
+                if film in image_of and all(film in of for of in points.values()):
+                    yield Case(
+                        id=film,
+                        group=_FIRST_FILM.get(film, film),
+                        split=split,
+                        image_path=image_of[film],
+                        points_paths=tuple(
+                            self._points_path(folder, feature, film)
+                            for feature in points
+                        ),
+                        points={feature: of[film] for feature, of in points.items()},
+                        affine=self._affine(),
+                    )
+        self._lists(folder, problems)
+
+    def _room_problems(self, folder: Path) -> list[str]:
+        rooms = ("RawImage", "AnnotationsByMD")
+        hint = next(
+            (
+                f" Did you mean {path}?"
+                for path in [folder.parent, *sorted(folder.glob("*/"))]
+                if all((path / room).is_dir() for room in rooms)
+            ),
+            "",
+        )
+        return [
+            f"There is no folder {room}/ in it.{hint}"
+            for room in rooms
+            if not (folder / room).is_dir()
         ]
 
-    def _split_generators(
-        self, dl_manager: tfds.download.DownloadManager
-    ) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
-        folder = Path(dl_manager.manual_dir)
-        if problems := self._layout_problems(folder):
-            raise DatasetFolderError(
-                self.name, folder, problems, self.MANUAL_DOWNLOAD_INSTRUCTIONS
-            )
-        return {
-            split: self._generate_examples(folder, split)
-            for split in self._present(folder)
+    def _points(
+        self, folder: Path, split: str, problems: list[str]
+    ) -> dict[str, dict[str, np.ndarray]]:
+        """Reads all points of a split, `(19, 2)` in pixels, by feature and film."""
+        films = self._films(split)
+        points = {
+            f"points_{observer}": self._annotations(folder, observer, films, problems)
+            for observer in self.OBSERVERS
         }
-
-    def _generate_examples(
-        self, folder: Path, split: str
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        affine = affine_from_spacing((self.SPACING, self.SPACING))
-        for path in self._images(folder)[split]:
-            film = path.stem
-            points = {
-                f"points_{observer}": self._read_points(
-                    _annotation(folder, observer, film)
-                )
-                for observer in self.OBSERVERS
+        if path := self._setup_file(folder, _CHALLENGE_TABLE):
+            table = read_landmark_table(path, len(self.SCHEMA), problems)
+            points["points_challenge"] = {
+                film: table[film] / self.SPACING for film in films if film in table
             }
-            group = _FIRST_FILM.get(film, film)
-            yield film, self.sample(film, self._read_film(path), points, affine, group)
+            if missing := sorted(set(films) - table.keys()):
+                problems.append(
+                    f"{path}: {len(missing)} of {len(films)} films are missing: "
+                    f"{_ranges(missing)}."
+                )
+        return points
+
+    def _points_path(self, folder: Path, feature: str, film: str) -> Path:
+        if feature == "points_challenge":
+            return self._setup_file(folder, _CHALLENGE_TABLE) or folder
+        return _annotation(folder, feature.removeprefix("points_"), film)
+
+    def _place(self, folder: Path, feature: str, film: str, row: int) -> str:
+        path = self._points_path(folder, feature, film)
+        if feature == "points_challenge":
+            return f"{path}: landmark {row + 1} of film {film}"
+        return f"{path}, line {row + 1}"
+
+    def _lists(self, folder: Path, problems: list[str]) -> dict[str, list[str]]:
+        """Reads the published lists of four folds, as far as they are there."""
+        films = {film for split in self.FILMS for film in self._films(split)}
+        lists = {}
+        for fold in range(1, 5):
+            for part in ("train", "val"):
+                path = self._setup_file(folder, f"cv/set{fold}/{part}.txt")
+                if path is None:
+                    continue
+                ids = lists[f"cv{fold}_{part}"] = read_id_list(path, problems)
+                if unknown := sorted(set(ids) - films):
+                    problems.append(
+                        f"{path} names films that there are not: {', '.join(unknown)}."
+                    )
+        return lists
+
+    def _folds(
+        self, folder: Path
+    ) -> tuple[dict[str, tuple[str, frozenset[str]]], list[str]]:
+        split_of = {
+            path.stem: split
+            for split, paths in self._images(folder).items()
+            for path in paths
+        }
+        return subsets_of_lists(self._lists(folder, []), split_of)
+
+    def _setup_file(self, folder: Path, name: str) -> Path | None:
+        """Returns a file of the published setup, copied with its folder or without."""
+        paths = (folder / "setup" / name, folder / name)
+        return next((path for path in paths if path.is_file()), None)
 
     def _images(self, folder: Path) -> dict[str, list[Path]]:
         """Returns the image files of each split, in the order of their numbers."""
@@ -178,75 +313,33 @@ A test set may be absent as a whole.
     def _present(self, folder: Path) -> list[str]:
         return [split for split, paths in self._images(folder).items() if paths]
 
-    def _layout_problems(self, folder: Path) -> list[str]:
-        """Lists wrong and missing files, without decoding images."""
-        rooms = ("RawImage", "AnnotationsByMD")
-        absent = [room for room in rooms if not (folder / room).is_dir()]
-        if absent:
-            hint = next(
-                (
-                    f" Did you mean {path}?"
-                    for path in [folder.parent, *sorted(folder.glob("*/"))]
-                    if all((path / room).is_dir() for room in rooms)
-                ),
-                "",
-            )
-            return [f"There is no folder {room}/ in it.{hint}" for room in absent]
+    def _films(self, split: str) -> list[str]:
+        return [f"{number:03d}" for number in self.FILMS[split][1]]
 
-        problems = []
-        images = self._images(folder)
-        if not any(images.values()):
-            folders = ", ".join(f"RawImage/{name}" for name, _ in self.FILMS.values())
-            problems.append(f"No images (001.bmp, .jpg or .png) in any of {folders}.")
-        for split in self._present(folder):
-            name, numbers = self.FILMS[split]
-            problems += self._image_problems(f"RawImage/{name}", numbers, images[split])
-            for observer in self.OBSERVERS:
-                problems += self._annotation_problems(folder, observer, numbers)
-        return problems
+    def _affine(self) -> np.ndarray:
+        return affine_from_spacing((self.SPACING, self.SPACING))
 
-    def _image_problems(
-        self, where: str, numbers: range, paths: list[Path]
-    ) -> list[str]:
-        problems = []
-        films = [path.stem for path in paths]
-        expected = [f"{number:03d}" for number in numbers]
-        if missing := sorted(set(expected) - set(films)):
-            problems.append(
-                f"{where}: {len(missing)} of {len(expected)} images are missing: "
-                f"{_ranges(missing)}."
-            )
-        if foreign := sorted(set(films) - set(expected)):
-            problems.append(
-                f"{where}: {len(foreign)} images belong to another folder: "
-                f"{_ranges(foreign)}."
-            )
-        for film in sorted({film for film in films if films.count(film) > 1}):
-            names = ", ".join(path.name for path in paths if path.stem == film)
-            problems.append(f"{where}: film {film} is there more than once: {names}.")
-        return problems
-
-    def _annotation_problems(
-        self, folder: Path, observer: str, numbers: range
-    ) -> list[str]:
-        problems, missing = [], []
-        for film in (f"{number:03d}" for number in numbers):
+    def _annotations(
+        self, folder: Path, observer: str, films: list[str], problems: list[str]
+    ) -> dict[str, np.ndarray]:
+        """Reads the points of one observer, `(19, 2)` in pixels, by film."""
+        points, missing = {}, []
+        for film in films:
             path = _annotation(folder, observer, film)
             if not path.is_file():
                 missing.append(film)
                 continue
             try:
-                self._read_points(path)
+                points[film] = self._read_points(path)
             except ValueError as error:
-                problems.append(_relative(error, folder))
+                problems.append(str(error))
         if missing:
-            where = _annotation(folder, observer, "").parent.relative_to(folder)
-            problems.insert(
-                0,
-                f"{where}: {len(missing)} of {len(numbers)} annotation files are "
-                f"missing: {_ranges(missing)}.",
+            where = _annotation(folder, observer, "").parent
+            problems.append(
+                f"{where}: {len(missing)} of {len(films)} annotation files are "
+                f"missing: {_ranges(missing)}."
             )
-        return problems
+        return points
 
     def _read_film(self, path: Path) -> np.ndarray:
         image, _ = read_image(path)
@@ -276,7 +369,6 @@ A test set may be absent as a whole.
                 f"{path} must have {count} lines `x,y`, or {count + _CLASS_LINES} with "
                 f"the diagnosis classes. Received: {len(lines)}."
             )
-        height, width = self.IMAGE_SIZE
         points = np.empty((count, 2))
         for row, line in enumerate(lines[:count]):
             try:
@@ -291,21 +383,35 @@ A test set may be absent as a whole.
                     f"{path}, line {row + 1} must be two finite numbers. Received: "
                     f"{line[:40]!r}."
                 )
-            if not (0 <= x <= width - 1 and 0 <= y <= height - 1):
-                raise ValueError(
-                    f"{path}, line {row + 1} lies outside of the image of {width} x "
-                    f"{height} pixels. Received: {line[:40]!r}."
-                )
             points[row] = x, y
         return points
+
+
+def _image_problems(where: str, films: list[str], paths: list[Path]) -> list[str]:
+    problems = []
+    found = [path.stem for path in paths]
+    if missing := sorted(set(films) - set(found)):
+        problems.append(
+            f"{where}: {len(missing)} of {len(films)} images are missing: "
+            f"{_ranges(missing)}."
+        )
+    if foreign := sorted(set(found) - set(films)):
+        problems.append(
+            f"{where}: {len(foreign)} images belong to another folder: "
+            f"{_ranges(foreign)}."
+        )
+    for film in sorted({film for film in found if found.count(film) > 1}):
+        names = ", ".join(path.name for path in paths if path.stem == film)
+        problems.append(f"{where}: film {film} is there more than once: {names}.")
+    return problems
 
 
 def _annotation(folder: Path, observer: str, film: str) -> Path:
     return folder / "AnnotationsByMD" / f"400_{observer}" / f"{film}.txt"
 
 
-def _relative(error: ValueError, folder: Path) -> str:
-    return str(error).replace(f"{folder}/", "")
+def _relative(problem: str, folder: Path) -> str:
+    return problem.replace(f"{folder}/", "")
 
 
 def _ranges(films: list[str]) -> str:

@@ -17,6 +17,7 @@ from scn_keras.datasets.cephalogram import (
 )
 
 REPOSITORY = Path(__file__).parents[2]
+DUMMY_DATA = Path(Builder.code_path).parent / "dummy_data"
 HEIGHT, WIDTH = 24, 20
 
 
@@ -70,24 +71,26 @@ def problems_of(folder, data_dir):
     return caught.value.problems
 
 
-class TestTinyCephalogram(tfds.testing.DatasetBuilderTestCase):
+class TestCephalogram(tfds.testing.DatasetBuilderTestCase):
     """What TFDS asks of every builder."""
 
     DATASET_CLASS = TinyCephalogram
+    EXAMPLE_DIR = DUMMY_DATA
     SPLITS = {"train": 4, "test1": 3}
 
-    @classmethod
-    def setUpClass(cls):
-        import tempfile
 
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.EXAMPLE_DIR = str(write_folder(Path(cls.folder.name) / "films"))
-        super().setUpClass()
-
-    @classmethod
-    def tearDownClass(cls):
-        super().tearDownClass()
-        cls.folder.cleanup()
+def test_dummy_data_are_drawn(tmp_path):
+    drawn = write_folder(tmp_path / "dummy_data")
+    names = {p.relative_to(drawn) for p in drawn.rglob("*") if p.is_file()}
+    assert names == {
+        p.relative_to(DUMMY_DATA) for p in DUMMY_DATA.rglob("*") if p.is_file()
+    }
+    for name in names:
+        if name.suffix == ".png":
+            here, there = (Image.open(path / name) for path in (drawn, DUMMY_DATA))
+            np.testing.assert_array_equal(here, there)
+        else:
+            assert (drawn / name).read_text() == (DUMMY_DATA / name).read_text()
 
 
 @pytest.mark.parametrize("suffix", ["bmp", "png", "PNG"])
@@ -197,6 +200,155 @@ def edit(path, line, text):
     path.write_text("\n".join(lines))
 
 
+def write_setup(folder, films=range(101, 105), lists=None):
+    """The published table of the challenge, in mm, and lists of folds."""
+    (folder / "setup").mkdir()
+    rows = [
+        ",".join([f"{film:03d}", *(f"{v * 0.1:.1f}" for v in points.ravel())])
+        for film in films
+        for points in [points_of(film, "senior") + (0, 1)]
+    ]
+    (folder / "setup/all_challenge.csv").write_text("\n".join(rows) + "\n")
+    for name, ids in (lists or {}).items():
+        path = folder / "setup/cv" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(ids) + "\n")
+    return folder
+
+
+def test_the_challenges_own_points_and_the_published_folds(folder, tmp_path):
+    lists = {
+        "set1/train": ["101", "102", "200"],
+        "set1/val": ["103"],
+        "set2/train": ["104", "301"],
+    }
+    write_setup(folder, [*range(101, 105), *range(200, 203), 301], lists)
+    said = []
+    prepare(TinyCephalogram, tmp_path / "tfds", folder, report=said.append)
+    assert said[:-1] == [
+        "The split 'test2' is left out: RawImage/Test2Data has no images.",
+        "Published lists are left out, since images of them are absent: "
+        "cv2_train (1 of 2).",
+    ]
+
+    # The folder is not needed to know of them, nor is the code.
+    builder = TinyCephalogram(data_dir=tmp_path / "tfds")
+    assert builder.OBSERVERS == ("senior", "junior")
+    assert builder.GROUND_TRUTHS == ("challenge",)
+    assert builder.SUBSETS == {
+        "test1_unique": ("test1", TEST1_UNIQUE),
+        "cv1_train": ("test1+train", {"101", "102", "200"}),
+        "cv1_val": ("train", {"103"}),
+    }
+    stored = tfds.builder("tiny_cephalogram:1.0.0", data_dir=tmp_path / "tfds")
+    assert stored.info.metadata["ground_truths"] == ["challenge"]
+    assert stored.info.metadata["subsets"]["cv1_val"]["ids"] == ["103"]
+    assert stored.info.metadata["notes"] == said[:-1]
+
+    found = {
+        sample["id"].decode(): sample["points_challenge"]
+        for sample in tfds.as_numpy(builder.as_dataset(split="cv1_train"))
+    }
+    assert sorted(found) == ["101", "102", "200"]
+    for film, points in found.items():
+        expected = points_of(int(film), "senior") + (0, 1)
+        np.testing.assert_array_equal(points, expected.astype(np.float32))
+
+
+def test_without_its_table_there_are_no_points_of_the_challenge(folder, tmp_path):
+    builder = prepare(TinyCephalogram, tmp_path / "tfds", folder)
+    assert builder.GROUND_TRUTHS == ()
+    assert sorted(builder.info.features) == [
+        *("affine", "group", "id", "image", "points_junior", "points_senior")
+    ]
+
+
+def test_tfds_alone_is_told_to_give_the_builder_the_folder(folder, tmp_path):
+    write_setup(folder, [*range(101, 105), *range(200, 203)])
+    config = tfds.download.DownloadConfig(manual_dir=folder)
+    builder = TinyCephalogram(data_dir=tmp_path / "tfds")
+    with pytest.raises(ValueError, match="give it as `folder`, or call"):
+        builder.download_and_prepare(download_config=config)
+    builder = TinyCephalogram(data_dir=tmp_path / "tfds", folder=folder)
+    builder.download_and_prepare(download_config=config)
+    assert "points_challenge" in builder.info.features
+
+
+def test_faults_of_the_setup(folder, tmp_path):
+    write_setup(folder, lists={"set1/val": ["101", "101", "999"]})
+    table = folder / "setup/all_challenge.csv"
+    lines = table.read_text().split("\n")
+    lines[0] = lines[0].replace(",0.3,", ",9.9,", 1)
+    lines[1] += ",1.0"
+    lines[3] = "103" + lines[3][3:]
+    table.write_text("\n".join([*lines, "200,nan", *([""] * 3)]))
+    problems = problems_of(folder, tmp_path / "tfds")
+    # Film 101 begins with 0.1, 0.4, 0.2, 0.5, 0.3, 0.6.
+    expected = [
+        "setup/all_challenge.csv, line 2 must be an id and 38 finite numbers. "
+        "Received: '102,",
+        "setup/all_challenge.csv, line 4: the id 103 is there again.",
+        "setup/all_challenge.csv, line 5 must be an id and 38 finite numbers. "
+        "Received: ''",
+        "setup/all_challenge.csv, line 6 must be an id and 38 finite numbers. "
+        "Received: '200,nan'",
+        "setup/all_challenge.csv: 2 of 4 films are missing: 102, 104.",
+        "setup/all_challenge.csv: 3 of 3 films are missing: 200-202.",
+        "setup/cv/set1/val.txt has 101 more than once.",
+        "setup/cv/set1/val.txt names films that there are not: 999.",
+        "setup/all_challenge.csv: landmark 3 of film 101 lies outside of the image "
+        "of 20 x 24 pixels. Received: '99,6'.",
+    ]
+    for text in expected:
+        assert sum(text in problem for problem in problems) == 1, (text, problems)
+    assert len(problems) == len(expected), problems
+
+
+def test_cases_are_what_is_stored(folder, tmp_path):
+    write_setup(folder, [*range(101, 105), *range(200, 203)])
+    builder = TinyCephalogram(data_dir=tmp_path, folder=folder)
+    cases = {case.id: case for case in builder.cases(folder)}
+    assert list(cases) == ["101", "102", "103", "104", "200", "201", "202"]
+    case = cases["201"]
+    assert (case.split, case.group, case.labels) == ("test1", "103", ())
+    assert case.image_path == folder / "RawImage/Test1Data/201.png"
+    assert case.points_paths == (
+        folder / "AnnotationsByMD/400_senior/201.txt",
+        folder / "AnnotationsByMD/400_junior/201.txt",
+        folder / "setup/all_challenge.csv",
+    )
+    assert list(case.points) == ["points_senior", "points_junior", "points_challenge"]
+    np.testing.assert_array_equal(
+        case.points["points_junior"], points_of(201, "junior")
+    )
+    image, affine = builder.read_image(case)
+    assert image.shape == (HEIGHT, WIDTH)
+    np.testing.assert_array_equal(affine, np.diag([0.1, 0.1, 1.0]))
+    np.testing.assert_array_equal(case.read_image()[0], image)
+    np.testing.assert_array_equal(case.read_image()[1], affine)
+
+
+def test_cases_of_a_faulty_folder(folder, tmp_path):
+    senior = folder / "AnnotationsByMD/400_senior"
+    (senior / "101.txt").unlink()
+    edit(senior / "102.txt", 3, "three")
+    edit(senior / "103.txt", 3, "500,-7")
+    (folder / "RawImage/Test1Data/202.png").unlink()
+    builder = TinyCephalogram(data_dir=tmp_path)
+    with pytest.raises(DatasetFolderError, match="3 problems"):
+        builder.cases(folder)
+    problems = []
+    cases = {case.id: case for case in builder.cases(folder, problems)}
+    assert list(cases) == ["103", "104", "200", "201"]
+    # That it is outside of the film is for others to say.
+    np.testing.assert_array_equal(cases["103"].points["points_senior"][2], [500, -7])
+    assert [problem.split(":")[0] for problem in problems] == [
+        "AnnotationsByMD/400_senior/102.txt, line 3 must be `x,y` in pixels. Received",
+        "AnnotationsByMD/400_senior",
+        "RawImage/Test1Data",
+    ]
+
+
 def test_long_lists_are_cut_and_counted(folder, tmp_path):
     for observer in ("senior", "junior"):
         for film in (101, 102, 103, 104, 200, 201, 202):
@@ -292,7 +444,7 @@ FewCephalograms.pkg_dir_path = Builder.pkg_dir_path
 def test_the_real_folder_is_complete(shared_data, tmp_path):
     builder = Builder(data_dir=tmp_path)
     folder = shared_data / "cephalogram"
-    assert builder._layout_problems(folder) == []
+    assert builder.layout_problems(folder) == []
     assert builder.folder_notes(folder) == [
         "The split 'test2' is left out: RawImage/Test2Data has no images."
     ]

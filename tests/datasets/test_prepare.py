@@ -92,7 +92,7 @@ def numbers_in(builder):
 def test_prepares_and_leaves_nothing_else(folder, root, capsys):
     builder = prepare(Numbers, root, folder)
     assert numbers_in(builder) == [1, 2, 3]
-    assert builder.info.file_format is tfds.core.FileFormat.TFRECORD
+    assert builder.info.file_format is tfds.core.FileFormat.ARRAY_RECORD
     assert [path.name for path in root.iterdir()] == ["numbers"]
     assert [path.name for path in (root / "numbers").iterdir()] == ["1.0.0"]
     out = capsys.readouterr().out
@@ -287,7 +287,7 @@ def test_the_environment_names_the_default_folder(folder, tmp_path):
 def test_a_set_that_something_else_left_half_done_is_replaced(folder, root):
     half = root / "numbers" / "1.0.0"
     half.mkdir(parents=True)
-    (half / "numbers-train.tfrecord-00000-of-00001").write_bytes(b"half")
+    (half / "numbers-train.array_record-00000-of-00001").write_bytes(b"half")
     assert numbers_in(prepare(Numbers, root, folder)) == [1, 2, 3]
 
 

@@ -47,7 +47,7 @@ def export(
         FileExistsError: If that version exists.
         RuntimeError: If Keras does not run on TensorFlow.
         ValueError: If the name or the version is not one that TF Serving takes, or
-            the model is one of volumes.
+            the model is one of volumes or of several views.
     """
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
@@ -77,6 +77,11 @@ def export(
             "Only models of 2D images normalised by range or percentile take the bytes "
             f"of image files. Received: grid={run.recipe.grid}, normalization="
             f"{run.recipe.normalization!r}"
+        )
+    if run.views is not None:
+        raise ValueError(
+            f"{run.path} looks at every image in several views, which is not exported. "
+            "Make the ensemble without --views."
         )
     model = run.load_model()
     # TF Serving looks at folders named by a number only: it never sees half a model.

@@ -183,6 +183,7 @@ def _neither(model: pathlib.Path) -> str:
 class _RunLocator:
     def __init__(self, run: Run) -> None:
         self.recipe = run.recipe
+        self.views = run.views
         self.model = run.load_model()
 
     def __call__(self, images):
@@ -203,7 +204,7 @@ class _RunLocator:
                 "affine": tf.TensorSpec((3, 3), tf.float32),
             },
         )
-        found = locate(self.model, stream, self.recipe)
+        found = locate(self.model, stream, self.recipe, views=self.views)
         for index, result in enumerate(found):
             yield *files[index], result["points_px"], result["score"]
 

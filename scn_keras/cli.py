@@ -111,8 +111,9 @@ def prepare(
 ) -> None:
     """Check a data set's files and store them for streaming.
 
-    NAME is one of `scn-keras datasets list`, or NAME/CONFIG. A folder with wrong
-    or missing files gets a list of what is wrong, and nothing is written.
+    NAME is one of `scn-keras datasets list`, or NAME/CONFIG; for a folder of your
+    own, landmark_folder/ANY_NAME. A folder with wrong or missing files gets a list
+    of what is wrong, and nothing is written.
     """
     from scn_keras.datasets import prepare as prepare_dataset
 
@@ -167,6 +168,65 @@ def check(
         click.echo(f"Page: {write_page(result, out)}")
     if result.errors:
         sys.exit(1)
+
+
+@datasets.command()
+@click.argument("name")
+@click.option("--split", help="The split.  [default: the first that the set has]")
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    help="How many samples.  [default: 10, with --augmented 4]",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Which samples, and how they are augmented.",
+)
+@click.option(
+    "--augmented",
+    "recipe",
+    metavar="[RECIPE]",
+    is_flag=False,
+    flag_value="",
+    help="Draw them as training by RECIPE sees them.  [default RECIPE: the set's]",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    help="The file: .png, .jpg, or .html.  [default: NAME.png]",
+)
+@_DATA_DIR
+@_command
+def show(
+    name: str,
+    split: str | None,
+    count: int | None,
+    seed: int,
+    recipe: str | None,
+    out: pathlib.Path | None,
+    data_dir: pathlib.Path | None,
+) -> None:
+    """Draw samples of a prepared data set with their points, on one sheet.
+
+    NAME is one of `scn-keras datasets list`, or NAME/CONFIG. Of a volume, the
+    largest values along z, y and x are drawn.
+    """
+    from scn_keras.training.contact_sheet import (
+        contact_sheet,
+        recipe_for,
+        write_sheet,
+    )
+    from scn_keras.training.recipes import load_recipe
+
+    out = out or pathlib.Path(f"{name.replace('/', '-')}.png")
+    augmented = None
+    if recipe is not None:
+        augmented = load_recipe(recipe) if recipe else recipe_for(name, data_dir)
+    write_sheet(contact_sheet(name, split, count, seed, augmented, data_dir), out)
+    click.echo(f"Drawn: {out}")
 
 
 @main.command()
@@ -264,6 +324,29 @@ def evaluate(
     report = write_report(loaded, split, data_dir)
     click.echo(f"Results: {loaded.path / 'results'}")
     click.echo(f"Report: {report}")
+
+
+@main.command()
+@click.argument("out", metavar="DIR", type=_FOLDER)
+@click.argument("runs", nargs=-1, required=True, type=_FOLDER)
+@click.option(
+    "--views",
+    is_flag=True,
+    help="Take the mean over turned and magnified views of each image; five times "
+    "slower.",
+)
+@_command
+def ensemble(out: pathlib.Path, runs: tuple[pathlib.Path, ...], views: bool) -> None:
+    """Make one run, in DIR, of several finished RUNS: their heatmaps are averaged.
+
+    It is evaluated, compared and used to predict as any run.
+    """
+    from scn_keras.training.ensemble import make_ensemble
+    from scn_keras.training.run import Run
+
+    made = make_ensemble([Run(path) for path in runs], out, views)
+    click.echo(f"Made: {made.path}, {made.inference}")
+    click.echo(f"Next: scn-keras evaluate {made.path}")
 
 
 @main.command()

@@ -107,7 +107,7 @@ def evaluate(
 
     started = time.monotonic()
     located = progress.track(
-        inference.locate(model, samples, run.recipe, batch_size),
+        inference.locate(model, samples, run.recipe, batch_size, run.views),
         f"evaluate {run.recipe.name} on {split}",
         total=_size(builder, split),
         console=console,
@@ -282,7 +282,7 @@ def _result(run, builder, scope, truth, cases, seconds):
         "interval": f"bootstrap of patients, {RESAMPLES} resamples, percentiles",
         "decoder": recipe.peak,
         "grid": list(recipe.grid),
-        "inference": "one model, no test-time augmentation",
+        "inference": run.inference,
         "recipe": recipe.name,
         "steps": recipe.steps,
         "seed": recipe.seed,

@@ -7,11 +7,14 @@ from importlib import metadata
 from typing import Any
 
 import keras
+import numpy as np
 
+import scn_keras.models
 from scn_keras import __version__
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.layers import GaussianHeatmap, HeatmapPeak
-from scn_keras.models import LandmarkModel, SpatialConfigurationNet
+from scn_keras.models import LandmarkEnsemble, LandmarkModel
+from scn_keras.training.inference import test_time_views
 from scn_keras.training.recipe import Recipe
 
 
@@ -20,7 +23,8 @@ class Run:
 
     `recipe.json` (with nothing left to default), `landmarks.json`,
     `environment.json`, `history.csv`, `checkpoints/`, `model.keras`,
-    `results/*.json`, `report.html`.
+    `results/*.json`, `report.html`; of an ensemble `inference.json`, which names its
+    members.
 
     Args:
         path: The folder.
@@ -72,7 +76,34 @@ class Run:
     def history_path(self) -> pathlib.Path:
         return self.path / "history.csv"
 
-    def load_model(self) -> LandmarkModel:
+    @property
+    def inference_path(self) -> pathlib.Path:
+        return self.path / "inference.json"
+
+    @property
+    def views(self) -> np.ndarray | None:
+        """The views under which every image is looked at, `None` for it as it is."""
+        if not self._inference["views"]:
+            return None
+        return test_time_views(self.recipe.grid)
+
+    @property
+    def inference(self) -> str:
+        """How points come about, for people who read a result."""
+        members = len(self._inference["members"])
+        models = "one model" if members < 2 else f"mean heatmaps of {members} models"
+        views = self.views
+        if views is None:
+            return f"{models}, no test-time augmentation"
+        return f"{models}, mean of the points in {len(views)} views of each image"
+
+    @property
+    def _inference(self):
+        if not self.inference_path.is_file():
+            return {"members": [], "views": False}
+        return _read_json(self.inference_path)
+
+    def load_model(self) -> LandmarkModel | LandmarkEnsemble:
         """Returns the trained model, in float32 whatever it was trained in.
 
         Raises:
@@ -95,9 +126,10 @@ class Run:
 
 def build_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
     """Builds the model of a recipe, not compiled."""
-    settings = dict(vars(recipe.network))
-    network = SpatialConfigurationNet(
-        num_landmarks, image_shape=(None, None, 1), **settings
+    network = getattr(scn_keras.models, recipe.network.kind)(
+        num_landmarks,
+        image_shape=(*[None] * len(recipe.grid), 1),
+        **recipe.network.settings(),
     )
     target = recipe.target
     return LandmarkModel(
@@ -107,10 +139,14 @@ def build_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
             sigma=target.sigma,
             gamma=target.gamma,
             learnable=target.learnable,
+            form=target.form,
+            minimum_sigma=target.minimum_sigma,
+            penalty_power=target.penalty_power,
         ),
-        HeatmapPeak(recipe.peak),
+        HeatmapPeak(recipe.peak, **recipe.peak_settings),
         sigma_penalty=target.sigma_penalty,
         weight_decay=recipe.optimizer.weight_decay,
+        missing=target.missing,
     )
 
 

@@ -1,0 +1,76 @@
+"""Several runs as one, and a run that looks at an image more than once."""
+
+import dataclasses
+import pathlib
+import shutil
+from collections.abc import Sequence
+
+from scn_keras.models import LandmarkEnsemble
+from scn_keras.training.run import Run, write_json
+
+# What a file goes through before the network sees it must be the same for all.
+_SHARED = ("grid", "grid_spacing", "normalization", "normalization_limits")
+
+
+def make_ensemble(
+    runs: Sequence[Run], path: str | pathlib.Path, views: bool = False
+) -> Run:
+    """Makes a run of several finished runs, whose heatmaps are averaged.
+
+    It holds copies of their weights and is evaluated, compared and used to predict
+    as any run. `inference.json` names the members. A single run is allowed, to have
+    one with test-time augmentation.
+
+    Args:
+        runs: Runs, finished, of the same landmarks on the same grid.
+        path: The folder of the new run.
+        views: Bool, whether points are the mean over turned and magnified views of
+            an image, see `inference.test_time_views`. Five times the work.
+
+    Returns:
+        The new `Run`, with the first member's recipe.
+
+    Raises:
+        FileExistsError: If the folder is not empty.
+        FileNotFoundError: If a run is not finished.
+        ValueError: If the runs do not go together.
+
+    Example:
+
+    ```python
+    folds = [Run(f"runs/cephalogram/fold{k}") for k in range(4)]
+    evaluate(make_ensemble(folds, "runs/cephalogram_ensemble"), "test1")
+    ```
+    """
+    if not runs:
+        raise ValueError("An ensemble needs at least one run.")
+    first = runs[0]
+    for run in runs[1:]:
+        unlike = [
+            name
+            for name in _SHARED
+            if getattr(run.recipe, name) != getattr(first.recipe, name)
+        ]
+        if run.schema != first.schema:
+            unlike.append("landmarks")
+        if unlike:
+            raise ValueError(
+                f"{run.path} does not go into one ensemble with {first.path}: they "
+                f"differ in {', '.join(unlike)}."
+            )
+    models = [run.load_model() for run in runs]
+    path = pathlib.Path(path)
+    recipe = dataclasses.replace(first.recipe, name=path.name)
+    made = Run.create(path, recipe, first.schema)
+    try:
+        write_json(
+            made.inference_path,
+            {"members": [str(run.path) for run in runs], "views": views},
+        )
+        temporary = path / "model.tmp.keras"
+        LandmarkEnsemble(models).save(temporary)
+        temporary.replace(made.model_path)
+    except BaseException:
+        shutil.rmtree(path)
+        raise
+    return made

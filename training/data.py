@@ -104,7 +104,13 @@ def training_samples(
     Validation is `None` where the recipe holds nothing out.
     """
     builder = prepared_builder(recipe.dataset, data_dir)
-    samples = _as_dataset(builder, recipe.train_split)
+    others = {f"points_{t}" for t in builder.GROUND_TRUTHS if t != recipe.observer}
+
+    def of_observers(sample):
+        # Where observers are averaged or drawn, other ground truths are none.
+        return {name: value for name, value in sample.items() if name not in others}
+
+    samples = _as_dataset(builder, recipe.train_split).map(of_observers)
     if recipe.validation == 0.0:
         return samples, None
     without_images = _as_dataset(

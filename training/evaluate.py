@@ -112,9 +112,8 @@ def evaluate(
         total=_size(builder, split),
         console=console,
     )
-    features = builder.point_features()
     cases = sorted(
-        (_case(found, truths, features) for found in located), key=lambda c: c.id
+        (_case(found, truths, builder) for found in located), key=lambda c: c.id
     )
     seconds = time.monotonic() - started
 
@@ -143,13 +142,29 @@ def evaluate(
 
 
 def known_truths(builder: "LandmarkBuilder") -> tuple[str | None, ...]:
-    """Returns what predictions can be scored against: observers and their mean.
+    """Returns what predictions can be scored against.
 
-    A set with one observer has the truth `None`.
+    The observers, their mean, and other ground truths that a set may have. A set with
+    one observer has the truth `None`.
     """
     if not builder.OBSERVERS:
         return (None,)
-    return (*builder.OBSERVERS, "mean")
+    return (*builder.OBSERVERS, "mean", *builder.GROUND_TRUTHS)
+
+
+def true_points(
+    sample: Mapping[str, Any], truth: str | None, builder: "LandmarkBuilder"
+) -> np.ndarray:
+    """Returns the points `(N, D)` of a stored sample that are one of `known_truths`."""
+    if truth in builder.GROUND_TRUTHS:
+        return np.asarray(sample[f"points_{truth}"], np.float64)
+    # What was found has points of another name, and a ground truth is no observer.
+    observed = {
+        name: sample[name]
+        for name in builder.point_features()
+        if name.removeprefix("points_") not in builder.GROUND_TRUTHS
+    }
+    return np.asarray(pipeline.observed_points(observed, truth), np.float64)
 
 
 def read_points(run: Run, split: str) -> dict[str, dict[str, Any]]:
@@ -197,7 +212,9 @@ def read_points(run: Run, split: str) -> dict[str, dict[str, Any]]:
 
 
 def _case(
-    found: Mapping[str, Any], truths: Sequence[str | None], features: Sequence[str]
+    found: Mapping[str, Any],
+    truths: Sequence[str | None],
+    builder: "LandmarkBuilder",
 ) -> _Case:
     id = found["id"].decode()
     if not np.isfinite(found["points_px"]).all():
@@ -207,8 +224,6 @@ def _case(
         )
     affine = found["affine"].astype(np.float64)
     to_mm = affine if _usable(affine) else np.full_like(affine, np.nan)
-    # Only what was stored: the points that were found are no observer's.
-    stored = {feature: found[feature] for feature in features}
     return _Case(
         id,
         found["group"].decode(),
@@ -218,10 +233,7 @@ def _case(
         found["score"],
         _spread(to_mm[:-1, :-1], found["covariance_px2"]),
         {
-            truth: apply_affine(
-                to_mm,
-                np.asarray(pipeline.observed_points(stored, truth), np.float64),
-            )
+            truth: apply_affine(to_mm, true_points(found, truth, builder))
             for truth in truths
         },
     )

@@ -16,8 +16,8 @@ from matplotlib import figure, ticker
 from rich import progress
 
 from scn_keras.geometry import apply_affine, invert_affine
-from scn_keras.training import data, inference, overlay, pipeline, preprocessing
-from scn_keras.training.evaluate import known_truths, read_points
+from scn_keras.training import data, inference, overlay, preprocessing
+from scn_keras.training.evaluate import known_truths, read_points, true_points
 from scn_keras.training.result_table import (
     SHOWN_RADII,
     between_observers,
@@ -81,10 +81,7 @@ def write_report(
     farthest = _farthest(cases, truth)
     wanted = {*shown_worst, *shown_best, typical, farthest[0][0]}
     samples = data.find_samples(run.recipe.dataset, split, wanted, data_dir)
-    true = {
-        id: np.asarray(pipeline.observed_points(sample, truth))
-        for id, sample in samples.items()
-    }
+    true = {id: true_points(sample, truth, builder) for id, sample in samples.items()}
 
     def pictures(ids):
         for id in progress.track(ids, "draw images"):

@@ -12,7 +12,12 @@ from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.losses import HeatmapSquaredError
 from scn_keras.metrics import PointError, SuccessDetectionRate
 from scn_keras.training import data, pipeline
-from scn_keras.training.evaluate import evaluate, read_points
+from scn_keras.training.evaluate import (
+    evaluate,
+    known_truths,
+    read_points,
+    true_points,
+)
 from scn_keras.training.recipe import Network, Recipe
 from scn_keras.training.result_table import print_results
 from scn_keras.training.run import Run
@@ -168,7 +173,7 @@ def test_points_are_kept(planted):
     assert rows[4] == {
         **{"id": "2", "group": "2", "landmark": "a"},
         **{"x_px": "20.5000", "y_px": "40.5000", "score": "0.2500"},
-        # A covariance of 1 px2 on the grid is 4 px2 of the image, 0.4 mm along each axis.
+        # 1 px2 on the grid is 4 px2 of the image: 0.4 mm along each axis.
         **{"spread_mm": "0.5657"},
         **{"x_mm": "491.9000", "y_mm": "-295.9000"},
         **dict.fromkeys(
@@ -296,3 +301,30 @@ def test_agrees_with_the_metrics_of_fit(tiny_run, tiny_data):
     assert result["n_images"] == 3
     assert result["protocol"]["truth"] is None
     assert (tiny_run.path / "results" / "test.json").is_file()
+
+
+def test_a_ground_truth_is_no_observer():
+    class Builder:
+        OBSERVERS = ("first", "second")
+        GROUND_TRUTHS = ("challenge",)
+
+        def point_features(self):
+            return ("points_first", "points_second", "points_challenge")
+
+    sample = {
+        "points_first": np.array([[0.0, 0.0]]),
+        "points_second": np.array([[2.0, 4.0]]),
+        "points_challenge": np.array([[50.0, 50.0]]),
+        "points_px": np.array([[9.0, 9.0]]),
+    }
+    assert known_truths(Builder()) == ("first", "second", "mean", "challenge")
+    found = {
+        truth: true_points(sample, truth, Builder())[0].tolist()
+        for truth in known_truths(Builder())
+    }
+    assert found == {
+        "first": [0.0, 0.0],
+        "second": [2.0, 4.0],
+        "mean": [1.0, 2.0],
+        "challenge": [50.0, 50.0],
+    }

@@ -6,6 +6,7 @@ radiograph.
 """
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -24,10 +25,12 @@ _SIGNATURES = (
 def sniff_image_io(path: Path) -> str | None:
     """Returns the name of the ITK reader that a file asks for, where it is plain."""
     with path.open("rb") as file:
-        start = file.read(8)
+        start = file.read(132)
     for signature, image_io in _SIGNATURES:
         if start.startswith(signature):
             return image_io
+    if start.endswith(b"DICM"):  # also where the rest is cut off
+        return "GDCMImageIO"
     # ITK looks into the compressed data, and knows no reader where they are damaged.
     return "NiftiImageIO" if path.name.lower().endswith((".nii", ".nii.gz")) else None
 
@@ -80,23 +83,30 @@ def _nifti_damage(path: Path) -> str | None:
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
             header = file.read(348)
+            if len(header) < 348:
+                return "the NIfTI header is cut off"
+            expected = _nifti_size(header)
+            if expected is None:  # NIfTI-2: ITK's business
+                return None
             size = len(header)
-            while chunk := file.read(1 << 20):
+            # To the end, where gzip has its checksum; not through endless padding.
+            while size <= expected and (chunk := file.read(1 << 20)):
                 size += len(chunk)
     except (EOFError, OSError, zlib.error):
         return "the compressed data end too early or are damaged"
-    if len(header) < 348:
-        return "the NIfTI header is cut off"
+    return _too_short(size, expected)
+
+
+def _nifti_size(header: bytes) -> int | None:
+    """Returns the bytes that a NIfTI-1 header promises, itself included."""
     order = "<" if struct.unpack_from("<i", header)[0] == 348 else ">"
-    if struct.unpack_from(order + "i", header)[0] != 348:  # NIfTI-2: ITK's business
+    if struct.unpack_from(order + "i", header)[0] != 348:
         return None
     rank, *dims = struct.unpack_from(order + "8h", header, 40)
     (bits,) = struct.unpack_from(order + "h", header, 72)
     (offset,) = struct.unpack_from(order + "f", header, 108)
-    pixels = 1
-    for extent in dims[: max(rank, 0)]:
-        pixels *= max(extent, 1)
-    return _too_short(size, int(offset) + pixels * bits // 8)
+    pixels = math.prod(max(extent, 1) for extent in dims[: max(rank, 0)])
+    return int(offset) + pixels * bits // 8
 
 
 def _too_short(size: int, expected: int) -> str | None:

@@ -2,6 +2,8 @@ import gzip
 import struct
 import subprocess
 import sys
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from scn_keras.files import read_image
+from scn_keras.files import read_image, read_image_header
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -87,6 +89,27 @@ def test_colour_becomes_luma(tmp_path, colour, suffix):
     assert array[0, 0] == round(0.587 * 255)
 
 
+@pytest.mark.parametrize("suffix", ["png", "bmp"])
+def test_palette_becomes_luma(tmp_path, grey, suffix):
+    image = Image.fromarray(grey % 4, mode="P")
+    image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    image.save(tmp_path / f"film.{suffix}")
+    array, _ = read_image(tmp_path / f"film.{suffix}")
+    assert array.shape == grey.shape
+    # Red, green and blue by ITU-R BT.601.
+    np.testing.assert_array_equal(array, np.array([0, 76, 150, 29])[grey % 4])
+
+
+def test_sixteen_bit_colour_becomes_luma_of_sixteen_bits(tmp_path, colour):
+    deep = colour.astype(np.uint16) * 257
+    sitk.WriteImage(
+        sitk.GetImageFromArray(deep, isVector=True), str(tmp_path / "film.tif")
+    )
+    array, _ = read_image(tmp_path / "film.tif")
+    assert array.dtype == np.uint16
+    np.testing.assert_allclose(array, deep @ [0.299, 0.587, 0.114], atol=0.5)
+
+
 def test_grey_stored_three_times_stays_exact(tmp_path, grey):
     path = tmp_path / "film.png"
     Image.fromarray(np.stack([grey] * 3, axis=-1)).save(path)
@@ -160,42 +183,13 @@ def test_single_sagittal_slice_gets_the_axes_of_its_own_plane(tmp_path, grey):
     np.testing.assert_allclose(affine, np.diag([0.1, 0.2, 1.0]))
 
 
-def write_dicom(array, path, sop_class, modality, spacing):
-    image = sitk.GetImageFromArray(array[None])
-    image.SetSpacing((*spacing, 1.0))
-    image.SetMetaData("0008|0016", sop_class)
-    image.SetMetaData("0008|0060", modality)
-    sitk.WriteImage(image, str(path))
-    return path
-
-
-def test_dicom_with_pixel_spacing(tmp_path, grey):
-    path = write_dicom(
-        grey, tmp_path / "a.dcm", "1.2.840.10008.5.1.4.1.1.2", "CT", (0.1, 0.2)
-    )
-    array, affine = read_image(path)
-    np.testing.assert_array_equal(array, grey)
-    np.testing.assert_allclose(affine, np.diag([0.1, 0.2, 1.0]))
-
-
-def test_dicom_with_the_detectors_spacing_alone_is_uncalibrated(tmp_path, grey):
-    path = write_dicom(
-        grey, tmp_path / "a.dcm", "1.2.840.10008.5.1.4.1.1.1", "CR", (0.1, 0.2)
-    )
-    image = sitk.ReadImage(str(path))
-    assert "0018|1164" in image.GetMetaDataKeys()  # Imager Pixel Spacing
-    array, affine = read_image(path)
-    np.testing.assert_array_equal(array, grey)
-    assert affine is None
-
-
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="no image file .*film.png"):
         read_image(tmp_path / "film.png")
 
 
 def test_folder(tmp_path):
-    with pytest.raises(ValueError, match="Received a folder"):
+    with pytest.raises(ValueError, match="one DICOM series. Received: none in "):
         read_image(tmp_path)
 
 
@@ -280,6 +274,116 @@ def test_odd_number_of_channels(tmp_path):
     sitk.WriteImage(image, str(path))
     with pytest.raises(ValueError, match="Received: 5 channels in .*field.mha"):
         read_image(path)
+
+
+def test_pages_of_a_tiff_are_refused(tmp_path, grey):
+    path = tmp_path / "film.tif"
+    pages = [Image.fromarray(grey)] * 2
+    Image.fromarray(grey).save(path, save_all=True, append_images=pages)
+    with pytest.raises(
+        ValueError, match="one volume. Received: 3 frames in .*film.tif"
+    ):
+        read_image(path)
+
+
+def test_four_axes_are_refused(tmp_path):
+    path = tmp_path / "t.nii.gz"
+    sitk.WriteImage(sitk.Image([4, 5, 6, 7], sitk.sitkUInt8), str(path))
+    with pytest.raises(ValueError, match="Received: 4 axes in .*t.nii.gz"):
+        read_image(path)
+
+
+def png_that_promises(width, height):
+    def chunk(kind, data):
+        crc = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(bytes(1 << 20)))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):
+    path = tmp_path / "film.png"
+    path.write_bytes(png_that_promises(100_000, 100_000))
+    tracemalloc.start()
+    with pytest.raises(
+        ValueError,
+        match="film.png promises 100000 x 100000 pixels, more than the limit",
+    ):
+        read_image(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+def test_a_nifti_bomb_is_refused_before_it_is_unpacked(tmp_path):
+    path = write(np.zeros((4, 8, 8), np.uint8), tmp_path / "head.nii.gz")
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    struct.pack_into("<3h", raw, 42, 30000, 30000, 30000)
+    path.write_bytes(gzip.compress(bytes(raw)))
+    with pytest.raises(ValueError, match="30000 x 30000 x 30000 pixels, more than"):
+        read_image(path)
+
+
+def test_the_limit_is_an_argument(tmp_path, grey):
+    path = tmp_path / "film.png"
+    Image.fromarray(grey).save(path)
+    read_image(path, max_pixels=48 * 40)
+    with pytest.raises(
+        ValueError, match="40 x 48 pixels, more than the limit of 1,919"
+    ):
+        read_image(path, max_pixels=48 * 40 - 1)
+
+
+@pytest.mark.parametrize("name", ["film.nii.gz", "film.mha", "film.dcm", "film.tif"])
+def test_wrong_format_under_a_right_name(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"this is no image, whatever its name says\n" * 30)
+    with pytest.raises(ValueError, match=name):
+        read_image(path)
+
+
+def test_header_says_what_the_image_will_be(tmp_path):
+    volume = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
+    path = write(volume, tmp_path / "head.nrrd", (1.0, 2.0, 3.0), (5.0, 6.0, 7.0))
+    header = read_image_header(path)
+    array, affine = read_image(path)
+    assert header.shape == array.shape
+    assert header.dtype == "int16"
+    np.testing.assert_array_equal(header.affine, affine)
+    np.testing.assert_array_equal(header.lattice, affine)
+
+
+def test_header_of_a_film_has_a_lattice_and_no_affine(tmp_path, grey):
+    path = tmp_path / "film.jpg"
+    Image.fromarray(grey).save(path, dpi=(254, 254))
+    header = read_image_header(path)
+    assert header.affine is None
+    # As ITK, and 3D Slicer with it, has the film: with its print density.
+    image = sitk.ReadImage(str(path))
+    np.testing.assert_allclose(
+        header.lattice[:2, :2].diagonal(), image.GetSpacing(), rtol=1e-6
+    )
+    assert header.lattice[2, 2] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        (np.uint8, "uint8"),
+        (np.int8, "int16"),
+        (np.uint16, "uint16"),
+        (np.int16, "int16"),
+        (np.int32, "float32"),
+        (np.float64, "float32"),
+    ],
+)
+def test_header_says_in_which_type_the_values_fit(tmp_path, stored, expected):
+    path = write(np.zeros((2, 3, 4), stored), tmp_path / "head.mha")
+    assert read_image_header(path).dtype == expected
 
 
 def test_importing_files_does_not_load_simpleitk():

@@ -1,0 +1,5 @@
+"""Anyone's images and points in a folder. Importing this registers the builder."""
+
+from scn_keras.datasets.landmark_folder.landmark_folder_dataset_builder import (
+    Builder as Builder,
+)

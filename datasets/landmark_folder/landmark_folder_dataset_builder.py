@@ -1,0 +1,266 @@
+"""Anyone's images and points: a folder that a person has."""
+
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from scn_keras.datasets.case import Case
+from scn_keras.datasets.dataset_folder_error import DatasetFolderError
+from scn_keras.datasets.landmark_builder import LandmarkBuilder
+from scn_keras.datasets.landmark_folder.folder_files import FolderImage, read_folder
+from scn_keras.datasets.landmark_folder.folder_schema import (
+    common_dtype,
+    dimensions_of,
+    label_problems,
+    labelled,
+    names_of,
+    schema_of,
+    some,
+)
+from scn_keras.datasets.landmark_folder.folder_settings import (
+    FILE_NAME,
+    FolderSettings,
+    read_settings,
+)
+from scn_keras.datasets.landmark_folder.folder_splits import patients, splits
+from scn_keras.files import ImageHeader
+from scn_keras.geometry import affine_from_spacing
+from scn_keras.landmark_schema import LandmarkSchema
+
+
+class Builder(LandmarkBuilder):
+    """TFDS builder of a folder of images beside files of points.
+
+    Each prepared folder has a name of its own, which is its configuration:
+    `landmark_folder/hips`. Names of landmarks, dimensions and grey values come from
+    the folder and are stored with the prepared set.
+
+    Raises:
+        ValueError: If neither a configuration nor a folder is given.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
+The folder must hold images in any format that SimpleITK reads, and their points beside
+them or in folders of their own, in files of the same names (hip1.nii.gz, hip1.mrk.json)
+or in one file for all: .mrk.json, .fcsv, .csv, labelme or COCO .json. What cannot be
+told from them is said in {FILE_NAME}: names, pairs, links, patients, splits.
+"""
+    SCHEMA = LandmarkSchema(())  # of the class; each folder has its own
+
+    def cases(self, folder: Path, problems: list[str] | None = None) -> list[Case]:
+        """Lists the images of a folder with their points and splits.
+
+        Reads points and headers, but decodes no image.
+
+        Args:
+            folder: Path, the folder.
+            problems: List of str, to which what is wrong is added, a sentence each;
+                an image that it concerns is left out.
+
+        Raises:
+            DatasetFolderError: If something is wrong and no list `problems` is given.
+        """
+        settings, images, found = self._read(folder)
+        own = list(found)
+        names = names_of(settings, images)
+        dimensions = dimensions_of(images)
+        group = patients(settings, images, own)
+        split = splits(folder, settings, images, group, own)
+        cases = []
+        for image in images:
+            if image.id not in group or image.id not in split:
+                continue
+            try:
+                points = _points(image, settings, names, dimensions)
+            except ValueError as error:
+                own.append(str(error))
+                continue
+            case = Case(
+                image.id,
+                group[image.id],
+                split[image.id],
+                image.header.path,
+                () if image.points_path is None else (image.points_path,),
+                {"points": points},
+                _affine(image.header, settings),
+                () if image.points is None else tuple(image.points.labels),
+            )
+            cases.append(case)
+        own = [_relative(problem, folder) for problem in own]
+        if problems is not None:
+            problems += own
+        elif own:
+            raise DatasetFolderError(self.name, folder, own)
+        return cases
+
+    def describe(self, folder: Path) -> None:
+        """Takes names, dimensions and grey values from what most of the files say."""
+        settings, images, problems = self._read(folder)
+        if not labelled(images):
+            raise ValueError((*problems, f"There are no points in {folder}.")[0])
+        self.SCHEMA = schema_of(folder, settings, images)
+        self.DIMENSIONS = dimensions_of(images)
+        self.IMAGE_DTYPE = common_dtype(
+            {
+                image.header.dtype
+                for image in images
+                if len(image.header.shape) == self.DIMENSIONS
+            }
+        )
+        if settings.spacing:
+            self.SPACING_RULE = (
+                f"as the file of each image says, else "
+                f"{' x '.join(map(str, settings.spacing))} mm per pixel ({FILE_NAME})"
+            )
+
+    def layout_problems(self, folder: Path) -> list[str]:
+        """Lists what is wrong with files, points, names and splits of a folder."""
+        problems: list[str] = []
+        try:
+            settings, images, _ = self._read(folder)
+            cases = self.cases(folder, problems)
+            schema_of(folder, settings, images)
+        except ValueError as error:
+            return [_relative(problem, folder) for problem in (*problems, str(error))]
+        problems += label_problems(settings, images)
+        if not problems and not labelled(images):
+            problems.append("There are no points.")
+        headers = {image.id: image.header for image in images}
+        for case in cases:
+            outside, count = _outside(case, headers[case.id])
+            if outside == count > 0:
+                problems.append(
+                    f"{case.points_paths[0]}: all points lie outside of "
+                    f"{case.image_path}. Do they belong to it, and is it LPS, RAS or "
+                    "pixels?"
+                )
+        return [_relative(problem, folder) for problem in problems]
+
+    def folder_notes(self, folder: Path) -> list[str]:
+        """Lists points outside, images left out and images without a spacing."""
+        _, images, _ = self._read(folder)
+        cases = self.cases(folder)
+        headers = {image.id: image.header for image in images}
+        notes = []
+        uncalibrated = [case for case in cases if not _calibrated(case, headers)]
+        if uncalibrated:
+            notes.append(
+                f"{len(uncalibrated)} of {len(cases)} images have no spacing, so that "
+                "errors in them are not measured in mm (files.spacing of "
+                f"{FILE_NAME} gives one): {some(case.id for case in uncalibrated)}."
+            )
+        said = [note for image in images for note in image.notes]
+        if said:
+            more = f" (And {len(said) - 1} more images.)" * (len(said) > 1)
+            notes.append(said[0] + more)
+        unlabelled = [image.id for image in images if image.points is None]
+        if unlabelled:
+            notes.append(
+                f"{len(unlabelled)} images have no points: {some(unlabelled)}."
+            )
+        if left := sorted({image.id for image in images} - {case.id for case in cases}):
+            notes.append(f"{len(left)} images are in no split: {some(left)}.")
+        off = [case.id for case in cases if _outside(case, headers[case.id])[0]]
+        if off:
+            notes.append(f"Of {len(off)} images some points lie outside: {some(off)}.")
+        return [_relative(note, folder) for note in notes]
+
+    def read_image(self, case: Case) -> tuple[np.ndarray, np.ndarray]:
+        """Reads the image of a case in the number type of the data set."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # in `folder_notes`
+            image, affine = case.read_image()
+        stored = image.astype(self.IMAGE_DTYPE)
+        if stored.dtype.kind != "f" and not np.array_equal(stored, image):
+            raise ValueError(
+                f"{case.image_path} holds values that its header excludes: they do not "
+                f"fit into {self.IMAGE_DTYPE}."
+            )
+        return stored, affine
+
+    def _create_builder_config(self, builder_config: Any, version: Any) -> Any:
+        if builder_config is None:
+            folder = getattr(self, "_folder", None)
+            if folder is None:
+                raise ValueError(
+                    "A folder that is prepared needs a name, by which it is found "
+                    "again: landmark_folder/NAME. Received: no name."
+                )
+            builder_config = re.sub(r"[^\w.-]", "_", folder.resolve().name)
+        if isinstance(builder_config, str):
+            if not re.fullmatch(r"\w[\w.-]*", builder_config):
+                raise ValueError(
+                    "The name of a prepared folder must consist of letters, digits, "
+                    f"_, - and dots. Received: {builder_config!r}"
+                )
+            builder_config = tfds.core.BuilderConfig(name=builder_config)
+        return builder_config
+
+    def _read(
+        self, folder: Path
+    ) -> tuple[FolderSettings, list[FolderImage], list[str]]:
+        """Reads a folder once: of a DICOM series that is a file a slice."""
+        if getattr(self, "_folder", None) != folder:
+            problems: list[str] = []
+            settings = read_settings(folder)
+            images = read_folder(folder, settings, problems)
+            self._content = settings, images, problems
+            self._folder = folder
+        return self._content
+
+
+def _points(
+    image: FolderImage, settings: FolderSettings, names: Sequence[str], dimensions: int
+) -> np.ndarray:
+    """Returns the points of an image in its pixels, in the order of the names."""
+    path, rank = image.header.path, len(image.header.shape)
+    if rank != dimensions:
+        raise ValueError(
+            f"{path} has {rank} axes, most of the other images {dimensions}: images of "
+            "a data set must be all 2D or all 3D."
+        )
+    if image.points is None:
+        if not settings.unlabelled:
+            raise ValueError(
+                f"{path} has no points. If that is right: unlabelled = true under "
+                f"[files] in {FILE_NAME}."
+            )
+        return np.full((len(names), dimensions), np.nan)
+    affine = _affine(image.header, settings)
+    target: ImageHeader | np.ndarray = image.header
+    if image.points.points.shape[1] == 2 and affine is not None:
+        target = affine
+    try:
+        return image.points.to_pixels(target).ordered(names)
+    except ValueError as error:
+        raise ValueError(f"{image.points_path}: {error} Its image: {path}.") from error
+
+
+def _affine(header: ImageHeader, settings: FolderSettings) -> np.ndarray | None:
+    """Returns the affine that the settings give an image, None for its file's own."""
+    if header.affine is None and len(settings.spacing) == len(header.shape):
+        return affine_from_spacing(settings.spacing)
+    return None
+
+
+def _calibrated(case: Case, headers: dict[str, ImageHeader]) -> bool:
+    return case.affine is not None or headers[case.id].affine is not None
+
+
+def _outside(case: Case, header: ImageHeader) -> tuple[int, int]:
+    """Returns how many points lie outside of the image, and how many there are."""
+    points = case.points["points"]
+    points = points[~np.isnan(points[:, 0])]
+    inside = (points >= -0.5) & (points <= np.array(header.shape[::-1]) - 0.5)
+    return int((~inside.all(1)).sum()), len(points)
+
+
+def _relative(text: str, folder: Path) -> str:
+    return text.replace(f"{folder}/", "")

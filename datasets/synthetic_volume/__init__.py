@@ -1,0 +1,16 @@
+"""Synthetic CT volumes of a spine. Importing this registers the builder with TFDS."""
+
+import importlib.util
+
+from scn_keras.datasets.synthetic_volume.volume_generator import (
+    generate_volume as generate_volume,
+)
+
+# The generator needs NumPy alone: without TFDS there is just no builder.
+if importlib.util.find_spec("tensorflow_datasets") is not None:
+    from scn_keras.datasets.synthetic_volume.synthetic_volume_config import (
+        SyntheticVolumeConfig as SyntheticVolumeConfig,
+    )
+    from scn_keras.datasets.synthetic_volume.synthetic_volume_dataset_builder import (
+        Builder as Builder,
+    )

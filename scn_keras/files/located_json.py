@@ -1,0 +1,57 @@
+"""JSON whose objects know the line on which they begin."""
+
+import bisect
+import json
+import re
+from json import decoder, scanner
+from pathlib import Path
+from typing import Any
+
+from scn_keras.files.text_values import read_text
+
+
+class JsonObject(dict[str, Any]):
+    """A JSON object and the line on which it begins."""
+
+    line = 1
+
+
+class _Decoder(json.JSONDecoder):
+    """The standard library's own Python scanner, which tells where it is."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._ends = [match.start() for match in re.finditer("\n", text)]
+        self.parse_object = self._parse_object
+        self.scan_once = scanner.py_make_scanner(self)  # type: ignore[attr-defined]
+
+    def _parse_object(self, text_and_end: tuple[str, int], *args: Any) -> Any:
+        value, end = decoder.JSONObject(text_and_end, *args)  # type: ignore[attr-defined]
+        located = JsonObject(value)
+        located.line = bisect.bisect_left(self._ends, text_and_end[1]) + 1
+        return located, end
+
+
+def load_json(path: Path) -> Any:
+    """Reads a JSON file; each of its objects is a `JsonObject`.
+
+    Raises:
+        ValueError: If it is no JSON. The message names the file and the line.
+    """
+    text = read_text(path)
+    try:
+        return _Decoder(text).decode(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path}, line {error.lineno} is not JSON: {error.msg}."
+        ) from error
+
+
+def objects_in(path: Path, parent: JsonObject, key: str) -> list[JsonObject]:
+    """Returns the objects of the list `key` of an object, of which it must consist."""
+    value = parent.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(v, JsonObject) for v in value):
+        raise ValueError(
+            f"{path}, line {parent.line}: {key!r} must be a list of objects."
+        )
+    return value

@@ -1,0 +1,173 @@
+"""Markups of 3D Slicer: `.mrk.json` and `.fcsv`."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scn_keras.files.located_json import JsonObject, objects_in
+from scn_keras.files.point_set import PointSet
+from scn_keras.files.text_values import parse_position, read_text
+
+_SCHEMA = (
+    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/"
+    "Resources/Schema/markups-schema-v1.0.3.json#"
+)
+_SIGN = {"LPS": np.array([1.0, 1.0, 1.0]), "RAS": np.array([-1.0, -1.0, 1.0])}
+
+_FCSV_COLUMNS: tuple[str, ...] = (
+    *("id", "x", "y", "z", "ow", "ox", "oy", "oz", "vis", "sel", "lock", "label"),
+    *("desc", "associatedNodeID"),
+)
+# Up to version 4.10 a number, since then also a name. Index coordinates are rare.
+_FCSV_SPACES = {"0": "RAS", "RAS": "RAS", "1": "LPS", "LPS": "LPS", "2": "", "IJK": ""}
+# Since version 5 a row has two values more than the header names: the position's
+# status and whether it was created automatically.
+_FCSV_STATUS, _FCSV_DEFINED = 14, "2"
+
+
+def parse_markups(path: Path, data: JsonObject) -> PointSet:
+    """Turns the content of a `.mrk.json` file into points in LPS.
+
+    All point lists of the file count as one. A control point whose position is not
+    defined is missing.
+    """
+    labels: list[str] = []
+    positions: list[np.ndarray] = []
+    lines: list[int] = []
+    nodes = [
+        node
+        for node in objects_in(path, data, "markups")
+        if node.get("type", "Fiducial") in ("Fiducial", "PointList")
+    ]
+    if not nodes:
+        raise ValueError(f"{path} holds no point list (markups of type Fiducial).")
+    for node in nodes:
+        sign = _SIGN.get(str(node.get("coordinateSystem", "LPS")))
+        if sign is None:
+            raise ValueError(
+                f"{path}, line {node.line}: `coordinateSystem` must be LPS or RAS. "
+                f"Received: {node['coordinateSystem']!r}"
+            )
+        units = node.get("coordinateUnits", "mm")
+        if units not in ("mm", ["mm"] * 3):
+            raise ValueError(
+                f"{path}, line {node.line}: `coordinateUnits` must be mm. Received: "
+                f"{units!r}"
+            )
+        for number, point in enumerate(objects_in(path, node, "controlPoints"), 1):
+            label = str(point.get("label", ""))
+            where = f"{path}, line {point.line}: the position of {label!r}"
+            if not label:
+                raise ValueError(
+                    f"{path}, line {point.line}: control point {number} has no label."
+                )
+            defined = point.get("positionStatus", "defined") == "defined"
+            position = point.get("position") if defined else None
+            if position is not None and not isinstance(position, list):
+                raise ValueError(f"{where} must be a list. Received: {position!r}")
+            labels.append(label)
+            positions.append(parse_position(position or [None] * 3, where, 3) * sign)
+            lines.append(point.line)
+    return PointSet(labels, np.reshape(positions, (-1, 3)), "LPS", lines=lines)
+
+
+def format_markups(points: PointSet, coordinate_system: str) -> str:
+    """Returns the text of a `.mrk.json` file of points in LPS."""
+    control_points = []
+    rows = (points.points * _SIGN[coordinate_system]).tolist()
+    for number, (label, row) in enumerate(zip(points.labels, rows, strict=True), 1):
+        point: dict[str, Any] = {"id": str(number), "label": label}
+        if np.isnan(row[0]):
+            point["positionStatus"] = "undefined"
+        else:
+            point.update(position=row, positionStatus="defined")
+        control_points.append(point)
+    node = {
+        "type": "Fiducial",
+        "coordinateSystem": coordinate_system,
+        "coordinateUnits": "mm",
+        "controlPoints": control_points,
+    }
+    return json.dumps({"@schema": _SCHEMA, "markups": [node]}, indent=2) + "\n"
+
+
+def read_fcsv(path: Path) -> PointSet:
+    """Reads a `.fcsv` file of any version into LPS (or index coordinates, if IJK).
+
+    A file that does not name its coordinate system is in RAS, as 3D Slicer reads it.
+    """
+    system, columns = "RAS", _FCSV_COLUMNS
+    labels: list[str] = []
+    positions: list[np.ndarray] = []
+    numbers: list[int] = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if line.startswith("#"):
+            key, _, value = line.strip("#, ").partition("=")
+            key, value = key.strip(), value.strip()
+            if key == "CoordinateSystem":
+                if value not in _FCSV_SPACES:
+                    raise ValueError(
+                        f"{path}, line {number}: CoordinateSystem must be RAS or 0, "
+                        f"LPS or 1, IJK or 2. Received: {value!r}"
+                    )
+                system = _FCSV_SPACES[value]
+            elif key == "columns":
+                columns = tuple(name.strip() for name in value.split(","))
+                if absent := {"x", "y", "z", "label"} - set(columns):
+                    raise ValueError(
+                        f"{path}, line {number}: the columns {sorted(absent)} are "
+                        "missing."
+                    )
+            continue
+        if not line.strip():
+            continue
+        (fields,) = csv.reader([line])
+        place = [columns.index(name) for name in ("x", "y", "z", "label")]
+        if len(fields) <= max(place):
+            raise ValueError(
+                f"{path}, line {number} must have the columns {','.join(columns)}. "
+                f"Received: {line[:60]!r}"
+            )
+        *position, label = (fields[index].strip() for index in place)
+        if not label:
+            raise ValueError(f"{path}, line {number}: the point has no label.")
+        if columns == _FCSV_COLUMNS and len(fields) > _FCSV_STATUS:
+            if fields[_FCSV_STATUS].strip() != _FCSV_DEFINED:
+                position = [""] * 3
+        where = f"{path}, line {number}: the position of {label!r}"
+        labels.append(label)
+        positions.append(parse_position(position, where, 3))
+        numbers.append(number)
+    points = np.reshape(positions, (-1, 3)) * _SIGN.get(system, 1.0)
+    return PointSet(labels, points, "LPS" if system else "pixels", lines=numbers)
+
+
+def format_fcsv(points: PointSet, coordinate_system: str, old: bool) -> str:
+    """Returns the text of a `.fcsv` file of points in LPS.
+
+    Args:
+        points: PointSet, in LPS.
+        coordinate_system: str, `"LPS"` or `"RAS"`.
+        old: bool, whether as up to version 4.10: a number for the coordinate system,
+            and no row for a missing landmark, which such a file cannot say.
+    """
+    code = {"RAS": "0", "LPS": "1"}[coordinate_system] if old else coordinate_system
+    lines = [
+        f"# Markups fiducial file version = {'4.10' if old else '5.0'}",
+        f"# CoordinateSystem = {code}",
+        f"# columns = {','.join(_FCSV_COLUMNS)}",
+    ]
+    rows = (points.points * _SIGN[coordinate_system]).tolist()
+    for number, (label, row) in enumerate(zip(points.labels, rows, strict=True), 1):
+        missing = np.isnan(row[0])
+        if missing and old:
+            continue
+        if any(sign in label for sign in ',"'):
+            label = '"' + label.replace('"', '""') + '"'
+        position = ",".join(repr(value) for value in ([0.0] * 3 if missing else row))
+        status = "" if old else f",{0 if missing else _FCSV_DEFINED},0"
+        lines.append(f"{number},{position},0,0,0,1,1,1,0,{label},,{status}")
+    return "\n".join(lines) + "\n"

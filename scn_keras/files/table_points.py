@@ -1,0 +1,193 @@
+"""Points in CSV: one image a row (wide) or one landmark a row (long)."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from scn_keras.files.point_set import PointSet
+from scn_keras.files.text_values import parse_position, read_text
+
+_IMAGE = ("image", "id", "file", "filename", "file_name", "image_id", "case", "path")
+_LABEL = ("label", "landmark", "landmark_name", "name", "point")
+# x, sella_x, sella_x_mm; the units are "px" (as without any) or "mm".
+_COORDINATE = re.compile(r"(?:(.*?)[_ .-])?([xyz])(?:[_ ](px|mm))?", re.IGNORECASE)
+_UNITS = {None: "pixels", "px": "pixels", "mm": "LPS"}
+
+_FORMS = (
+    "It must name the columns `image,sella_x,sella_y,...` (one image a row) or "
+    "`image,label,x,y` (one landmark a row), z as well in 3D, `_mm` at the end for "
+    "millimetres (LPS)."
+)
+
+
+def read_table(path: Path, space: str | None) -> list[PointSet]:
+    """Reads a CSV file, separated by commas, semicolons or tabs; one set an image."""
+    text = read_text(path)
+    first = text.lstrip().split("\n", 1)[0]
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count)
+    )
+    header: list[str] = []
+    rows: list[tuple[int, list[str]]] = []
+    for row in reader:
+        fields = [field.strip() for field in row]
+        if not any(fields):
+            continue
+        if not header:
+            header = fields
+        elif len(fields) != len(header):
+            raise ValueError(
+                f"{path}, line {reader.line_num} must have {len(header)} columns as "
+                f"the header. Received: {len(fields)}"
+            )
+        else:
+            rows.append((reader.line_num, fields))
+    if doubled := sorted({name for name in header if header.count(name) > 1}):
+        raise ValueError(f"{path}, line 1: the columns {doubled} are there twice.")
+    groups = _coordinate_columns(path, header, space)
+    names = [name.lower() for name in header]
+    image = next((names.index(name) for name in _IMAGE if name in names), None)
+    if len(groups) == 1 and "" in groups:
+        return _read_long(path, header, rows, groups[""], image)
+    if image is None:
+        if _COORDINATE.fullmatch(header[0]):
+            raise ValueError(f"{path}, line 1 names no image column. {_FORMS}")
+        image = 0
+    return _read_wide(path, header, rows, groups, image)
+
+
+def format_table(sets: Sequence[PointSet], layout: str) -> str:
+    """Returns the text of a CSV file; `layout` is `"long"` or `"wide"`."""
+    space, axes = sets[0].space, sets[0].points.shape[1]
+    unit = "_mm" if space == "LPS" else ""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    if layout == "long":
+        named = any(points.image for points in sets)
+        columns = [f"{axis}{unit}" for axis in "xyz"[:axes]]
+        writer.writerow([*["image"] * named, "label", *columns])
+        for points in sets:
+            for label, row in zip(points.labels, points.points, strict=True):
+                writer.writerow([*[points.image] * named, label, *_texts(row)])
+    else:
+        labels = [*dict.fromkeys(label for points in sets for label in points.labels)]
+        writer.writerow(
+            ["image", *(f"{n}_{a}{unit}" for n in labels for a in "xyz"[:axes])]
+        )
+        for points in sets:
+            writer.writerow([points.image, *_texts(points.ordered(labels).ravel())])
+    return out.getvalue()
+
+
+def _texts(values: np.ndarray) -> list[str]:
+    return ["" if np.isnan(value) else repr(value) for value in values.tolist()]
+
+
+def _coordinate_columns(
+    path: Path, header: list[str], space: str | None
+) -> dict[str, tuple[list[int], str]]:
+    """Returns columns x, y(, z) and the space of each label, `""` in the long form."""
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for index, name in enumerate(header):
+        if match := _COORDINATE.fullmatch(name):
+            label, axis, unit = match.groups()
+            own = _UNITS[unit and unit.lower()]
+            if unit is None and space is not None:
+                own = space
+            found.setdefault((label or "", own), {})[axis.lower()] = index
+    groups: dict[str, tuple[list[int], str]] = {}
+    wanted = space or "pixels"
+    for (label, own), axes in found.items():
+        # Where there are pixels and millimetres, those that were asked for.
+        if label in groups and own != wanted:
+            continue
+        if sorted(axes) not in (["x", "y"], ["x", "y", "z"]):
+            raise ValueError(
+                f"{path}, line 1: {label or 'the point'!r} must have columns for x and "
+                f"y, or for x, y and z. Received: {sorted(axes)}"
+            )
+        groups[label] = ([axes[axis] for axis in sorted(axes)], own)
+    kinds = {(len(columns), own) for columns, own in groups.values()}
+    if not groups or len(kinds) > 1:
+        raise ValueError(f"{path}, line 1 is no header of a table of points. {_FORMS}")
+    return groups
+
+
+def _read_wide(
+    path: Path,
+    header: list[str],
+    rows: list[tuple[int, list[str]]],
+    groups: dict[str, tuple[list[int], str]],
+    image: int,
+) -> list[PointSet]:
+    used = {image, *(index for columns, _ in groups.values() for index in columns)}
+    ((axes, space),) = {(len(columns), own) for columns, own in groups.values()}
+    sets: dict[str, PointSet] = {}
+    for line, fields in rows:
+        id = fields[image]
+        if not id:
+            raise ValueError(f"{path}, line {line} names no image.")
+        if id in sets:
+            raise ValueError(
+                f"{path}, line {line}: the image {id!r} is there already, on line "
+                f"{sets[id].lines[0]}."
+            )
+        points = [
+            parse_position(
+                [fields[index] for index in columns],
+                f"{path}, line {line}: the position of {label!r}",
+                axes,
+            )
+            for label, (columns, _) in groups.items()
+        ]
+        attributes = {header[i]: v for i, v in enumerate(fields) if i not in used}
+        lines = [line] * len(groups)
+        sets[id] = PointSet([*groups], np.stack(points), space, id, attributes, lines)
+    return list(sets.values())
+
+
+def _read_long(
+    path: Path,
+    header: list[str],
+    rows: list[tuple[int, list[str]]],
+    group: tuple[list[int], str],
+    image: int | None,
+) -> list[PointSet]:
+    columns, space = group
+    names = [name.lower() for name in header]
+    label = next((names.index(name) for name in _LABEL if name in names), None)
+    if label is None:
+        raise ValueError(f"{path}, line 1 names no column of labels. {_FORMS}")
+    others = [
+        index for index in range(len(header)) if index not in {image, label, *columns}
+    ]
+    images: dict[str, list[tuple[int, list[str]]]] = {}
+    for line, fields in rows:
+        id = "" if image is None else fields[image]
+        if (image is not None and not id) or not fields[label]:
+            raise ValueError(f"{path}, line {line} names no image or no landmark.")
+        images.setdefault(id, []).append((line, fields))
+    sets = []
+    for id, part in images.items():
+        points = [
+            parse_position(
+                [fields[index] for index in columns],
+                f"{path}, line {line}: the position of {fields[label]!r}",
+                len(columns),
+            )
+            for line, fields in part
+        ]
+        # What differs from row to row is said of the landmark, not of the image.
+        attributes = {
+            header[index]: part[0][1][index]
+            for index in others
+            if len({fields[index] for _, fields in part}) == 1
+        }
+        labels = [fields[label] for _, fields in part]
+        lines = [line for line, _ in part]
+        sets.append(PointSet(labels, np.stack(points), space, id, attributes, lines))
+    return sets

@@ -1,0 +1,57 @@
+"""Text files and the numbers in them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def read_text(path: Path) -> str:
+    """Reads a text file in UTF-8.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is empty or no text.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file of points {path}")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text file in UTF-8.") from error
+    if not text.strip():
+        raise ValueError(f"The file of points is empty: {path}")
+    return text
+
+
+def parse_position(values: Sequence[Any], where: str, axes: int) -> np.ndarray:
+    """Turns the coordinates of one point into numbers.
+
+    Args:
+        values: Sequence of numbers, of text that is one, or of `None`, `""` and `nan`
+            for a missing landmark.
+        where: str, the beginning of an error message: the file, line and label.
+        axes: int, how many there must be.
+
+    Returns:
+        float64 array `(axes,)`.
+
+    Raises:
+        ValueError: If one is no finite number, or only some are missing.
+    """
+    shown = ", ".join(str(value) for value in values)[:60]
+    position = np.full(len(values), np.nan)
+    for axis, value in enumerate(values):
+        if value is None or str(value).strip().lower() in ("", "nan", "na", "null"):
+            continue
+        try:
+            position[axis] = float(value)
+        except (TypeError, ValueError):
+            position[axis] = np.inf
+    missing = np.isnan(position)
+    if len(position) != axes or np.isinf(position).any():
+        raise ValueError(f"{where} must have {axes} finite numbers. Received: {shown}")
+    if missing.any() and not missing.all():
+        raise ValueError(f"{where} is missing in part. Received: {shown}")
+    return position

@@ -12,7 +12,8 @@ from rich.console import Console
 from scn_keras.datasets import prepare
 from scn_keras.saved_models import locate_bytes_path
 from scn_keras.saved_models.export import export
-from scn_keras.saved_models.predict import predict, print_points, write_overlays
+from scn_keras.saved_models.predict import predict
+from scn_keras.saved_models.prediction_files import print_points, write_overlays
 from scn_keras.training.data import load_samples
 from scn_keras.training.evaluate import evaluate
 from scn_keras.training.fit import fit

@@ -10,11 +10,12 @@ class Prediction:
 
     Args:
         file: Path of the image.
-        points_px: float32 `(N, 2)`, in pixels of the file, x and y, the centre of
-            the first pixel at 0, 0.
-        points_mm: float32 `(N, 2)`, in millimetres; NaN where not calibrated.
+        points_px: float32 `(N, D)`, in pixels of the file, x, y(, z), the centre of
+            the first pixel at 0.
+        points_mm: float32 `(N, D)`, in millimetres; NaN where not calibrated.
         score: float32 `(N,)`, from 0 to 1.
         calibrated: Bool, whether the spacing is known.
+        notes: Tuple of str, what a person should know about the file.
     """
 
     file: pathlib.Path
@@ -22,3 +23,4 @@ class Prediction:
     points_mm: np.ndarray
     score: np.ndarray
     calibrated: bool
+    notes: tuple[str, ...] = ()

@@ -385,13 +385,18 @@ def compare(
 
 @main.command()
 @click.argument("model", type=_FOLDER)
-@click.argument("files", nargs=-1, required=True, type=_FILE)
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, path_type=pathlib.Path),
+)
 @click.option(
     "--spacing",
     nargs=2,
     type=click.FloatRange(min=0, min_open=True),
     metavar="X Y",
-    help="Millimetres per pixel, for files that do not say.",
+    help="Millimetres per pixel, for 2D files that do not say.",
 )
 @click.option(
     "--json",
@@ -405,6 +410,9 @@ def compare(
     type=click.Path(dir_okay=False, path_type=pathlib.Path),
     help="Write the points here as CSV.",
 )
+@click.option(
+    "--markups", type=_FOLDER, help="Write a .mrk.json a file for 3D Slicer here."
+)
 @click.option("--overlay", type=_FOLDER, help="Draw the points, one PNG a file, here.")
 @_command
 def predict(
@@ -413,26 +421,34 @@ def predict(
     spacing: tuple[float, float] | None,
     json_path: pathlib.Path | None,
     csv_path: pathlib.Path | None,
+    markups: pathlib.Path | None,
     overlay: pathlib.Path | None,
 ) -> None:
     """Find the landmarks in image FILES with a run or an exported MODEL.
 
-    Points are in pixels of the file (x to the right, y down, the first pixel's
-    centre at 0, 0) and, where the spacing is known, in millimetres. A file that
-    cannot be read is said and left out; the exit code is then 1.
+    A folder counts as the slices of one DICOM series. Points are in pixels of the
+    file (x to the right, y down, the first pixel's centre at 0, 0) and, where the
+    spacing is known, in millimetres. A file that cannot be read is said and left out;
+    the exit code is then 1.
     """
-    from scn_keras.saved_models import predict as prediction
+    from scn_keras.saved_models import prediction_files
+    from scn_keras.saved_models.predict import predict as predict_files
+    from scn_keras.saved_models.predict import schema_of
 
-    schema = prediction.schema_of(model)
-    results, problems = prediction.predict(model, files, spacing)
+    schema = schema_of(model)
+    results, problems = predict_files(model, files, spacing)
     if json_path:
-        prediction.write_json_file(json_path, results, schema.names)
+        prediction_files.write_json(json_path, results, schema.names)
     if csv_path:
-        prediction.write_csv_file(csv_path, results, schema.names)
+        prediction_files.write_csv(csv_path, results, schema.names)
+    if markups:
+        prediction_files.write_markups(markups, results, schema.names)
     if overlay:
-        prediction.write_overlays(overlay, results, schema)
-    if not (json_path or csv_path):
-        prediction.print_points(results, schema.names)
+        prediction_files.write_overlays(overlay, results, schema)
+    if not (json_path or csv_path or markups):
+        prediction_files.print_points(results, schema.names)
+    for note in (note for result in results for note in result.notes):
+        click.echo(f"Note: {note}", err=True)
     for problem in problems:
         click.echo(f"Error: {problem}", err=True)
     if problems:
@@ -481,6 +497,15 @@ def export(
         )
         if not difference <= 0.01:
             sys.exit(1)
+
+
+@main.command()
+@_command
+def networks() -> None:
+    """Build every published network and compare its parameters with the paper's."""
+    from scn_keras.network_table import print_networks
+
+    print_networks()
 
 
 @main.command()

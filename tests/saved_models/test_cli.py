@@ -49,7 +49,10 @@ def test_version(call):
 
 
 def test_data_sets_are_listed(call):
-    assert call("datasets", "list").output.split() == ["cephalogram", "synthetic_hand"]
+    assert call("datasets", "list").output.split() == [
+        *("cephalogram", "hand_xray", "landmark_folder"),
+        *("synthetic_hand", "synthetic_volume"),
+    ]
 
 
 @pytest.mark.parametrize(

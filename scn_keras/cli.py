@@ -294,6 +294,57 @@ def train(
 
 
 @main.command()
+@click.argument("recipe")
+@click.option(
+    "--folds",
+    type=click.IntRange(min=2),
+    default=4,
+    show_default=True,
+    help="Into how many parts the patients are divided.",
+)
+@click.option(
+    "--out", type=_FOLDER, help="The runs' folder.  [default: runs/RECIPE_FOLDSfold]"
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting of the recipe. May be repeated.",
+)
+@click.option("--resume", is_flag=True, help="Continue in that folder.")
+@_DATA_DIR
+@_command
+def crossval(
+    recipe: str,
+    folds: int,
+    out: pathlib.Path | None,
+    settings: tuple[str, ...],
+    resume: bool,
+    data_dir: pathlib.Path | None,
+) -> None:
+    """Score every training image of a RECIPE by a model that has not seen it.
+
+    The patients are divided into parts; each is held out of one training. The runs
+    can be made an ensemble afterwards.
+    """
+    from scn_keras.training.crossval import crossval as cross_validate
+    from scn_keras.training.recipes import load_recipe
+    from scn_keras.training.report import write_report
+    from scn_keras.training.result_table import print_results
+    from scn_keras.training.run import Run
+
+    resolved = load_recipe(recipe).override(settings)
+    path = out or pathlib.Path("runs") / f"{resolved.name}_{folds}fold"
+    results = cross_validate(resolved, folds, path, data_dir, resume)
+    print_results(results)
+    report = write_report(Run(path / "all"), data_dir=data_dir)
+    click.echo(f"Report: {report}")
+    runs = " ".join(str(path / f"fold{k}") for k in range(folds))
+    click.echo(f"Next: scn-keras ensemble {path}_ensemble {runs}")
+
+
+@main.command()
 @click.argument("run", type=_FOLDER)
 @click.option("--split", help="The split.  [default: the recipe's test split]")
 @click.option(

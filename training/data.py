@@ -111,13 +111,18 @@ def training_samples(
         return {name: value for name, value in sample.items() if name not in others}
 
     samples = _as_dataset(builder, recipe.train_split).map(of_observers)
-    if recipe.validation == 0.0:
+    if recipe.validation == 0.0 and recipe.fold is None:
         return samples, None
     without_images = _as_dataset(
         builder, recipe.train_split, {"image": tfds.decode.SkipDecoding()}
     )
     groups = [sample["group"].decode() for sample in without_images.as_numpy_iterator()]
-    training, validation = pipeline.split_groups(groups, recipe.validation, recipe.seed)
+    if recipe.fold is None:
+        training, validation = pipeline.split_groups(
+            groups, recipe.validation, recipe.seed
+        )
+    else:
+        training, validation = pipeline.fold_groups(groups, recipe.fold, recipe.seed)
     # Of a set whose size it does not know, Keras warns that it ran out of data.
     size = tf.data.experimental.assert_cardinality(
         sum(group in validation for group in groups)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rich.console
+import rich.markup
 from rich import progress
 
 from scn_keras import __version__
@@ -22,11 +23,14 @@ from scn_keras.training.statistics import RESAMPLES, error_statistics, moments
 if TYPE_CHECKING:
     from scn_keras.datasets import LandmarkBuilder
 
+# What a recipe holds out of its training images, as if it were a split.
+HELD_OUT = "held_out"
+
 _ERROR = "error_mm"  # column of the distance to a truth, with its name appended
 
 
 @dataclasses.dataclass(frozen=True)
-class _Case:
+class Case:
     """One image: what was found, and the truth of every observer."""
 
     id: str
@@ -61,7 +65,8 @@ def evaluate(
 
     Args:
         run: `Run`, its training ended.
-        split: Str, a TFDS split or a subset of the builder; `None` for the
+        split: Str, a TFDS split, a subset of the builder, or `"held_out"` for the
+            images that the recipe holds out of its training split; `None` for the
             recipe's `test_split`.
         observers: Sequence of str, the truths: observers of the data set and
             `"mean"`. `None` for all of them.
@@ -102,29 +107,71 @@ def evaluate(
             f"The data set {builder.name!r} has the truths {list(truths)}. "
             f"Received: {unknown}"
         )
-    samples = data.load_samples(run.recipe.dataset, split, data_dir)
+    cases, seconds = locate_cases(run, builder, split, data_dir, batch_size, console)
+    about = {"command": _command(run, split, data_dir)}
+    return write_results(run, builder, split, cases, seconds, about, observers)
+
+
+def locate_cases(
+    run: Run,
+    builder: "LandmarkBuilder",
+    split: str,
+    data_dir: str | pathlib.Path | None = None,
+    batch_size: int = 4,
+    console: rich.console.Console | None = None,
+) -> tuple[list[Case], float]:
+    """Finds the points of a split: its cases in the order of their ids, and seconds."""
+    console = console or rich.console.Console()
+    truths = known_truths(builder)
+    if split == HELD_OUT:
+        _, samples = data.training_samples(run.recipe, data_dir)
+        if samples is None:
+            raise ValueError(
+                f"The recipe of {run.path} holds no images out of its training split. "
+                f"Received: split={split!r}"
+            )
+        size = int(samples.cardinality())
+    else:
+        samples = data.load_samples(run.recipe.dataset, split, data_dir)
+        size = len(data.sample_ids(run.recipe.dataset, split, data_dir))
     model = run.load_model()
 
     started = time.monotonic()
     located = progress.track(
         inference.locate(model, samples, run.recipe, batch_size, run.views),
         f"evaluate {run.recipe.name} on {split}",
-        total=_size(builder, split),
+        total=size,
         console=console,
     )
     cases = sorted(
         (_case(found, truths, builder) for found in located), key=lambda c: c.id
     )
     seconds = time.monotonic() - started
-
     for case in cases:
         if not _usable(case.affine):
+            affine = rich.markup.escape(str(case.affine.tolist()))
             console.print(
-                f"[yellow]Not scored: image {case.id} has no usable spacing "
-                f"(affine {case.affine.tolist()})."
+                f"[yellow]Not scored: image {case.id} has no usable spacing (affine "
+                f"{affine})."
             )
-    _write_points(_points_path(run, split), cases, truths, run)
+    return cases, seconds
 
+
+def write_results(
+    run: Run,
+    builder: "LandmarkBuilder",
+    split: str,
+    cases: Sequence[Case],
+    seconds: float,
+    about: Mapping[str, Any],
+    observers: Sequence[str] | None = None,
+) -> list[dict[str, Any]]:
+    """Writes results and points of a split into a run, and returns the results.
+
+    What is said in `about` is added to the protocol.
+    """
+    truths = known_truths(builder)
+    _write_points(_points_path(run, split), cases, truths, run)
     results = []
     for scope, ids in _scopes(builder, split):
         part = cases if ids is None else [case for case in cases if case.id in ids]
@@ -135,7 +182,7 @@ def evaluate(
             )
         for truth in observers or truths:
             result = _result(run, builder, scope, truth, part, seconds)
-            result["protocol"]["command"] = _command(run, split, data_dir)
+            result["protocol"] |= about
             run.write_result(f"{scope}-{truth}" if truth else scope, result)
             results.append(result)
     return results
@@ -215,7 +262,7 @@ def _case(
     found: Mapping[str, Any],
     truths: Sequence[str | None],
     builder: "LandmarkBuilder",
-) -> _Case:
+) -> Case:
     id = found["id"].decode()
     if not np.isfinite(found["points_px"]).all():
         raise ValueError(
@@ -224,7 +271,7 @@ def _case(
         )
     affine = found["affine"].astype(np.float64)
     to_mm = affine if _usable(affine) else np.full_like(affine, np.nan)
-    return _Case(
+    return Case(
         id,
         found["group"].decode(),
         affine,
@@ -249,12 +296,6 @@ def _usable(affine: np.ndarray) -> bool:
     return bool(
         np.isfinite(affine).all() and abs(np.linalg.det(affine[:-1, :-1])) > 0.0
     )
-
-
-def _size(builder: "LandmarkBuilder", split: str) -> int:
-    if split in builder.SUBSETS:
-        return len(builder.SUBSETS[split][1])
-    return builder.info.splits[split].num_examples
 
 
 def _scopes(
@@ -286,7 +327,8 @@ def _result(run, builder, scope, truth, cases, seconds):
         "truth": truth,
         "training_observer": recipe.observer,
         "train_split": recipe.train_split,
-        "validation": recipe.validation,
+        "validation": recipe.validation if recipe.fold is None else None,
+        "fold": recipe.fold and list(recipe.fold),
         "spacing": builder.SPACING_RULE,
         "spacing_mm": [float(np.min(spacings)), float(np.max(spacings))],
         "inequality": "<",

@@ -8,11 +8,11 @@ import keras
 from rich import progress
 from rich.console import Console
 
-from scn_keras.losses import HeatmapSquaredError
+from scn_keras import losses
 from scn_keras.metrics import PointError, SuccessDetectionRate
 from scn_keras.models import LandmarkModel
 from scn_keras.training import data, pipeline
-from scn_keras.training.recipe import Recipe
+from scn_keras.training.recipe import LOSSES, Recipe
 from scn_keras.training.run import Run, build_model
 from scn_keras.training.tensorboard_log import TensorBoardLog
 
@@ -112,11 +112,17 @@ def compiled_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
     model = build_model(recipe, num_landmarks)
     model.compile(
         make_optimizer(recipe),
-        HeatmapSquaredError(recipe.loss),
+        make_loss(recipe),
         metrics=[PointError(), SuccessDetectionRate(2.0)],
         jit_compile=recipe.jit_compile,
     )
     return model
+
+
+def make_loss(recipe: Recipe) -> keras.losses.Loss:
+    """Returns the loss of a recipe."""
+    name, fixed = LOSSES[recipe.loss]
+    return getattr(losses, name)(**fixed, **recipe.loss_settings)
 
 
 def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:

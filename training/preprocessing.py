@@ -7,17 +7,23 @@ is reduced in three steps, only the last of which interpolates:
 1. `reduce_image`: Gaussian smoothing, as wide as the reduction asks for, evaluated at
    every n-th pixel, where n leaves at least two pixels to a pixel of the grid;
 2. `normalize`: grey values to about -1..1;
-3. `warp`: one linear interpolation at the places that the grid's pixels have in the
-   reduced image, wherever letterbox, augmentation (or a deformation) put them.
+3. one linear interpolation (`scn_keras.warp`) at the places that the grid's pixels
+   have in the reduced image, wherever letterbox, augmentation and deformation put them.
+
+Images and volumes take the same path: D below is 2 or 3.
 """
 
+import math
+import types
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from scn_keras import warp
 from scn_keras.geometry import letterbox
 
-NORMALIZATIONS = ("range", "percentile")
+NORMALIZATIONS = ("range", "percentile", "window")
 OUTSIDE = -1.0  # what lies around the image: black
 
 _JPEG = b"\xff\xd8\xff"
@@ -29,15 +35,58 @@ class ReducedImage(NamedTuple):
     """A smoothed, thinned-out, normalised image and where its pixels lie.
 
     Attributes:
-        image: float32 `(h, w, 1)`, about -1 to 1.
-        to_source: float32 `(3, 3)`, from its pixels to those of the source image.
-        grid_to_source: float32 `(3, 3)`, the letterbox: from pixels of the grid to
-            those of the source image.
+        image: float32 `(*sizes, 1)`, about -1 to 1.
+        to_source: float32 `(D + 1, D + 1)`, from its pixels to those of the source
+            image.
+        grid_to_source: float32 `(D + 1, D + 1)`, letterbox or crop: from pixels of
+            the grid to those of the source image.
+        size: float32 `(D,)`, the size of the source image in x, y(, z).
     """
 
     image: tf.Tensor
     to_source: tf.Tensor
     grid_to_source: tf.Tensor
+    size: tf.Tensor
+
+
+def _shape(x):
+    dynamic = tf.shape(x)
+    return [dynamic[i] if size is None else size for i, size in enumerate(x.shape)]
+
+
+# What `scn_keras.warp` needs, where Keras may run on another backend.
+TENSORFLOW = types.SimpleNamespace(
+    arange=tf.range,
+    cast=tf.cast,
+    clip=tf.clip_by_value,
+    contract=tf.matmul,
+    convert_to_tensor=tf.convert_to_tensor,
+    cos=tf.cos,
+    exp=tf.exp,
+    floor=tf.floor,
+    inv=tf.linalg.inv,
+    isnan=tf.math.is_nan,
+    matmul=tf.matmul,
+    maximum=tf.maximum,
+    mean=tf.reduce_mean,
+    minimum=tf.minimum,
+    # Of the same seed, it would repeat the even numbers.
+    normal=lambda seed, shape: tf.random.stateless_normal(
+        shape, tf.random.experimental.stateless_fold_in(seed, 1)
+    ),
+    pad=tf.pad,
+    reshape=tf.reshape,
+    shape=_shape,
+    sign=tf.sign,
+    sin=tf.sin,
+    solve=tf.linalg.solve,
+    sqrt=tf.sqrt,
+    stack=tf.stack,
+    sum=tf.reduce_sum,
+    take=tf.gather,
+    uniform=lambda seed, shape: tf.random.stateless_uniform(shape, seed, -1.0, 1.0),
+    where=tf.where,
+)
 
 
 def decode_image(data: tf.Tensor) -> tf.Tensor:
@@ -96,124 +145,153 @@ def to_unit_range(image: tf.Tensor) -> tf.Tensor:
     """Brings integer pixels to 0..1 by the range of their type, floats unchanged."""
     if image.dtype.is_floating:
         return tf.cast(image, tf.float32)
-    return tf.cast(image, tf.float32) / float(image.dtype.max)
+    low, high = float(image.dtype.min), float(image.dtype.max)
+    return (tf.cast(image, tf.float32) - low) / (high - low)
+
+
+def grey_values(image: tf.Tensor, normalization: str = "range") -> tf.Tensor:
+    """Returns pixels as `reduce_image` takes them, from 0 to 1 or as they are stored.
+
+    Windows are in stored values: a CT's in Hounsfield units.
+    """
+    if normalization == "window":
+        return tf.cast(image, tf.float32)
+    return to_unit_range(image)
 
 
 def reduce_image(
     image: tf.Tensor,
-    grid: tuple[int, int],
-    aspect: tf.Tensor,
+    grid: Sequence[int],
+    spacing: tf.Tensor,
     normalization: str = "range",
+    limits: tuple[float, float] | None = None,
+    grid_spacing: Sequence[float] | None = None,
 ) -> ReducedImage:
     """Smooths, thins out and normalises an image for a grid of a given size.
 
     Args:
-        image: float32 `(height, width, 1)` from 0 to 1.
-        grid: `(rows, columns)` of the grid.
-        aspect: float32 `(2,)`, the spacing (x, y) of the image up to a factor.
-        normalization: `"range"` or `"percentile"`, see `normalize`.
+        image: float32 `(*sizes, 1)`, see `grey_values`.
+        grid: The sizes of the grid in array order.
+        spacing: float32 `(D,)`, the spacing x, y(, z) of the image in mm. Where it is
+            not usable, pixels count as squares.
+        normalization: `"range"`, `"percentile"` or `"window"`, see `normalize`.
+        limits: See `normalize`.
+        grid_spacing: D floats, mm per pixel of the grid in x, y(, z): the grid is
+            laid on the image's centre, larger or smaller than the image. `None`, and
+            images without a usable spacing: the image is fitted into the grid.
+
+    Raises:
+        ValueError: If the image has not one axis for each of the grid, and a channel.
     """
+    d = len(grid)
+    if image.shape.rank not in (None, d + 1):
+        raise ValueError(
+            f"An image for the grid {tuple(grid)} has {d} axes and one channel. "
+            f"Received: shape {tuple(image.shape)}"
+        )
     shape = tf.shape(image)
-    size = (tf.cast(shape[1], tf.float32), tf.cast(shape[0], tf.float32))
-    scale, offset = letterbox(
-        size, (float(grid[1]), float(grid[0])), (aspect[0], aspect[1])
-    )
+    size = [tf.cast(shape[axis], tf.float32) for axis in reversed(range(d))]
+    sides = [float(side) for side in reversed(grid)]
+    calibrated = is_calibrated(spacing)
+    spacing = tf.where(calibrated, spacing, tf.ones_like(spacing))
+    scale, offset = letterbox(size, sides, tf.unstack(spacing))
+    if grid_spacing is not None:
+        scale = tf.unstack(
+            tf.where(
+                calibrated,
+                tf.constant(grid_spacing, tf.float32) / spacing,
+                tf.stack(scale),
+            )
+        )
+        offset = [
+            (s - 1.0) * 0.5 - k * (g - 1.0) * 0.5
+            for s, g, k in zip(size, sides, scale, strict=True)
+        ]
     # Graph optimisation may turn a division into a product, off by one in the last
     # digit. A reduction by exactly 2, 4, 6 … must not fall to either side of the
     # step for that, hence the odd little number.
     steps = [
         tf.maximum(tf.cast(tf.floor(s * 0.5 + 1.2345e-3), tf.int32), 1) for s in scale
     ]
-    for axis, s, step in ((1, scale[0], steps[0]), (0, scale[1], steps[1])):
+    for k, (s, step) in enumerate(zip(scale, steps, strict=True)):
         # As in scikit-image: half of what the pixel grows by.
-        image = _smooth(image, axis, tf.maximum(s - 1.0, 0.0) * 0.5, step)
-    kx, ky = (tf.cast(step, tf.float32) for step in steps)
+        image = _smooth(image, d - 1 - k, tf.maximum(s - 1.0, 0.0) * 0.5, step)
     return ReducedImage(
-        normalize(image, normalization),
-        _scale_and_offset((kx, ky), (0.0, 0.0)),
+        normalize(image, normalization, limits),
+        _scale_and_offset([tf.cast(step, tf.float32) for step in steps], [0.0] * d),
         _scale_and_offset(scale, offset),
+        tf.stack(size),
     )
 
 
-def normalize(image: tf.Tensor, method: str) -> tf.Tensor:
-    """Brings grey values from 0..1 to about -1..1.
+def normalize(
+    image: tf.Tensor, method: str, limits: tuple[float, float] | None = None
+) -> tf.Tensor:
+    """Brings grey values to about -1..1.
 
     Args:
-        image: float32 `(h, w, 1)`.
+        image: float32 `(*sizes, 1)`, from 0 to 1 except for `"window"`.
         method: `"range"` maps the full range of the pixel type to -1..1, as the
             reference does for cephalograms; `"percentile"` maps the 1st percentile
-            to -1 and the 99th to 1 and clips there, for images of unlike exposure.
+            to -1 and the 99th to 1 and clips there, for images of unlike exposure;
+            `"window"` does so with two grey values, for CT.
+        limits: Two floats: the shares instead of 0.01 and 0.99 for `"percentile"`, the
+            grey values for `"window"`.
     """
     if method == "range":
         return image * 2.0 - 1.0
-    if method != "percentile":
+    if method not in NORMALIZATIONS:
         raise ValueError(
             f"`normalization` must be one of {NORMALIZATIONS}. Received: {method!r}"
         )
-    # 64 by 64 pixels or more tell the percentiles of a radiograph well enough.
-    shape = tf.shape(image)
-    values = tf.sort(
-        tf.reshape(
-            image[:: tf.maximum(shape[0] // 64, 1), :: tf.maximum(shape[1] // 64, 1)],
-            [-1],
+    if method == "window":
+        if limits is None:
+            raise ValueError('The normalization "window" needs its two grey values.')
+        low, high = tf.unstack(tf.constant(limits, tf.float32))
+    else:
+        # 4,096 pixels or more tell the percentiles of a radiograph well enough.
+        d = image.shape.rank - 1
+        sizes, count = tf.shape(image), round(4096 ** (1 / d))
+        thinned = image[
+            tuple(
+                slice(None, None, tf.maximum(sizes[axis] // count, 1))
+                for axis in range(d)
+            )
+        ]
+        values = tf.sort(tf.reshape(thinned, [-1]))
+        last = tf.cast(tf.size(values) - 1, tf.float32)
+        low, high = (
+            values[tf.cast(tf.round(last * share), tf.int32)]
+            for share in limits or (0.01, 0.99)
         )
-    )
-    last = tf.cast(tf.size(values) - 1, tf.float32)
-    low, high = (
-        values[tf.cast(tf.round(last * share), tf.int32)] for share in (0.01, 0.99)
-    )
     scaled = tf.math.divide_no_nan(image - low, high - low) * 2.0 - 1.0
     return tf.clip_by_value(scaled, -1.0, 1.0)
 
 
-def grid_coordinates(affine: tf.Tensor, grid: tuple[int, int]) -> tf.Tensor:
-    """Maps every pixel of the grid through an affine: `(rows, columns, 2)`, x and y.
-
-    A deformation is a field of the same shape to add to the result.
-    """
-    rows, columns = grid
-    x = tf.range(columns, dtype=tf.float32)[None, :, None]
-    y = tf.range(rows, dtype=tf.float32)[:, None, None]
-    return x * affine[:2, 0] + y * affine[:2, 1] + affine[:2, 2]
-
-
-def warp(
-    image: tf.Tensor, coordinates: tf.Tensor, outside: float = OUTSIDE
-) -> tf.Tensor:
-    """Interpolates an image linearly at given places.
-
-    Args:
-        image: float32 `(h, w, 1)`.
-        coordinates: float32 `(rows, columns, 2)`, x and y in pixels of the image.
-        outside: Float, the value around the image; places less than a pixel from
-            the border are a blend, as SciPy's `grid-constant`.
-
-    Returns:
-        float32 `(rows, columns, 1)`.
-    """
-    image = tf.pad(
-        image[..., 0], [[1, 1], [1, 1]], constant_values=tf.cast(outside, image.dtype)
-    )
-    shape = tf.shape(image)
-    limit = tf.cast([shape[1] - 2, shape[0] - 2], tf.float32)
-    # One pixel of border on all sides; farther out is the same as on it.
-    place = tf.clip_by_value(coordinates + 1.0, 0.0, limit + 1.0)
-    corner = tf.minimum(tf.floor(place), limit)
-    weight = place - corner
-    corner = tf.cast(corner, tf.int32)
-    flat = tf.reshape(image, [-1])
-    first = corner[..., 1] * shape[1] + corner[..., 0]
-    wx, wy = weight[..., 0], weight[..., 1]
-    top = tf.gather(flat, first) * (1.0 - wx) + tf.gather(flat, first + 1) * wx
-    first = first + shape[1]
-    bottom = tf.gather(flat, first) * (1.0 - wx) + tf.gather(flat, first + 1) * wx
-    return (top * (1.0 - wy) + bottom * wy)[..., None]
-
-
-def to_grid(reduced: ReducedImage, grid: tuple[int, int]) -> tf.Tensor:
+def to_grid(reduced: ReducedImage, grid: Sequence[int]) -> tf.Tensor:
     """Brings a reduced image to the grid by the letterbox alone."""
     affine = to_reduced(reduced, reduced.grid_to_source)
-    return warp(reduced.image, grid_coordinates(affine, grid))
+    image = warp.pad_border(reduced.image[..., 0], len(grid), OUTSIDE, TENSORFLOW)
+    places = warp.lattice(affine, grid, arrays=TENSORFLOW)
+    return warp.interpolate(image, places, TENSORFLOW)[..., None]
+
+
+def flatten(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns an image `(*sizes, 1)` as `warp.interpolate` takes it flat.
+
+    Its length is one of few, at most a fourth more than needed: of images of all
+    sizes, a program is compiled for some ten lengths.
+
+    Returns:
+        `(flat, sizes)`, float32 `(n,)` and int32 `(D,)`, with a border.
+    """
+    d = image.shape.rank - 1
+    image = warp.pad_border(image[..., 0], d, OUTSIDE, TENSORFLOW)
+    count = tf.size(image)
+    bits = tf.math.log(tf.cast(count, tf.float32)) / math.log(2.0)
+    unit = tf.bitwise.left_shift(1, tf.maximum(tf.cast(bits, tf.int32) - 2, 0))
+    rest = tf.math.floormod(-count, unit)
+    return tf.pad(tf.reshape(image, [-1]), [[0, rest]]), tf.shape(image)
 
 
 def to_reduced(reduced: ReducedImage, to_source: tf.Tensor) -> tf.Tensor:
@@ -224,13 +302,18 @@ def to_reduced(reduced: ReducedImage, to_source: tf.Tensor) -> tf.Tensor:
 
 
 def aspect_of(affine: tf.Tensor) -> tf.Tensor:
-    """Returns the spacing (x, y) of an affine, ones where it is not usable."""
-    spacing = tf.norm(affine[:2, :2], axis=0)
+    """Returns the spacing x, y(, z) of an affine, ones where it is not usable."""
+    spacing = spacing_of(affine)
     return tf.where(is_calibrated(spacing), spacing, tf.ones_like(spacing))
 
 
+def spacing_of(affine: tf.Tensor) -> tf.Tensor:
+    """Returns the spacing x, y(, z) of an affine `(D + 1, D + 1)` as it is."""
+    return tf.norm(affine[:-1, :-1], axis=0)
+
+
 def is_calibrated(spacing: tf.Tensor) -> tf.Tensor:
-    """Tells whether a spacing (x, y) in mm is one: positive and finite, `(..., 2)`."""
+    """Tells whether a spacing in mm is one, `(..., D)`: positive and finite."""
     return tf.reduce_all(
         (spacing > 0.0) & tf.math.is_finite(spacing), axis=-1, keepdims=True
     )
@@ -274,12 +357,22 @@ def _smooth(image, axis, sigma, step):
     # The border is replicated; a step more of it lets the kept pixels reach the edge.
     index = tf.range(-radius, length + radius + step - 1)
     image = tf.gather(image, tf.clip_by_value(index, 0, length - 1), axis=axis)
-    kernel = tf.reshape(kernel, [-1, 1, 1, 1] if axis == 0 else [1, -1, 1, 1])
+    # Two axes at a time: the last, or what comes after the axis as one.
+    sizes, d = tf.shape(image), image.shape.rank - 1
+    if axis == d - 1:
+        sheets = [-1, sizes[axis - 1], sizes[axis], 1]
+        kernel = tf.reshape(kernel, [1, -1, 1, 1])
+    else:
+        sheets = [tf.reduce_prod(sizes[:axis]), sizes[axis], -1, 1]
+        kernel = tf.reshape(kernel, [-1, 1, 1, 1])
+    image = tf.nn.conv2d(tf.reshape(image, sheets), kernel, strides=1, padding="VALID")
+    image = tf.reshape(image, tf.concat([sizes[:axis], [-1], sizes[axis + 1 :]], 0))
     # `tf.nn.conv2d` takes its stride as a constant, and this step is not one.
-    image = tf.nn.conv2d(image[None], kernel, strides=1, padding="VALID")[0]
-    return image[::step] if axis == 0 else image[:, ::step]
+    image = image[(slice(None),) * axis + (slice(None, None, step),)]
+    return tf.ensure_shape(image, [None] * d + [1])  # lost by a stride not known
 
 
 def _scale_and_offset(scale, offset):
+    d = len(scale)
     linear = tf.linalg.diag(tf.stack([*scale, 1.0]))
-    return linear + tf.pad(tf.stack([*offset, 0.0])[:, None], [[0, 0], [2, 0]])
+    return linear + tf.pad(tf.stack([*offset, 0.0])[:, None], [[0, 0], [d, 0]])

@@ -8,31 +8,130 @@ from typing import Any
 
 from scn_keras.training.augmentation import Augmentation
 
+# The networks of `scn_keras.models` that recipes name, with the arguments that each
+# takes and their defaults. A test compares this table with the constructors: they are
+# not imported here, so that a recipe is read without waiting for Keras.
+NETWORKS: dict[str, dict[str, Any]] = {
+    "SpatialConfigurationNet": {
+        **{"filters": 128, "levels": 4, "kernel_size": 3, "dropout": 0.5},
+        **{"spatial_filters": None, "spatial_kernel_size": 11, "spatial_factor": 16},
+        **{"spatial_border": "zero", "heatmap_initializer": 1e-4, "padding": "zero"},
+    },
+    "LocalizationUNet": {
+        **{"filters": 128, "levels": 5, "dropout": 0.0, "stem": False},
+        **{"head_kernel_size": 1, "heatmap_initializer": 1e-4},
+    },
+    "ConvolutionalNet": {
+        **{"filters": 128, "levels": 1, "convolutions": 6, "kernel_size": 11},
+        "heatmap_initializer": 1e-4,
+    },
+    "scn_miccai2016": {
+        **{"filters": 128, "kernel_size": 5, "spatial_kernel_size": 15},
+        **{"spatial_factor": 8, "heatmap_initializer": 1e-4},
+    },
+    "scn_mmwhs": {
+        **{"filters": 128, "levels": 4, "spatial_kernel_size": 5},
+        **{"spatial_factor": 8, "heatmap_initializer": 1e-4},
+    },
+    "scn_verse2019": {
+        **{"filters": 64, "levels": 4, "dropout": 0.5, "spatial_kernel_size": 7},
+        **{"spatial_factor": 4, "heatmap_initializer": 1e-3},
+    },
+    "scn_verse2020": {
+        **{"filters": 96, "levels": 4, "dropout": 0.25, "spatial_factor": 4},
+        **{"local_activation": "tanh", "spatial_activation": "tanh"},
+        "heatmap_initializer": None,
+    },
+}
+
+# Losses that recipes name: the class in `scn_keras.losses` and what the name fixes.
+LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
+    "sum": ("HeatmapSquaredError", {"form": "sum"}),
+    "mean": ("HeatmapSquaredError", {"form": "mean"}),
+    "adaptive_wing": ("AdaptiveWing", {}),
+    "coordinate": ("CoordinateLoss", {}),
+    "binary_crossentropy": ("HeatmapBinaryCrossentropy", {}),
+    "softmax_crossentropy": ("SpatialSoftmaxCrossentropy", {}),
+}
+PEAKS = (
+    *("argmax", "parabola", "log_parabola", "dark", "centroid", "soft_argmax"),
+    "gaussian_fit",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """The arguments of `SpatialConfigurationNet` that a recipe sets."""
+    """The network of a recipe and the arguments that it takes.
 
-    filters: int = 128
-    levels: int = 4
-    kernel_size: int = 3
-    dropout: float = 0.5
+    What is `None` becomes the default of that kind of network, so that a recipe says
+    all of them; what a kind does not take stays `None`.
+
+    Args:
+        kind: Str, a network of `scn_keras.models`, one of `NETWORKS`.
+        dtype: Str, the precision that it is trained in.
+    """
+
+    filters: int | None = None
+    levels: int | None = None
+    kernel_size: int | None = None
+    dropout: float | None = None
     spatial_filters: int | None = None
-    spatial_kernel_size: int = 11
-    spatial_factor: int = 16
-    spatial_border: str = "zero"
-    heatmap_initializer: float = 1e-4
+    spatial_kernel_size: int | None = None
+    spatial_factor: int | None = None
+    spatial_border: str | None = None
+    heatmap_initializer: float | None = None
     dtype: str = "float32"
+    kind: str = "SpatialConfigurationNet"
+    padding: str | None = None
+    stem: bool | None = None
+    head_kernel_size: int | None = None
+    convolutions: int | None = None
+    local_activation: str | None = None
+    spatial_activation: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in NETWORKS:
+            raise ValueError(
+                f"`network.kind` must be one of {', '.join(NETWORKS)}. "
+                f"Received: network.kind={self.kind!r}"
+            )
+        defaults = NETWORKS[self.kind]
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("kind", "dtype"):
+                continue
+            if field.name in defaults:
+                if value is None:
+                    object.__setattr__(self, field.name, defaults[field.name])
+            elif value is not None:
+                raise ValueError(
+                    f"The network {self.kind} takes no `{field.name}`. To change the "
+                    f"kind, set the whole: network={{'kind': {self.kind!r}}}. "
+                    f"Received: {field.name}={value!r}"
+                )
+
+    def settings(self) -> dict[str, Any]:
+        """Returns the arguments for the constructor, `dtype` included."""
+        names = (*NETWORKS[self.kind], "dtype")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """The Gaussian targets (`GaussianHeatmap`) and the penalty on their sigmas."""
+    """The Gaussian targets (`GaussianHeatmap`) and the penalty on their sigmas.
 
-    sigma: float = 2.5
+    Args:
+        missing: `"mask"`, or `"zero"` to train for empty heatmaps (`LandmarkModel`).
+    """
+
+    sigma: float | tuple[float, ...] = 2.5
     gamma: float | None = 100.0
     learnable: bool = True
     sigma_penalty: float = 20.0
+    form: str = "isotropic"
+    minimum_sigma: float = 0.5
+    penalty_power: float = 1.0
+    missing: str = "mask"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +177,8 @@ class Recipe:
         train_split: Str, a TFDS split.
         test_split: Str, the split that `evaluate` takes when it is not told.
         validation: Float, the share of the training groups (patients) held out.
+        fold: `(k, n)` to hold out the k-th of n equal parts of the training groups,
+            k from 0, instead of a share of them.
         grid: `(rows, columns)` that the network sees, `(slices, rows, columns)` of a
             volume.
         grid_spacing: Floats, mm per pixel of the grid in x, y(, z), which may then be
@@ -87,8 +188,11 @@ class Recipe:
             `None`) or the two grey values of `"window"` that become -1 and 1.
         network: `Network`.
         target: `Target`.
-        loss: `"sum"` or `"mean"`, the form of `HeatmapSquaredError`.
+        loss: `"sum"` or `"mean"`, the form of `HeatmapSquaredError`, or the name of
+            another loss, one of `LOSSES`.
+        loss_settings: Further arguments of the loss.
         peak: Str, the method of `HeatmapPeak`.
+        peak_settings: Further arguments of `HeatmapPeak`.
         optimizer: `Optimizer`.
         augmentation: `Augmentation` or `None`.
         batch_size: Int.
@@ -110,6 +214,7 @@ class Recipe:
     train_split: str = "train"
     test_split: str = "test"
     validation: float = 0.1
+    fold: tuple[int, int] | None = None
     grid: tuple[int, ...] = (480, 384)
     grid_spacing: tuple[float, ...] | None = None
     normalization: str = "range"
@@ -117,7 +222,9 @@ class Recipe:
     network: Network = Network()
     target: Target = Target()
     loss: str = "sum"
+    loss_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     peak: str = "log_parabola"
+    peak_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     optimizer: Optimizer = Optimizer()
     augmentation: Augmentation | None = Augmentation()
     batch_size: int = 1
@@ -128,7 +235,12 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        factors = (2 ** (self.network.levels - 1), self.network.spatial_factor)
+        factors = (
+            2 ** ((self.network.levels or 1) - 1),
+            self.network.spatial_factor or 1,
+        )
+        if self.network.kind == "scn_verse2020":  # one U-Net on top of the other
+            factors = (factors[0], factors[0] * factors[1])
         if len(self.grid) not in (2, 3) or any(
             g < 1 or g % f for g in self.grid for f in factors
         ):
@@ -167,15 +279,22 @@ class Recipe:
         for field, value, known in (
             ("optimizer.name", self.optimizer.name, ("adam", "sgd")),
             ("normalization", self.normalization, ("range", "percentile", "window")),
-            ("loss", self.loss, ("sum", "mean")),
+            ("loss", self.loss, tuple(LOSSES)),
+            ("target.form", self.target.form, ("isotropic", "axis_aligned", "rotated")),
+            ("target.missing", self.target.missing, ("mask", "zero")),
             ("cache", self.cache, ("memory", "disk")),
-            ("peak", self.peak, ("log_parabola", "parabola", "argmax")),
+            ("peak", self.peak, PEAKS),
         ):
             if value not in known:
                 raise ValueError(
                     f"`{field}` must be one of {', '.join(known)}. "
                     f"Received: {field}={value!r}"
                 )
+        if self.fold is not None and not 0 <= self.fold[0] < self.fold[1] >= 2:
+            raise ValueError(
+                "`fold` must be (k, n), the k-th of n parts, with k from 0 to n - 1 "
+                f"and n at least 2. Received: fold={self.fold}"
+            )
         if not 0.0 <= self.validation < 1.0:
             raise ValueError(
                 "`validation` must be a share from 0 to below 1. "
@@ -270,6 +389,9 @@ def _coerce(annotation: Any, value: Any, key: str) -> Any:
                 return tuple(
                     _coerce(item, v, key) for item, v in zip(items, value, strict=True)
                 )
+        elif typing.get_origin(choice) is dict:
+            if isinstance(value, Mapping):
+                return dict(value)
         elif choice is float:
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 return float(value)

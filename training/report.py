@@ -17,7 +17,12 @@ from rich import progress
 
 from scn_keras.geometry import apply_affine, invert_affine
 from scn_keras.training import data, inference, overlay, preprocessing
-from scn_keras.training.evaluate import known_truths, read_points, true_points
+from scn_keras.training.evaluate import (
+    HELD_OUT,
+    known_truths,
+    read_points,
+    true_points,
+)
 from scn_keras.training.result_table import (
     SHOWN_RADII,
     between_observers,
@@ -80,7 +85,8 @@ def write_report(
     typical = order[len(order) // 2]
     farthest = _farthest(cases, truth)
     wanted = {*shown_worst, *shown_best, typical, farthest[0][0]}
-    samples = data.find_samples(run.recipe.dataset, split, wanted, data_dir)
+    stored_in = run.recipe.train_split if split == HELD_OUT else split
+    samples = data.find_samples(run.recipe.dataset, stored_in, wanted, data_dir)
     true = {id: true_points(sample, truth, builder) for id, sample in samples.items()}
 
     def pictures(ids):
@@ -303,6 +309,8 @@ def _picture(image: bytes, kind: str, alt: str, caption: str = "") -> str:
 
 
 def _heatmaps(run, samples, true, typical, farthest):
+    if not run.model_path.is_file():  # of a cross-validation: each part has its own
+        return
     model = run.load_model()
 
     def draw(id, landmark, caption):

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from scn_keras.metrics import on_arrays
+
 RADII_MM = (1.0, 2.0, 2.5, 3.0, 4.0, 10.0)
 PERCENTILES = (50, 75, 90, 95, 99)
 RESAMPLES = 2000
@@ -80,9 +82,10 @@ def error_statistics(
         "n_points": points.size,
         **moments(points, radii),
         "percentiles_mm": {
-            f"p{q}": float(np.percentile(points, q)) for q in PERCENTILES
+            f"p{q}": float(on_arrays.point_error_percentile(points, q))
+            for q in PERCENTILES
         },
-        "outliers": {_key(r): int((points >= r).sum()) for r in radii},
+        "outliers": {_key(r): int(on_arrays.outlier_count(points, r)) for r in radii},
         "ci95": _intervals(distances, groups, radii, resamples, seed),
         "per_landmark": [
             {"name": name, "n": int(here.sum()), **moments(column[here], radii)}
@@ -100,10 +103,13 @@ def moments(points: np.ndarray, radii: Sequence[float] = RADII_MM) -> dict[str, 
         empty = dict.fromkeys(("mre_mm", "sd_mm", "median_mm"))
         return {**empty, "sdr_percent": dict.fromkeys(map(_key, radii))}
     return {
-        "mre_mm": float(points.mean()),
-        "sd_mm": float(points.std()),
-        "median_mm": float(np.median(points)),
-        "sdr_percent": {_key(r): 100.0 * float((points < r).mean()) for r in radii},
+        "mre_mm": float(on_arrays.point_error(points)),
+        "sd_mm": float(on_arrays.point_error_deviation(points)),
+        "median_mm": float(on_arrays.point_error_percentile(points)),
+        "sdr_percent": {
+            _key(r): 100.0 * float(on_arrays.success_detection_rate(points, r))
+            for r in radii
+        },
     }
 
 
@@ -123,10 +129,12 @@ def _intervals(
         return {"mre_mm": None, "sdr_percent": unknown, "groups": count}
 
     rows = distances[scored]
-    columns = [np.nansum(rows, axis=1), *((rows < r).sum(axis=1) for r in radii)]
+    points = (~np.isnan(rows)).sum(axis=1)
+    hits = [points - on_arrays.outlier_count(rows, r, axis=1) for r in radii]
+    columns = [np.nansum(rows, axis=1), *hits]
     totals = np.zeros((count, len(columns)))
     np.add.at(totals, group, np.stack(columns, axis=1))
-    sizes = np.bincount(group, (~np.isnan(rows)).sum(axis=1))
+    sizes = np.bincount(group, points)
     # Drawing groups with replacement is drawing how often each one counts.
     draws = np.random.default_rng(seed).multinomial(
         count, np.full(count, 1.0 / count), size=resamples

@@ -26,7 +26,7 @@ def planted_run(folder, errors, groups=None, steps=100, **protocol):
     )
     run = Run.create(folder, recipe, SCHEMA)
     cases = [
-        evaluation._Case(
+        evaluation.Case(
             id,
             groups[n] if groups else id,
             np.eye(3),

@@ -54,6 +54,25 @@ def test_an_unknown_split_names_the_known_ones(dots, split):
         data.load_samples("dots", split, dots)
 
 
+def test_sums_of_splits_and_subsets(dots, monkeypatch):
+    builder = type(data.prepared_builder("dots", dots))
+    subsets = {
+        "few": ("train+test", frozenset({"train3", "test1"})),
+        "lost": ("train+fold9", frozenset({"train3"})),
+    }
+    monkeypatch.setattr(builder, "SUBSETS", subsets)
+
+    def ids(split):
+        samples = data.load_samples("dots", split, dots).as_numpy_iterator()
+        return [sample["id"].decode() for sample in samples]
+
+    assert ids("train[:2]+test") == ids("train[:2]") + ids("test")
+    assert set(ids("few")) == {"train3", "test1"}
+    for split in ("train+fold9", "lost"):
+        with pytest.raises(ValueError, match="splits test, train, few. Received"):
+            data.load_samples("dots", split, dots)
+
+
 def test_single_samples_by_id(dots):
     found = data.find_samples("dots", "train", ["train3", "train7"], dots)
     assert sorted(found) == ["train3", "train7"]

@@ -165,7 +165,7 @@ def test_unit_range():
 
 
 def letterbox_by_hand(shape, grid, aspect):
-    """Exact scale and offset, both (x, y)."""
+    """Exact scale and offset, both x, y(, z)."""
     size, target = shape[::-1], grid[::-1]
     aspect = [Fraction(a) for a in aspect]
     fit = max(s * a / g for s, a, g in zip(size, aspect, target, strict=True))
@@ -179,9 +179,9 @@ def letterbox_by_hand(shape, grid, aspect):
 
 def reduce_by_hand(image, scale):
     """SciPy's Gaussian, then every n-th pixel; the border goes on for n pixels."""
-    for axis, s in ((1, scale[0]), (0, scale[1])):
+    for axis, s in enumerate(reversed(scale)):
         step = max(s.numerator // (2 * s.denominator), 1)
-        width = [(0, 0), (0, 0)]
+        width = [(0, 0)] * image.ndim
         width[axis] = (0, step - 1)
         image = np.pad(image, width, mode="edge")
         sigma = max(float(s) - 1.0, 0.0) / 2.0
@@ -189,7 +189,7 @@ def reduce_by_hand(image, scale):
             image = ndimage.gaussian_filter1d(
                 image, sigma, axis=axis, mode="nearest", truncate=4.0
             )
-        image = image[::step] if axis == 0 else image[:, ::step]
+        image = image[(slice(None),) * axis + (slice(None, None, step),)]
     return image
 
 
@@ -198,8 +198,8 @@ def reduce_in_graph(image, grid, aspect):
 
     @tf.function(
         input_signature=[
-            tf.TensorSpec((None, None, 1), tf.float32),
-            tf.TensorSpec((2,), tf.float32),
+            tf.TensorSpec((*[None] * len(grid), 1), tf.float32),
+            tf.TensorSpec((len(grid),), tf.float32),
         ]
     )
     def reduce(image, aspect):
@@ -225,6 +225,9 @@ def reduce_in_graph(image, grid, aspect):
         ((1, 150), (8, 8), (1, 1)),
         ((150, 1), (8, 8), (1, 1)),
         ((1, 1), (8, 8), (1, 1)),
+        ((60, 50, 41), (12, 16, 8), (1, 1, 1)),
+        ((30, 64, 50), (16, 16, 12), (0.25, 0.25, 0.75)),
+        ((5, 4, 3), (12, 8, 8), (1, 1, 1)),
     ],
 )
 def test_reduces_as_scipy(shape, grid, aspect):
@@ -234,18 +237,18 @@ def test_reduces_as_scipy(shape, grid, aspect):
     arguments = image[..., None].astype(np.float32), grid, np.array(aspect, np.float32)
     for reduce in (preprocessing.reduce_image, reduce_in_graph):
         reduced = reduce(*arguments)
-        assert reduced.image.shape[:2] == expected.shape
+        assert reduced.image.shape[:-1] == expected.shape
         np.testing.assert_allclose(reduced.image[..., 0], expected, rtol=0, atol=2e-6)
         steps = [max(math.floor(s / 2), 1) for s in scale]
         np.testing.assert_array_equal(reduced.to_source, np.diag([*steps, 1.0]))
         np.testing.assert_allclose(
             reduced.grid_to_source,
-            np.array(
-                [[scale[0], 0, offset[0]], [0, scale[1], offset[1]], [0, 0, 1]], float
-            ),
+            np.diag([*map(float, scale), 1.0])
+            + np.pad([[float(o)] for o in [*offset, 0]], ((0, 0), (len(grid), 0))),
             rtol=1e-6,
             atol=1e-4,
         )
+        np.testing.assert_array_equal(reduced.size, shape[::-1])
 
 
 def test_graph_and_eager_agree_on_every_exact_ratio():
@@ -321,46 +324,76 @@ def test_normalizes_an_empty_film_to_numbers():
     np.testing.assert_array_equal(found, tf.fill((20, 20, 1), -1.0))
 
 
+def test_normalizes_percentiles_of_a_volume_and_by_other_shares():
+    values = np.random.default_rng(0).permutation(4096) / 4096
+    image = values.reshape(16, 16, 16, 1).astype(np.float32)
+    low, high = np.percentile(values, [5, 95])
+    expected = np.clip((image - low) / (high - low) * 2 - 1, -1, 1)
+    found = preprocessing.normalize(tf.constant(image), "percentile", (0.05, 0.95))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
+
+
+def test_normalizes_a_window_of_hounsfield_units():
+    stored = np.array([-2000, -1000, 0, 250, 1000, 3000], np.int16)[:, None, None]
+    image = preprocessing.grey_values(tf.constant(stored), "window")
+    found = preprocessing.normalize(image, "window", (-1000, 1000))
+    np.testing.assert_allclose(
+        found[:, 0, 0], [-1, -1, 0, 0.25, 1, 1], rtol=0, atol=1e-6
+    )
+    with pytest.raises(ValueError, match="needs its two grey values"):
+        preprocessing.normalize(image, "window")
+
+
+def test_grey_values_of_every_type():
+    for dtype, low, high in (
+        ("uint8", 0, 255),
+        ("uint16", 0, 65535),
+        ("int16", -32768, 32767),
+    ):
+        stored = np.array([low, high], dtype)
+        found = preprocessing.grey_values(tf.constant(stored))
+        np.testing.assert_allclose(found, [0, 1], rtol=0, atol=1e-7)
+    volume = tf.constant([0.25, 0.5])
+    np.testing.assert_array_equal(preprocessing.grey_values(volume), volume)
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (40, 60, 50)], ids=str)
+def test_a_grid_of_fixed_spacing_lies_on_the_centre(shape):
+    d = len(shape)
+    spacing = np.array([0.4, 0.5, 0.8][:d], np.float32)
+    wanted = (0.9, 1.1, 1.3)[:d]
+    grid = (16, 24, 32)[:d]
+    image = tf.zeros((*shape, 1))
+    reduced = preprocessing.reduce_image(image, grid, spacing, grid_spacing=wanted)
+    found = reduced.grid_to_source.numpy()
+    np.testing.assert_allclose(np.diag(found)[:-1] * spacing, wanted, rtol=1e-6)
+    center = found @ [*(np.array(grid[::-1]) - 1) / 2, 1]
+    np.testing.assert_allclose(center[:-1], (np.array(shape[::-1]) - 1) / 2, atol=1e-3)
+    # Without a spacing, millimetres are not known: the image is fitted.
+    for bad in (0.0, np.nan):
+        unknown = tf.constant([*spacing[:-1], bad], tf.float32)
+        fitted = preprocessing.reduce_image(image, grid, unknown, grid_spacing=wanted)
+        expected = preprocessing.reduce_image(image, grid, tf.ones(d))
+        np.testing.assert_array_equal(fitted.grid_to_source, expected.grid_to_source)
+
+
+def test_flat_images_have_one_of_few_lengths():
+    lengths = set()
+    for n in [*range(1, 40), 47, 90, 133, 400]:
+        image = tf.random.stateless_normal((n, 30, 1), [0, n])
+        flat, sizes = preprocessing.flatten(image)
+        np.testing.assert_array_equal(sizes, [n + 2, 32])
+        count = (n + 2) * 32
+        assert count <= len(flat) <= 1.25 * count
+        bordered = np.pad(image[..., 0], 1, constant_values=-1)
+        np.testing.assert_array_equal(flat[:count], bordered.ravel())
+        lengths.add(len(flat))
+    assert len(lengths) < 26
+
+
 def test_unknown_normalization():
     with pytest.raises(ValueError, match="`normalization`.*Received: 'std'"):
         preprocessing.normalize(tf.zeros((2, 2, 1)), "std")
-
-
-def test_grid_coordinates():
-    affine = np.array([[2.0, 0.5, -3.0], [0.25, 4.0, 7.0], [0, 0, 1]], np.float32)
-    found = preprocessing.grid_coordinates(tf.constant(affine), (5, 3))
-    assert found.shape == (5, 3, 2)
-    for y in range(5):
-        for x in range(3):
-            np.testing.assert_allclose(found[y, x], (affine @ [x, y, 1])[:2])
-
-
-@pytest.mark.parametrize("shape", [(13, 17), (1, 1), (1, 9), (9, 1), (2, 2)])
-@pytest.mark.parametrize("outside", [-1.0, 0.25])
-def test_warps_as_scipy(shape, outside):
-    random = np.random.default_rng(1)
-    image = random.normal(size=shape).astype(np.float32)
-    size = np.array(shape[::-1])
-    places = [
-        random.uniform(-3, size + 2, (400, 2)),
-        random.uniform(-1, 0, (40, 2)),  # blends of border and outside
-        size - 1 + random.uniform(0, 1, (40, 2)),
-        np.stack(np.meshgrid([-1, 0, size[0] - 1, size[0]], [-1, 0, size[1]]), -1)
-        .reshape(-1, 2)
-        .astype(float),  # exactly on pixels
-        np.array([[-1e6, 0], [1e6, 1e6], [0, -1e6]]),
-    ]
-    places = np.concatenate(places).astype(np.float32)[None]
-    expected = ndimage.map_coordinates(
-        image.astype(np.float64),
-        [places[..., 1], places[..., 0]],
-        order=1,
-        mode="grid-constant",
-        cval=outside,
-    )
-    for warp in (preprocessing.warp, tf.function(preprocessing.warp)):
-        found = warp(tf.constant(image[..., None]), tf.constant(places), outside)
-        np.testing.assert_allclose(found[..., 0], expected, rtol=0, atol=1e-5)
 
 
 CENTRED = [  # image, grid, spacing

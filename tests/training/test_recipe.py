@@ -1,10 +1,25 @@
 import dataclasses
+import inspect
 import json
 
+import keras
+import numpy as np
 import pytest
 
+from scn_keras import models
+from scn_keras.layers import heatmap_peak
 from scn_keras.training.augmentation import Augmentation
-from scn_keras.training.recipe import Network, Optimizer, Recipe, Target
+from scn_keras.training.fit import make_loss
+from scn_keras.training.recipe import (
+    LOSSES,
+    NETWORKS,
+    PEAKS,
+    Network,
+    Optimizer,
+    Recipe,
+    Target,
+)
+from scn_keras.training.run import build_model
 
 SMALL = Recipe(name="small", dataset="somewhere")
 UNUSUAL = Recipe(
@@ -55,6 +70,10 @@ def test_what_is_left_out_has_its_default():
         ("validation=0", "validation", 0.0),
         ("grid=(96, 64)", "grid", (96, 64)),
         ("grid=[96,64]", "grid", (96, 64)),
+        ("grid=(32, 64, 96)", "grid", (32, 64, 96)),
+        ("grid_spacing=(1, 0.5)", "grid_spacing", (1.0, 0.5)),
+        ("normalization_limits=[0.05,0.95]", "normalization_limits", (0.05, 0.95)),
+        ("cache=disk", "cache", "disk"),
         ("network.filters=64", "network.filters", 64),
         ("network.spatial_filters=None", "network.spatial_filters", None),
         ("network.spatial_filters=9", "network.spatial_filters", 9),
@@ -114,7 +133,16 @@ def test_overrides_follow_each_other():
         ("validation=True", "`validation` must be of type float"),
         ("validation=lots", "`validation` must be of type float.*'lots'"),
         ("grid=96", "`grid` must be of type tuple"),
-        ("grid=(96, 64, 32)", "`grid` must be of type tuple"),
+        ("grid=(96, 64, 32, 16)", r"\(slices, rows, columns\).*grid=\(96, 64, 32, 16"),
+        ("grid=(96,)", r"\(rows, columns\) or"),
+        ("grid=(0, 64)", r"Received: grid=\(0, 64\)"),
+        ("grid_spacing=0.5", "`grid_spacing` must be of type tuple"),
+        ("grid_spacing=(0.5, 0.5, 0.5)", "must be 2 positive numbers"),
+        ("grid_spacing=(0.5, 0.0)", "must be 2 positive numbers"),
+        ("normalization=window", "needs `normalization_limits`"),
+        ("normalization_limits=(3, 3)", "`normalization_limits` must rise"),
+        ("cache=tape", "`cache` must be one of memory, disk"),
+        ("augmentation.crop=w", "`crop` of the augmentation"),
         ("grid=(96.0, 64)", "`grid` must be of type int"),
         ("observer=1", "`observer` must be of type str or None"),
         ("network.spatial_filters=few", "type int or None"),
@@ -131,8 +159,11 @@ def test_overrides_follow_each_other():
         ("validation=-0.1", "`validation` must be a share"),
         ("optimizer.name=adamw", "`optimizer.name` must be one of adam, sgd.*'adamw'"),
         ("normalization=std", "`normalization` must be one of range, percentile"),
-        ("loss=max", "`loss` must be one of sum, mean. Received: loss='max'"),
-        ("peak=mean", "`peak` must be one of log_parabola, parabola, argmax"),
+        ("loss=max", "`loss` must be one of sum, mean, .*Received: loss='max'"),
+        ("peak=mean", "`peak` must be one of argmax, parabola, log_parabola"),
+        ("loss_settings=3", "`loss_settings` must be of type dict"),
+        ("target.form=round", "`target.form` must be one of isotropic"),
+        ("target.missing=skip", "`target.missing` must be one of mask, zero"),
     ],
 )
 def test_wrong_settings_are_refused(setting, message):
@@ -154,3 +185,100 @@ def test_a_recipe_of_a_later_version_is_refused():
     del written["elastic"]
     with pytest.raises(ValueError, match="does not know: network.attention"):
         Recipe.from_dict(written)
+
+
+@pytest.mark.parametrize("kind", list(NETWORKS))
+def test_the_table_of_networks_is_what_the_constructors_take(kind):
+    signature = inspect.signature(getattr(models, kind))
+    taken = {
+        name: parameter.default
+        for name, parameter in signature.parameters.items()
+        if name not in ("num_landmarks", "image_shape", "dtype", "name", "kwargs")
+    }
+    assert NETWORKS[kind] == taken
+    assert "dtype" in signature.parameters
+    assert Network(kind=kind).settings() == {**taken, "dtype": "float32"}
+
+
+def test_every_loss_and_peak_of_the_table_is_there():
+    assert PEAKS == heatmap_peak.METHODS
+    for name in LOSSES:
+        loss = make_loss(dataclasses.replace(SMALL, loss=name))
+        assert isinstance(loss, keras.losses.Loss)
+    softer = dataclasses.replace(
+        SMALL, loss="coordinate", loss_settings={"temperature": 0.5}
+    )
+    assert make_loss(softer).temperature == 0.5
+
+
+def test_a_network_of_another_kind():
+    unet = SMALL.override(["network={'kind': 'LocalizationUNet', 'filters': 8}"])
+    assert unet.network == Network(kind="LocalizationUNet", filters=8, levels=5)
+    assert unet.network.spatial_factor is None
+    again = Recipe.from_dict(json.loads(json.dumps(unet.to_dict())))
+    assert again == unet
+    with pytest.raises(ValueError, match=r"takes no `kernel_size`.*set the whole"):
+        SMALL.override(["network.kind=LocalizationUNet"])
+    with pytest.raises(ValueError, match="`network.kind` must be one of Spatial"):
+        Network(kind="Transformer")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"grid": (16, 16, 32), "network": Network(filters=2, spatial_factor=4)},
+        {"network": Network(kind="LocalizationUNet", filters=2, levels=3)},
+        {"network": Network(kind="ConvolutionalNet", filters=2, levels=3)},
+        {"network": Network(kind="scn_miccai2016", filters=2)},
+        {"network": Network(kind="scn_mmwhs", filters=2)},
+        {"grid": (16, 16, 32), "network": Network(kind="scn_verse2019", filters=2)},
+        {"grid": (32, 32, 32), "network": Network(kind="scn_verse2020", filters=2)},
+        {"target": Target(sigma=(2.0, 3.0), form="rotated", missing="zero")},
+        {"peak": "gaussian_fit", "peak_settings": {"window": 5}},
+    ],
+    ids=str,
+)
+def test_a_recipe_builds_its_model(changes):
+    small = Network(filters=2, spatial_kernel_size=3)
+    recipe = dataclasses.replace(
+        SMALL, **{"grid": (32, 32), "network": small, **changes}
+    )
+    model = build_model(recipe, 3)
+    found = model.localizer(np.zeros((1, *recipe.grid, 1), "float32"))
+    assert found["points"].shape == (1, 3, len(recipe.grid))
+    assert model.target.form == recipe.target.form
+    assert model.peak.method == recipe.peak
+    if recipe.peak_settings:
+        assert model.peak.window == 5
+
+
+def test_recipes_written_before_networks_had_kinds_are_read():
+    written = SMALL.to_dict()
+    old = {
+        "name": "small",
+        "dataset": "somewhere",
+        "network": {
+            "filters": 32,
+            "levels": 4,
+            "kernel_size": 3,
+            "dropout": 0.3,
+            "spatial_filters": None,
+            "spatial_kernel_size": 11,
+            "spatial_factor": 16,
+            "spatial_border": "zero",
+            "heatmap_initializer": 0.0001,
+            "dtype": "mixed_bfloat16",
+        },
+        "target": {
+            "sigma": 2.5,
+            "gamma": 100.0,
+            "learnable": True,
+            "sigma_penalty": 20.0,
+        },
+        "augmentation": {"translation": 0.05, "rotation": 0.2},
+    }
+    recipe = Recipe.from_dict(old)
+    assert recipe.network == Network(filters=32, dropout=0.3, dtype="mixed_bfloat16")
+    assert recipe.target == Target()
+    assert recipe.augmentation == Augmentation(rotation=0.2)
+    assert set(written) == set(recipe.to_dict())

@@ -1,0 +1,60 @@
+import dataclasses
+
+import numpy as np
+
+from scn_keras.datasets.case import Case
+from scn_keras.datasets.check.image_facts import ImageFacts
+from scn_keras.datasets.check.reading import Reading
+from scn_keras.geometry import apply_affine
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotation:
+    """The points that one observer set on one image.
+
+    Args:
+        facts: `ImageFacts` of the image.
+        feature: Str, `"points"` or `"points_<observer>"`.
+    """
+
+    facts: ImageFacts
+    feature: str
+
+    @property
+    def case(self) -> Case:
+        return self.facts.case
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        return self.facts.readings[self.feature]
+
+    @property
+    def points(self) -> np.ndarray:
+        """Array `(N, D)`, pixels of the image."""
+        return self.readings[0].points
+
+    @property
+    def has_shape(self) -> bool:
+        """Whether there are D + 2 landmarks in different places: less fits anything."""
+        here = self.points[~np.isnan(self.points).any(axis=-1)]
+        return len(np.unique(here, axis=0)) >= self.points.shape[-1] + 2
+
+    @property
+    def observer(self) -> str:
+        """Words that say whose points these are, where there are several observers."""
+        name = self.feature.removeprefix("points").removeprefix("_")
+        return f" by {name}" if name else ""
+
+    @property
+    def calibrated(self) -> bool:
+        d = self.points.shape[-1]
+        linear = self.facts.affine[:d, :d]
+        return bool(np.isfinite(self.facts.affine).all() and np.linalg.det(linear))
+
+    @property
+    def unit(self) -> str:
+        return "mm" if self.calibrated else "px"
+
+    def in_space(self, points: np.ndarray) -> np.ndarray:
+        """Brings pixels of the image to mm, and leaves them where that is unknown."""
+        return apply_affine(self.facts.affine, points) if self.calibrated else points

@@ -1,0 +1,65 @@
+import os
+import tempfile
+from pathlib import Path
+
+from scn_keras.datasets.check.check_cases import FILE, check_cases
+from scn_keras.datasets.check.check_result import CheckResult
+from scn_keras.datasets.check.finding import ERROR, Finding
+
+
+def check_folder(
+    folder: str | os.PathLike[str], name: str | None = None
+) -> CheckResult:
+    """Looks for everything that is wrong, or looks so, in a folder of source files.
+
+    Nothing is written. Files that cannot be read are findings, and all others are
+    checked.
+
+    Args:
+        folder: str or path, what `prepare` takes as `manual_dir`.
+        name: str, the builder whose layout the folder has; None to recognise it.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If there is no data set of that name, or it reads no folder.
+
+    Example:
+
+    ```python
+    result = check_folder("~/cephalograms")
+    for finding in result.findings:
+        print(finding.severity, *finding.cases, finding.message)
+    ```
+    """
+    from scn_keras.datasets import builder_class
+
+    folder = Path(os.path.abspath(Path(folder).expanduser()))
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder}")
+    name = name or folder_layout(folder)
+    cls = builder_class(name)
+    problems: list[str] = []
+    # A prepared set, whose landmarks the builder would have, is not asked.
+    with tempfile.TemporaryDirectory() as nothing_prepared:
+        try:
+            builder = cls(folder=folder, data_dir=nothing_prepared)
+            cases = list(builder.cases(folder, problems))
+        except ValueError as error:
+            if cls.MANUAL_DOWNLOAD_INSTRUCTIONS is None:
+                raise
+            finding = Finding(ERROR, FILE, str(error).replace(f"{folder}/", ""))
+            return CheckResult(folder, name, None, {}, (finding,))
+    return check_cases(cases, builder.SCHEMA, folder, name, problems)
+
+
+def folder_layout(folder: Path) -> str:
+    """Returns the name of the builder whose layout a folder has.
+
+    The two published sets have files that nobody else has; all else is read as
+    `landmark_folder`.
+    """
+    if (folder / "AnnotationsByMD").is_dir():
+        return "cephalogram"
+    if next(folder.glob("**/all.csv"), None) is not None:
+        return "hand_xray"
+    return "landmark_folder"

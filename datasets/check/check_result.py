@@ -1,0 +1,59 @@
+import dataclasses
+from pathlib import Path
+
+from scn_keras.datasets.check.finding import ERROR, NOTE, Finding
+from scn_keras.landmark_schema import LandmarkSchema
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckResult:
+    """All findings on a folder of source files.
+
+    Args:
+        folder: Path.
+        dataset: Str, the name of the builder whose layout the folder has.
+        schema: `LandmarkSchema`, or None where the folder could not be read at all.
+        splits: Dict of the names of splits to their numbers of cases.
+        findings: Tuple of `Finding`, errors first.
+    """
+
+    folder: Path
+    dataset: str
+    schema: LandmarkSchema | None
+    splits: dict[str, int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> int:
+        return sum(finding.severity == ERROR for finding in self.findings)
+
+    @property
+    def notes(self) -> int:
+        return sum(finding.severity == NOTE for finding in self.findings)
+
+    @property
+    def summary(self) -> str:
+        """One sentence: what was found in how many cases."""
+        counts = [f"{name or 'no split'} {n}" for name, n in self.splits.items()]
+        cases = _count(sum(self.splits.values()), "case")
+        found = f"{_count(self.errors, 'error')} and {_count(self.notes, 'note')}"
+        return (
+            f"{found} in {cases}"
+            f"{' of ' + self.dataset if self.dataset else ''}"
+            f"{' (' + ', '.join(counts) + ')' if len(counts) > 1 else ''}."
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """Returns the result as numbers, strings and lists, ready for JSON."""
+        return {
+            "folder": str(self.folder),
+            "dataset": self.dataset,
+            "splits": dict(self.splits),
+            "errors": self.errors,
+            "notes": self.notes,
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

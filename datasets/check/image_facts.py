@@ -1,0 +1,64 @@
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from scn_keras.datasets.case import Case
+from scn_keras.datasets.check.coarse_image import coarse_image
+from scn_keras.datasets.check.reading import Reading, local_contrast, readings
+from scn_keras.datasets.check.signature import signature
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFacts:
+    """What is kept of an image once it has been read.
+
+    Args:
+        case: `Case`.
+        size: Tuple of D ints, x, y(, z).
+        affine: float64 `(D + 1, D + 1)`, pixels to mm; its linear part NaN where
+            nobody says how large a pixel is.
+        blank: Bool, whether all pixels are equal.
+        digest: Str, the same for images with the same pixels.
+        signature: Array, see `signature`.
+        readings: Dict of the names of point features to what `readings` returned.
+    """
+
+    case: Case
+    size: tuple[int, ...]
+    affine: np.ndarray
+    blank: bool
+    digest: str
+    signature: np.ndarray
+    readings: dict[str, tuple[Reading, ...]]
+
+
+def image_facts(case: Case, pairs: Sequence[tuple[int, int]]) -> ImageFacts:
+    """Reads the image of a case, once.
+
+    Args:
+        case: `Case`.
+        pairs: Index pairs of the left/right landmarks.
+
+    Raises:
+        ValueError: If the image cannot be read. The message names the file.
+    """
+    image, affine = case.read_image()
+    size = image.shape[::-1]
+    coarse = coarse_image(image)
+    contrast = local_contrast(coarse)
+    digest = hashlib.blake2b(f"{image.dtype} {image.shape}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image).data)
+    return ImageFacts(
+        case,
+        size,
+        affine,
+        bool(image.min() == image.max()),
+        digest.hexdigest(),
+        signature(coarse),
+        {
+            name: readings(np.asarray(p, np.float64), size, affine, pairs, contrast)
+            for name, p in case.points.items()
+        },
+    )

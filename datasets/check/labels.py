@@ -1,0 +1,120 @@
+import difflib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from scn_keras.datasets.case import Case
+from scn_keras.datasets.check.finding import ERROR, NOTE, Finding, View
+from scn_keras.landmark_schema import LandmarkSchema
+
+LABELS = "labels"
+COUNT = "number of points"
+MISSING = "missing landmarks"
+SAME_PLACE = "same place"
+COPIED = "same points"
+
+
+def labels(cases: Sequence[Case], schema: LandmarkSchema) -> list[Finding]:
+    """Finds names, counts and points that do not go together.
+
+    Errors are a label that stands twice in a file, a label that the set does not
+    know, a number of points that is not the set's, and points that were copied from
+    another case. Notes are two landmarks of a case in exactly the same place, and
+    landmarks that are missing: one note for the whole set, since that is normal.
+
+    Args:
+        cases: Sequence of `Case`.
+        schema: `LandmarkSchema` of the set.
+    """
+    found = [f for case in cases for f in _of_case(case, schema)]
+    return [*found, *_copied(cases), *_missing(cases, schema)]
+
+
+def count_fits(case: Case, schema: LandmarkSchema) -> bool:
+    """Tells whether a case has as many points as its set."""
+    return all(len(points) == len(schema) for points in case.points.values())
+
+
+def _of_case(case: Case, schema: LandmarkSchema) -> Iterator[Finding]:
+    for name, times in Counter(case.labels).items():
+        if times > 1:
+            yield _finding(
+                case, ERROR, LABELS, "A label is there more than once.",
+                f"{name!r} {times} times.", (name,),
+            )  # fmt: skip
+    absent = [name for name in schema.names if name not in case.labels]
+    for name in dict.fromkeys(case.labels):
+        if name not in schema.names:
+            near = difflib.get_close_matches(name, absent, 1) or absent[:1]
+            detail = f"{name!r}; {near[0]!r} is missing." if near else f"{name!r}."
+            yield _finding(
+                case, ERROR, LABELS, "The set has no landmark of this name.", detail
+            )
+    if not count_fits(case, schema):
+        counts = ", ".join(str(len(points)) for points in case.points.values())
+        yield _finding(
+            case, ERROR, COUNT, f"The set has {len(schema)} landmarks.",
+            f"There are {counts} points.",
+        )  # fmt: skip
+        return
+    for points in case.points.values():
+        same: dict[bytes, list[int]] = {}
+        for index in np.flatnonzero(~np.isnan(points).any(axis=-1)):
+            same.setdefault(points[index].tobytes(), []).append(int(index))
+        for group in same.values():
+            if len(group) > 1:
+                names = tuple(schema.names[i] for i in group)
+                yield _finding(
+                    case, NOTE, SAME_PLACE, "Landmarks are at the same place.",
+                    f"{' and '.join(names)}.", names,
+                    (View(case, np.asarray(points, np.float64), tuple(group)),),
+                )  # fmt: skip
+
+
+def _copied(cases: Sequence[Case]) -> Iterator[Finding]:
+    seen: dict[tuple[str, bytes], Case] = {}
+    for case in cases:
+        for feature, points in case.points.items():
+            points = np.asarray(points, np.float64)
+            # Two points may be the same by chance.
+            if (~np.isnan(points).any(axis=-1)).sum() < 3:
+                continue
+            first = seen.setdefault((feature, points.tobytes()), case)
+            if first is not case:
+                yield Finding(
+                    ERROR,
+                    COPIED,
+                    "Two cases have the same points.",
+                    "",
+                    (first.id, case.id),
+                    tuple(str(p) for c in (first, case) for p in c.points_paths),
+                    views=(View(first, points), View(case, points)),
+                )
+
+
+def _missing(cases: Sequence[Case], schema: LandmarkSchema) -> Iterator[Finding]:
+    absent: Counter[str] = Counter()
+    lacking = []
+    for case in cases:
+        if count_fits(case, schema) and case.points:
+            gone = np.any([np.isnan(p).any(-1) for p in case.points.values()], axis=0)
+            absent.update(schema.names[i] for i in np.flatnonzero(gone))
+            if gone.any():
+                lacking.append(case.id)
+    if lacking:
+        numbers = ", ".join(f"{name} {times}" for name, times in absent.most_common(10))
+        rest = ", ..." if len(absent) > 10 else ""
+        yield Finding(
+            NOTE,
+            MISSING,
+            "Landmarks are missing.",
+            f"In {len(lacking)} of {len(cases)} cases: {numbers}{rest}.",
+            tuple(lacking),
+            landmarks=tuple(absent),
+        )
+
+
+def _finding(case, severity, kind, what, detail, landmarks=(), views=()):
+    paths = tuple(map(str, case.points_paths))
+    return Finding(severity, kind, what, detail, (case.id,), paths, landmarks, views)

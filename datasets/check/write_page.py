@@ -1,0 +1,78 @@
+import base64
+import html
+import itertools
+import os
+import string
+from importlib import resources
+from pathlib import Path
+
+from rich import progress
+
+import scn_keras
+from scn_keras.datasets.check.check_result import CheckResult
+from scn_keras.datasets.check.finding import Finding
+from scn_keras.datasets.check.picture import picture
+
+# A page that a browser still opens: about 15 MB.
+_MAX_PICTURES = 100
+
+
+def write_page(result: CheckResult, folder: str | os.PathLike[str]) -> Path:
+    """Writes `check.html`: all findings with pictures, in one file that asks for none.
+
+    Args:
+        result: `CheckResult`.
+        folder: str or path, made if it is not there.
+
+    Returns:
+        The path of the page.
+    """
+    drawn = itertools.count()
+    findings = progress.track(result.findings, "draw pictures", transient=True)
+    cards = [(f, _card(f, result, next(drawn))) for f in findings]
+    sections = [
+        f"<h2>{html.escape(kind.capitalize())}</h2>\n"
+        f'<div class="findings">\n{"".join(card for _, card in same)}</div>\n'
+        for kind, same in itertools.groupby(cards, lambda pair: pair[0].kind)
+    ]
+    page = string.Template(
+        resources.files(__package__).joinpath("check_page.html").read_text("utf-8")
+    ).substitute(
+        title=html.escape(f"Check of {result.folder.name}"),
+        summary=html.escape(result.summary),
+        sections="".join(sections) or "<p>Nothing was found.</p>",
+        footer=html.escape(f"scn-keras {scn_keras.__version__}, {result.folder}"),
+    )
+    path = Path(folder).expanduser() / "check.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(page, "utf-8")
+    temporary.replace(path)
+    return path
+
+
+def _card(finding: Finding, result: CheckResult, number: int) -> str:
+    image = None
+    if finding.views and result.schema is not None and number < _MAX_PICTURES:
+        image = picture(finding, result.schema)
+    cases = ", ".join(finding.cases[:20])
+    if len(finding.cases) > 20:
+        cases += f" and {len(finding.cases) - 20} more"
+    files = ", ".join(finding.files[:4]) + (", ..." if len(finding.files) > 4 else "")
+    # The first chunk of a PNG file begins with its width: of a volume there are three
+    # panels and more.
+    wide = " wide" if image and int.from_bytes(image[16:20]) > 1000 else ""
+    lines = [
+        f'<div class="finding {finding.severity}{wide}">',
+        f"<b>{html.escape(cases)}</b> <span class=soft>{finding.severity}</span>",
+        f"<p>{html.escape(finding.message)}</p>",
+    ]
+    if files:
+        lines.append(f'<p class="soft">{html.escape(files)}</p>')
+    if finding.views and number >= _MAX_PICTURES:
+        lines.append(f"<p class=soft>Only the first {_MAX_PICTURES} are drawn.</p>")
+    if image is not None:
+        code = base64.b64encode(image).decode()
+        alt = html.escape(f"{finding.what} {cases}", quote=True)
+        lines.append(f'<img src="data:image/png;base64,{code}" alt="{alt}">')
+    return "\n".join([*lines, "</div>\n"])

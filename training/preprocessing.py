@@ -184,7 +184,7 @@ def reduce_image(
         ValueError: If the image has not one axis for each of the grid, and a channel.
     """
     d = len(grid)
-    if image.shape.rank not in (None, d + 1):
+    if tf.TensorShape(image.shape).rank not in (None, d + 1):
         raise ValueError(
             f"An image for the grid {tuple(grid)} has {d} axes and one channel. "
             f"Received: shape {tuple(image.shape)}"

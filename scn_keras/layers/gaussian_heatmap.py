@@ -4,29 +4,48 @@ import keras
 import numpy as np
 from keras import ops
 
+_FORMS = ("isotropic", "axis_aligned", "rotated")
+
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class GaussianHeatmap(keras.layers.Layer):
     """Renders one Gaussian per landmark, the target that heatmaps are trained on.
 
-    The heatmap of landmark `i` is
-    `gamma / ((2 pi)^(D/2) sigma_i^D) * exp(-|x - point_i|^2 / (2 sigma_i^2))`, or,
-    without `gamma`, a Gaussian of height 1. With `learnable=True` each landmark
-    has its own trainable sigma: the loss narrows it where the network can be
-    precise and widens it where it cannot. It is rendered as an outer product of
-    one-dimensional Gaussians, on the device, in float32, without truncation. A
-    missing landmark (a NaN row) gives a heatmap of zeros.
+    The heatmap of landmark `i` is `gamma / sqrt((2 pi)^D det C_i) * exp(-(x -
+    point_i)^T C_i^-1 (x - point_i) / 2)`, or, without `gamma`, the same at height 1.
+    With `learnable=True` the loss shapes each landmark's covariance `C_i`: it narrows
+    it where the network can be precise and widens it where it cannot. There are three
+    forms of it:
 
-    Reference: Payer et al., Medical Image Analysis 54, 2019, equations 1 and 3.
+    - `"isotropic"`: `sigma^2` times the identity, one sigma a landmark.
+    - `"axis_aligned"`: a sigma for each of x, y(, z).
+    - `"rotated"`: a sigma along each of D orthogonal axes, and the rotation of these:
+      an angle in 2D; in 3D the vector `tan(angle / 2) * axis`, whose rotation is a
+      ratio of polynomials, smooth everywhere. A Gaussian with equal sigmas looks the
+      same rotated and would not teach the rotation anything: of one `sigma`, the axes
+      start up to 10 % apart.
+
+    Sigmas are standard deviations in pixels. (The authors' code for the rotated form
+    uses its "sigmas" as variances, the squares of these.) Heatmaps are rendered on
+    the device, in float32, without truncation, as a product of one-dimensional
+    Gaussians; in the rotated form each of these is shifted by what the other
+    coordinates explain of it. A missing landmark (a NaN row) gives a heatmap of zeros,
+    a landmark outside of the grid as much of its Gaussian as reaches into it.
+
+    Reference: Payer et al., Medical Image Analysis 54, 2019, equations 1 and 3;
+    Thaler et al., MELBA 2021 (`"rotated"`).
 
     Args:
         num_landmarks: Int, the number of landmarks.
-        sigma: Float, in pixels of the grid; where learnable, the start.
+        sigma: Float, in pixels of the grid; unless isotropic, alternatively a sequence
+            of D floats in x, y(, z). Where learnable, the start.
         gamma: Float or `None`, the integral of a heatmap; `None` for height 1.
-        learnable: Bool, whether each landmark's sigma is trained.
+        learnable: Bool, whether each landmark's covariance is trained.
         minimum_sigma: Float, a learned sigma never falls below this.
         size: Sequence of ints in array order ((z,) y, x), or `None` to take it
             from `heatmaps` when called.
+        form: `"isotropic"`, `"axis_aligned"` or `"rotated"` (only learnable).
+        penalty_power: Float, see `penalty`.
 
     Call arguments:
         points: `(batch, num_landmarks, D)`, in pixels of the grid, columns
@@ -47,6 +66,12 @@ class GaussianHeatmap(keras.layers.Layer):
     >>> heatmaps = target(np.array([[[5.0, 9.0]]], "float32"))
     >>> float(heatmaps[0, 9, 5, 0])
     1.0
+    >>> wide = scn_keras.layers.GaussianHeatmap(
+    ...     1, sigma=(4.0, 2.0), form="axis_aligned", size=(16, 16)
+    ... )
+    >>> heatmaps = wide(np.array([[[5.0, 9.0]]], "float32"))
+    >>> keras.ops.convert_to_numpy(wide.covariance())[0].tolist()
+    [[16.0, 0.0], [0.0, 4.0]]
     """
 
     def __init__(
@@ -57,31 +82,47 @@ class GaussianHeatmap(keras.layers.Layer):
         learnable=False,
         minimum_sigma=0.5,
         size=None,
+        form="isotropic",
+        penalty_power=1.0,
         **kwargs,
     ):
         # bfloat16 cannot hold a coordinate: it takes 301.3 for 302.
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
-        if not sigma >= minimum_sigma > 0:
+        if form not in _FORMS:
+            raise ValueError(f"`form` must be one of {_FORMS}. Received: form={form!r}")
+        if np.ndim(sigma) > (form != "isotropic"):
+            raise ValueError(
+                f"`sigma` must be one number{' or D' * (form != 'isotropic')} in the "
+                f"{form} form. Received: sigma={sigma}"
+            )
+        if not np.min(sigma) >= minimum_sigma > 0:
             raise ValueError(
                 "`sigma` must be at least `minimum_sigma`, and both positive. "
                 f"Received: sigma={sigma}, minimum_sigma={minimum_sigma}"
             )
         if gamma is not None and not gamma > 0:
             raise ValueError(f"`gamma` must be positive. Received: gamma={gamma}")
+        if form == "rotated" and not learnable:
+            raise ValueError(
+                "The rotated form has nothing but its training to rotate it. Set "
+                "`learnable=True`, or take the axis-aligned form."
+            )
+        if not penalty_power > 0:
+            raise ValueError(
+                f"`penalty_power` must be positive. Received: {penalty_power}"
+            )
         self.num_landmarks = num_landmarks
-        self.initial_sigma = sigma
+        self.initial_sigma = tuple(sigma) if np.ndim(sigma) else sigma
         self.gamma = gamma
         self.learnable = learnable
         self.minimum_sigma = minimum_sigma
         self.size = None if size is None else tuple(size)
+        self.form = form
+        self.penalty_power = penalty_power
 
     def build(self, points_shape, heatmaps_shape=None):
-        if len(points_shape) != 3 or points_shape[1] != self.num_landmarks:
-            raise ValueError(
-                f"Layer `{self.name}` expects points of shape (batch, "
-                f"{self.num_landmarks}, dimensions). Received: shape={points_shape}"
-            )
+        self._check_points(points_shape)
         self.rank = points_shape[-1]
         for size in (self.size, heatmaps_shape and heatmaps_shape[1:-1]):
             if size is not None and len(size) != self.rank:
@@ -90,13 +131,20 @@ class GaussianHeatmap(keras.layers.Layer):
                     f"heatmaps with {len(size)} spatial axes: {tuple(size)}. They "
                     "must be as many."
                 )
+        isotropic = self.form == "isotropic"
         self.sigma = self.add_weight(
-            shape=(self.num_landmarks,),
-            initializer=keras.initializers.Constant(self.initial_sigma),
+            shape=(self.num_landmarks, *[self.rank] * (not isotropic)),
+            initializer=keras.initializers.Constant(self._start()),
             trainable=self.learnable,
             constraint=_AtLeast(self.minimum_sigma),
             name="sigma",
         )
+        if self.form == "rotated":
+            self.rotation = self.add_weight(
+                shape=(self.num_landmarks, {2: 1, 3: 3}[self.rank]),
+                initializer="zeros",
+                name="rotation",
+            )
         self.built = True
 
     def call(self, points, heatmaps=None):
@@ -109,29 +157,58 @@ class GaussianHeatmap(keras.layers.Layer):
                 f"Layer `{self.name}` does not know how large the heatmaps are. Give "
                 "`size` when creating it or `heatmaps` when calling it."
             )
+        self._check_points(points.shape, self.rank)
         points = ops.cast(points, "float32")
         present = ops.logical_not(ops.any(ops.isnan(points), axis=-1))
         # Replaced before exp: the gradient of exp(NaN) is NaN, masked or not.
         points = ops.where(present[..., None], points, ops.zeros_like(points))
+        offsets = []  # of all pixels from the point, by coordinate x, y(, z)
+        for k in range(self.rank):
+            # Arrays run (z,) y, x and points run x, y(, z).
+            axis = self.rank - 1 - k
+            shape = [1] * self.rank
+            shape[axis] = size[axis]
+            index = ops.cast(ops.arange(size[axis]), "float32")
+            offset = index[None, :, None] - points[:, None, :, k]
+            offsets.append(ops.reshape(offset, (-1, *shape, self.num_landmarks)))
+        # The last coordinate first, so that the array that holds every pixel is made
+        # in the last round.
+        factors = self._precision_factors()
         result = ops.cast(present, "float32") * self.height()
         result = ops.reshape(result, (-1, *[1] * self.rank, self.num_landmarks))
-        scale = -0.5 / ops.square(self.sigma)
-        for axis, length in enumerate(size):
-            index = ops.cast(ops.arange(length), "float32")[None, :, None]
-            # Arrays run (z,) y, x and points run x, y(, z).
-            center = points[:, None, :, self.rank - 1 - axis]
-            profile = ops.exp(scale * ops.square(index - center))
-            shape = [1] * self.rank
-            shape[axis] = length
-            result = result * ops.reshape(profile, (-1, *shape, self.num_landmarks))
+        for k in reversed(range(self.rank)):
+            distance = sum(
+                offsets[j] * factor for j, factor in enumerate(factors[k], start=k)
+            )
+            result = result * ops.exp(-0.5 * ops.square(distance))
         return result
+
+    def covariance(self):
+        """Returns each landmark's covariance in px², `(num_landmarks, D, D)`.
+
+        Rows and columns are x, y(, z).
+        """
+        return self._along_axes(ops.square(self._sigmas()))
 
     def height(self):
         """Returns the height of each landmark's Gaussian, `(num_landmarks,)`."""
+        volume = ops.prod(self._sigmas(), axis=-1)
         if self.gamma is None:
-            return ops.ones_like(ops.convert_to_tensor(self.sigma))
-        volume = (2.0 * math.pi) ** (self.rank / 2.0) * self.sigma**self.rank
-        return self.gamma / volume
+            return ops.ones_like(volume)
+        return self.gamma / ((2.0 * math.pi) ** (self.rank / 2.0) * volume)
+
+    def penalty(self):
+        """Returns what `LandmarkModel` penalises of each landmark, `(num_landmarks,)`.
+
+        Isotropic: `sigma ** 2 / 2`. Otherwise the product of the sigmas to the power
+        of `penalty_power`: 1 is the formula of Thaler et al. with sigmas as standard
+        deviations, 2 what their code computes, whose sigmas are variances.
+        """
+        if self.form == "isotropic":
+            return 0.5 * ops.square(self.sigma)
+        return ops.prod(ops.convert_to_tensor(self.sigma), axis=-1) ** (
+            self.penalty_power
+        )
 
     def compute_output_shape(self, points_shape, heatmaps_shape=None):
         if heatmaps_shape is not None:
@@ -147,7 +224,84 @@ class GaussianHeatmap(keras.layers.Layer):
             "learnable": self.learnable,
             "minimum_sigma": self.minimum_sigma,
             "size": self.size,
+            "form": self.form,
+            "penalty_power": self.penalty_power,
         }
+
+    def _check_points(self, shape, rank=None):
+        expected = (self.num_landmarks, rank or shape[-1])
+        if len(shape) != 3 or tuple(shape[1:]) != expected:
+            raise ValueError(
+                f"Layer `{self.name}` expects points of shape (batch, "
+                f"{self.num_landmarks}, {rank or 'dimensions'}). "
+                f"Received: shape={tuple(shape)}"
+            )
+
+    def _start(self):
+        start = np.array(self.initial_sigma, "float32")
+        if start.ndim and len(start) != self.rank:
+            raise ValueError(
+                f"Layer `{self.name}` got points with {self.rank} coordinates and "
+                f"{len(start)} sigmas: {self.initial_sigma}. They must be as many."
+            )
+        if self.form == "rotated":
+            if self.rank == 1:
+                raise ValueError(
+                    f"Layer `{self.name}` has nothing to rotate in one dimension: take "
+                    "the isotropic form."
+                )
+            if not start.ndim:
+                start = start * 1.1 ** np.linspace(1.0, -1.0, self.rank)
+        return np.maximum(start, self.minimum_sigma)
+
+    def _sigmas(self):
+        sigma = ops.convert_to_tensor(self.sigma)
+        if self.form != "isotropic":
+            return sigma
+        return ops.broadcast_to(sigma[:, None], (self.num_landmarks, self.rank))
+
+    def _precision_factors(self):
+        """The Cholesky factor of the inverse covariance, by columns from the diagonal.
+
+        `distance_k = sum_j factor_jk * offset_j` over `j >= k` are independent and
+        have variance 1; only a rotation makes factors beside the diagonal.
+        """
+        inverse = 1.0 / self._sigmas()
+        if self.form != "rotated":
+            return [[inverse[:, k]] for k in range(self.rank)]
+        factor = ops.cholesky(self._along_axes(ops.square(inverse)))
+        return [
+            [factor[:, j, k] for j in range(k, self.rank)] for k in range(self.rank)
+        ]
+
+    def _along_axes(self, values):
+        """Symmetric matrices with the eigenvalues `(num_landmarks, D)` along the axes.
+
+        Not by matrix products, whose factors GPUs round.
+        """
+        axes = self._axes()
+        scaled = axes * values[:, None, :]
+        return ops.sum(scaled[:, :, None, :] * axes[:, None, :, :], axis=-1)
+
+    def _axes(self):
+        """Rotation matrices; column k is the axis of sigma k."""
+        if self.form != "rotated":
+            return ops.eye(self.rank)[None]
+        if self.rank == 2:
+            angle = self.rotation[:, 0]
+            c, s = ops.cos(angle), ops.sin(angle)
+            return _matrices([[c, -s], [s, c]])
+        vector = ops.convert_to_tensor(self.rotation)
+        x, y, z = (vector[:, k] for k in range(3))
+        o = ops.zeros_like(x)
+        cross = _matrices([[o, -z, y], [z, o, -x], [-y, x, o]])
+        square = ops.sum(vector**2, axis=-1)[:, None, None]
+        outer = vector[:, :, None] * vector[:, None, :]
+        return ((1.0 - square) * ops.eye(3) + 2.0 * (outer + cross)) / (1.0 + square)
+
+
+def _matrices(rows):
+    return ops.stack([ops.stack(row, axis=-1) for row in rows], axis=-2)
 
 
 class _AtLeast(keras.constraints.Constraint):

@@ -1,5 +1,13 @@
 """Losses on heatmaps; each returns one value per landmark, so that masks apply."""
 
+from scn_keras.losses.adaptive_wing import AdaptiveWing as AdaptiveWing
+from scn_keras.losses.coordinate_loss import CoordinateLoss as CoordinateLoss
+from scn_keras.losses.heatmap_binary_crossentropy import (
+    HeatmapBinaryCrossentropy as HeatmapBinaryCrossentropy,
+)
 from scn_keras.losses.heatmap_squared_error import (
     HeatmapSquaredError as HeatmapSquaredError,
+)
+from scn_keras.losses.spatial_softmax_crossentropy import (
+    SpatialSoftmaxCrossentropy as SpatialSoftmaxCrossentropy,
 )

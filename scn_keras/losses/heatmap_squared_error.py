@@ -1,6 +1,8 @@
 import keras
 from keras import ops
 
+from scn_keras.losses._pixel_mean import PixelMean
+
 _FORMS = {
     # form: reduction
     "mean": "mean_with_sample_weight",
@@ -9,7 +11,7 @@ _FORMS = {
 
 
 @keras.saving.register_keras_serializable(package="scn_keras")
-class HeatmapSquaredError(keras.losses.Loss):
+class HeatmapSquaredError(PixelMean):
     """The squared difference between heatmaps and their targets.
 
     Two forms of one loss, with B images, N landmarks and P pixels:
@@ -56,20 +58,19 @@ class HeatmapSquaredError(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
         self.form = form
 
+    def pixelwise(self, y_true, y_pred):
+        return ops.square(y_pred - y_true)
+
     def call(self, y_true, y_pred):
-        error = ops.square(ops.cast(y_pred, "float32") - ops.cast(y_true, "float32"))
-        pixels = tuple(range(1, len(error.shape) - 1))
+        mean = super().call(y_true, y_pred)
         if self.form == "mean":
-            return ops.mean(error, axis=pixels)
+            return mean
         # The reduction divides by B * N; the reference divides by B alone.
-        return 0.5 * error.shape[-1] * ops.sum(error, axis=pixels)
+        return mean / super().penalty_scale(y_pred)
 
     def penalty_scale(self, heatmaps):
         """Returns the factor that brings a term of the sum form to this form."""
-        if self.form == "sum":
-            return 1.0
-        count = ops.cast(ops.prod(ops.shape(heatmaps)[1:]), "float32")
-        return 2.0 / count
+        return 1.0 if self.form == "sum" else super().penalty_scale(heatmaps)
 
     def get_config(self):
         return {**super().get_config(), "form": self.form}

@@ -1,6 +1,26 @@
-"""Metrics on points, in the unit of the points; missing landmarks do not count."""
+"""Metrics on points, in the unit of the points; missing landmarks do not count.
 
+As Keras metrics, over all landmarks or, with `landmark=i`, over one; and as functions
+of NumPy arrays in `scn_keras.metrics.on_arrays`. One formula is behind both.
+"""
+
+from scn_keras.metrics import on_arrays as on_arrays
+from scn_keras.metrics.identification_rate import (
+    IdentificationRate as IdentificationRate,
+)
+from scn_keras.metrics.image_point_error import ImagePointError as ImagePointError
+from scn_keras.metrics.outlier_count import OutlierCount as OutlierCount
 from scn_keras.metrics.point_error import PointError as PointError
+from scn_keras.metrics.point_error_deviation import (
+    PointErrorDeviation as PointErrorDeviation,
+)
+from scn_keras.metrics.point_error_percentile import (
+    PointErrorPercentile as PointErrorPercentile,
+)
+from scn_keras.metrics.presence_precision import (
+    PresencePrecision as PresencePrecision,
+)
+from scn_keras.metrics.presence_recall import PresenceRecall as PresenceRecall
 from scn_keras.metrics.success_detection_rate import (
     SuccessDetectionRate as SuccessDetectionRate,
 )

@@ -1,11 +1,12 @@
 import keras
 from keras import ops
 
-from scn_keras.metrics._distances import point_distances
+from scn_keras.metrics import _formulas
+from scn_keras.metrics._point_metric import MeanOverPoints
 
 
 @keras.saving.register_keras_serializable(package="scn_keras")
-class PointError(keras.Metric):
+class PointError(MeanOverPoints):
     """The mean distance between predicted and true landmarks.
 
     In the unit of the points: `LandmarkModel` hands its metrics millimetres.
@@ -15,7 +16,8 @@ class PointError(keras.Metric):
     section 4.3.
 
     Args:
-        name: Str.
+        landmark: Int, the index of one landmark, or `None` for all.
+        name: Str or `None` for `point_error` and the landmark.
         dtype: The dtype of the result.
 
     Call arguments:
@@ -30,17 +32,8 @@ class PointError(keras.Metric):
     5.0
     """
 
-    def __init__(self, name="point_error", dtype=None):
-        super().__init__(name=name, dtype=dtype)
-        self.total = self.add_variable(shape=(), initializer="zeros", name="total")
-        self.count = self.add_variable(shape=(), initializer="zeros", name="count")
+    def __init__(self, landmark=None, name=None, dtype=None):
+        super().__init__("point_error", landmark, name, dtype)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        distance, weight = point_distances(
-            ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred), sample_weight
-        )
-        self.total.assign_add(ops.sum(distance * weight))
-        self.count.assign_add(ops.sum(weight))
-
-    def result(self):
-        return ops.divide_no_nan(self.total, self.count)
+    def values(self, y_true, y_pred):
+        return _formulas.distances(ops, y_true, y_pred)

@@ -1,23 +1,27 @@
 import keras
 from keras import ops
 
-from scn_keras.metrics._distances import point_distances
+from scn_keras.metrics import _formulas
+from scn_keras.metrics._point_metric import MeanOverPoints
 
 
 @keras.saving.register_keras_serializable(package="scn_keras")
-class SuccessDetectionRate(keras.Metric):
+class SuccessDetectionRate(MeanOverPoints):
     """The share of landmarks found less than `radius` from the truth, from 0 to 1.
 
     In the unit of the points: `LandmarkModel` hands its metrics millimetres. The
-    bound is strict. Landmarks that are missing (NaN) on either side do not count.
+    bound is strict, as the reference's, unless `inclusive`. Landmarks that are missing
+    (NaN) on either side do not count.
 
     Reference: one minus the outlier rate of Payer et al., Medical Image Analysis
     54, 2019, section 4.3; the SDR of the ISBI 2015 cephalogram challenge.
 
     Args:
         radius: Float, positive.
+        inclusive: Bool, whether a landmark at exactly `radius` is found.
+        landmark: Int, the index of one landmark, or `None` for all.
         name: Str or `None` for one made from the radius, such as `sdr_2` or
-            `sdr_2_5`.
+            `sdr_2_5`, and the landmark.
         dtype: The dtype of the result.
 
     Call arguments:
@@ -35,24 +39,23 @@ class SuccessDetectionRate(keras.Metric):
     0.5
     """
 
-    def __init__(self, radius=2.0, name=None, dtype=None):
+    def __init__(
+        self, radius=2.0, inclusive=False, landmark=None, name=None, dtype=None
+    ):
         if not radius > 0:
             raise ValueError(f"`radius` must be positive. Received: radius={radius}")
-        super().__init__(name=name or f"sdr_{radius:g}".replace(".", "_"), dtype=dtype)
+        default_name = f"sdr_{radius:g}".replace(".", "_")
+        super().__init__(default_name, landmark, name, dtype)
         self.radius = float(radius)
-        self.hits = self.add_variable(shape=(), initializer="zeros", name="hits")
-        self.count = self.add_variable(shape=(), initializer="zeros", name="count")
+        self.inclusive = inclusive
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        distance, weight = point_distances(
-            ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred), sample_weight
-        )
-        hit = ops.cast(distance < self.radius, "float32")
-        self.hits.assign_add(ops.sum(hit * weight))
-        self.count.assign_add(ops.sum(weight))
-
-    def result(self):
-        return ops.divide_no_nan(self.hits, self.count)
+    def values(self, y_true, y_pred):
+        distance = _formulas.distances(ops, y_true, y_pred)
+        return _formulas.within(ops, distance, self.radius, self.inclusive)
 
     def get_config(self):
-        return {**super().get_config(), "radius": self.radius}
+        return {
+            **super().get_config(),
+            "radius": self.radius,
+            "inclusive": self.inclusive,
+        }

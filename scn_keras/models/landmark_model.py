@@ -1,9 +1,13 @@
+import math
+
 import keras
 from keras import ops
 
 from scn_keras.geometry import apply_affine
 from scn_keras.layers.gaussian_heatmap import GaussianHeatmap
 from scn_keras.layers.heatmap_peak import HeatmapPeak
+
+_MISSING = ("mask", "zero")
 
 
 @keras.saving.register_keras_serializable(package="scn_keras")
@@ -17,11 +21,22 @@ class LandmarkModel(keras.Model):
     missing landmarks masked, decodes the heatmaps once, and hands millimetres to
     the compiled metrics.
 
-    The loss is `data + scale * (sigma_penalty / 2 * sum(sigma ** 2) + weight_decay
-    / 2 * sum(kernel ** 2))`, where `scale` is 1 for losses in the reference's sum
-    form, see `HeatmapSquaredError`. Sigmas of missing landmarks are not penalised;
-    biases and sigmas do not decay. A `sample_weight` `(batch,)` or, from a data set,
-    `(batch, landmarks)` multiplies the mask.
+    The loss is `data + scale * (sigma_penalty * penalty + weight_decay / 2 *
+    sum(kernel ** 2))`, where `penalty` is the sum of the target's `penalty()` over the
+    landmarks that are present and `scale` is 1 for losses in the reference's sum form,
+    see `HeatmapSquaredError`. Biases and sigmas do not decay. A `sample_weight`
+    `(batch,)` or, from a data set, `(batch, landmarks)` multiplies the mask. A loss
+    whose attribute `on_points` is true, see `CoordinateLoss`, gets points.
+
+    A landmark whose point lies outside of the grid is not missing: its heatmap is
+    trained to be what reaches into the grid of its Gaussian, a few sigmas beyond the
+    border nothing at all. An image with pixels that are not finite makes a loss that
+    is not finite: `keras.callbacks.TerminateOnNaN` ends such a training.
+
+    Where heatmaps are coarser than the image the network has an attribute
+    `heatmap_stride`, s: pixel i of a heatmap covers the pixels `s * i` to `s * i + s -
+    1` of the grid. Points go in and out in pixels of the grid; sigmas are in pixels
+    of the heatmaps.
 
     Reference: Payer et al., Medical Image Analysis 54, 2019, section 3.
 
@@ -29,13 +44,20 @@ class LandmarkModel(keras.Model):
         network: Keras model, image `(batch, *spatial, channels)` to heatmaps
             `(batch, *spatial, landmarks)`.
         target: `GaussianHeatmap` or `None` for one of sigma 3 and height 1.
-        peak: `HeatmapPeak` or `None` for the default one.
+        peak: `HeatmapPeak` or `None` for the default one. Of several peaks a heatmap
+            the metrics get the highest.
         sigma_penalty: Float, the reference's alpha; of use where `target` is
             learnable.
         weight_decay: Float, the reference's lambda, on the kernels of `network`.
+        missing: `"mask"`: the heatmap of a missing landmark has no part in the loss.
+            `"zero"`, the reference's convention: it is trained to be zero, so that
+            its score says that the landmark is not there.
+        presence_threshold: Float from 0 to 1 or `None`. Landmarks with a score below
+            it are missing (NaN) in what the metrics get.
 
     Raises:
-        ValueError: If network and target differ in the number of landmarks.
+        ValueError: If an argument is out of its range, network and target differ in
+            the number of landmarks, or target and loss do not go together.
 
     Example:
 
@@ -69,9 +91,20 @@ class LandmarkModel(keras.Model):
         peak=None,
         sigma_penalty=0.0,
         weight_decay=0.0,
+        missing="mask",
+        presence_threshold=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if missing not in _MISSING:
+            raise ValueError(
+                f"`missing` must be one of {_MISSING}. Received: missing={missing!r}"
+            )
+        if presence_threshold is not None and not 0.0 <= presence_threshold <= 1.0:
+            raise ValueError(
+                "`presence_threshold` must be a score, from 0 to 1. Received: "
+                f"presence_threshold={presence_threshold}"
+            )
         shape = tuple(network.output_shape)
         num_landmarks, rank = shape[-1], len(shape) - 2
         self.network = network
@@ -84,10 +117,15 @@ class LandmarkModel(keras.Model):
             )
         self.sigma_penalty = sigma_penalty
         self.weight_decay = weight_decay
+        self.missing = missing
+        self._presence_threshold = presence_threshold
         if not self.target.built:
             self.target.build((None, num_landmarks, rank), shape)
         if not self.peak.built:
             self.peak.build(shape)
+        self._height = None
+        if presence_threshold is not None:
+            self._height = _TargetHeight(num_landmarks)
         self.built = True
 
     def build(self, input_shape):
@@ -100,6 +138,11 @@ class LandmarkModel(keras.Model):
         return self.network.compute_output_shape(input_shape)
 
     @property
+    def presence_threshold(self):
+        """Fixed: with another one, make a `LandmarkModel` of the same parts."""
+        return self._presence_threshold
+
+    @property
     def localizer(self):
         """The network with the peak layer on top: images in, points and scores out.
 
@@ -108,45 +151,55 @@ class LandmarkModel(keras.Model):
         if "_localizer" not in self.__dict__:
             # Past Keras's attribute tracking: the localizer owns no weights, and
             # must not appear twice in a saved file.
-            self.__dict__["_localizer"] = _Localizer(
-                self.network, self.target, self.peak
-            )
+            self.__dict__["_localizer"] = _Localizer(self)
         return self.__dict__["_localizer"]
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        points = ops.convert_to_tensor(self._labels(y)["points"], "float32")
+        points, _ = self._labels(y)
+        if self._height is not None:
+            self._height.update_state(self.target.height())
         present = ops.logical_not(ops.any(ops.isnan(points), axis=-1))
+        stride = _stride(self.network)
+        truth = self._truth((points - 0.5 * (stride - 1)) / stride, present, y_pred)
         present = ops.cast(present, "float32")
-        weight = present
+        weight = ops.ones_like(present) if self.missing == "zero" else present
         sample_weight = self._weights(sample_weight)
         if sample_weight is not None:
             sample_weight = ops.cast(sample_weight, "float32")
             if len(sample_weight.shape) == 1:
                 sample_weight = sample_weight[:, None]
-            weight = present * sample_weight
-        loss = super().compute_loss(
-            x, self.target(points, y_pred), y_pred, weight, training
-        )
+            weight = weight * sample_weight
+        loss = super().compute_loss(x, truth, y_pred, weight, training)
         penalty = 0.0
         if self.sigma_penalty:
             share = ops.mean(present, axis=0)
-            penalty += self.sigma_penalty * ops.sum(share * self.target.sigma**2)
+            penalty += self.sigma_penalty * ops.sum(share * self.target.penalty())
         if self.weight_decay:
-            penalty += self.weight_decay * sum(
-                ops.sum(ops.square(ops.cast(kernel, "float32")))
-                for kernel in self.network.trainable_weights
-                if kernel.name == "kernel"
+            penalty += (
+                0.5
+                * self.weight_decay
+                * sum(
+                    ops.sum(ops.square(ops.cast(kernel, "float32")))
+                    for kernel in self.network.trainable_weights
+                    if kernel.name.endswith("kernel")
+                )
             )
         scale = getattr(self.loss, "penalty_scale", lambda _: 1.0)(y_pred)
-        return loss + 0.5 * scale * penalty
+        return loss + scale * penalty
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        y = self._labels(y)
-        affine = ops.convert_to_tensor(y["affine"], "float32")
-        true = apply_affine(affine, ops.convert_to_tensor(y["points"], "float32"))
-        found = apply_affine(affine, self.peak(y_pred)["points"])
+        points, affine = self._labels(y)
+        height = 1.0 if self._height is None else self._height.value
+        peaks = _read_peaks(self, y_pred, height)
+        if self.peak.num_peaks > 1:
+            peaks = {name: value[:, :, 0] for name, value in peaks.items()}
+        found = peaks["points"]
+        if self.presence_threshold is not None:
+            absent = peaks["score"] < self.presence_threshold
+            found = ops.where(absent[..., None], math.nan, found)
+        true, found = apply_affine(affine, points), apply_affine(affine, found)
         weight = self._weights(sample_weight)
         return super().compute_metrics(x, true, found, weight)
 
@@ -170,6 +223,8 @@ class LandmarkModel(keras.Model):
             **parts,
             "sigma_penalty": self.sigma_penalty,
             "weight_decay": self.weight_decay,
+            "missing": self.missing,
+            "presence_threshold": self.presence_threshold,
             "name": self.name,
             "trainable": self.trainable,
         }
@@ -186,8 +241,24 @@ class LandmarkModel(keras.Model):
     def _seed_states(self):
         return [v for v in self.network.variables if v.name == "seed_generator_state"]
 
-    @staticmethod
-    def _labels(y):
+    def _truth(self, points, present, heatmaps):
+        """What the loss compares the heatmaps with: targets, or points."""
+        if getattr(self.loss, "on_points", False):
+            if self.missing == "zero":
+                raise ValueError(
+                    f"The loss `{self.loss.name}` is on points, and a missing landmark "
+                    "has no point that stands for zero. Use `missing='mask'`."
+                )
+            return ops.where(present[..., None], points, ops.zeros_like(points))
+        if getattr(self.loss, "unit_height", False) and self.target.gamma is not None:
+            raise ValueError(
+                f"The loss `{self.loss.name}` is for targets of height 1: make the "
+                f"target layer without `gamma`. Received: gamma={self.target.gamma}"
+            )
+        return self.target(points, heatmaps)
+
+    def _labels(self, y):
+        """Returns points and affine of `y` as tensors."""
         if not isinstance(y, dict) or not {"points", "affine"} <= set(y):
             received = sorted(y) if isinstance(y, dict) else type(y).__name__
             raise ValueError(
@@ -195,7 +266,23 @@ class LandmarkModel(keras.Model):
                 "grid pixels and `affine` (batch, dimensions + 1, dimensions + 1) "
                 f"from grid pixels to millimetres. Received: {received}"
             )
-        return y
+        rank, landmarks = len(self.network.output_shape) - 2, self.target.num_landmarks
+        labels = []
+        for name, shape in (
+            ("points", (landmarks, rank)),
+            ("affine", (rank + 1, rank + 1)),
+        ):
+            label = ops.convert_to_tensor(y[name], "float32")
+            if len(label.shape) != 3 or any(
+                size not in (None, expected)
+                for size, expected in zip(label.shape[1:], shape, strict=True)
+            ):
+                raise ValueError(
+                    f"`{name}` must have the shape (batch, {shape[0]}, {shape[1]}) for "
+                    f"this network. Received: shape={tuple(label.shape)}"
+                )
+            labels.append(label)
+        return labels
 
     @staticmethod
     def _weights(sample_weight):
@@ -208,16 +295,50 @@ class LandmarkModel(keras.Model):
         )
 
 
+class _TargetHeight(keras.Metric):
+    """Brings the height of the targets from `compute_loss` to `compute_metrics`.
+
+    On JAX only the variables of metrics have values in both. It has no result.
+    """
+
+    def __init__(self, num_landmarks):
+        super().__init__(name="target_height")
+        self.value = self.add_variable((num_landmarks,), "ones", name="value")
+
+    def update_state(self, height):
+        self.value.assign(ops.stop_gradient(height))
+
+    def result(self):
+        return {}
+
+
 class _Localizer(keras.Model):
-    def __init__(self, network, target, peak):
+    def __init__(self, model):
         super().__init__(name="localizer")
-        self.network = network
-        self.target = target
-        self.peak = peak
+        self.network = model.network
+        self.target = model.target
+        self.peak = model.peak
 
     def build(self, input_shape):
         self.built = True
 
     def call(self, inputs, training=None):
         heatmaps = self.network(inputs, training=training)
-        return self.peak(heatmaps, height=self.target.height())
+        return _read_peaks(self, heatmaps, self.target.height())
+
+
+def _stride(network):
+    return getattr(network, "heatmap_stride", 1)
+
+
+def _read_peaks(model, heatmaps, height):
+    """Returns the peaks of heatmaps in pixels of the grid."""
+    peaks = model.peak(heatmaps, height=height)
+    stride = _stride(model.network)
+    if stride == 1:
+        return peaks
+    return {
+        **peaks,
+        "points": stride * peaks["points"] + 0.5 * (stride - 1),
+        "covariance": stride**2 * peaks["covariance"],
+    }

@@ -10,8 +10,25 @@ from keras import ops
 from scipy import stats
 
 from scn_keras.layers import GaussianHeatmap, HeatmapPeak
-from scn_keras.losses import HeatmapSquaredError
-from scn_keras.metrics import PointError, SuccessDetectionRate
+from scn_keras.losses import (
+    AdaptiveWing,
+    CoordinateLoss,
+    HeatmapBinaryCrossentropy,
+    HeatmapSquaredError,
+    SpatialSoftmaxCrossentropy,
+)
+from scn_keras.metrics import (
+    IdentificationRate,
+    ImagePointError,
+    OutlierCount,
+    PointError,
+    PointErrorDeviation,
+    PointErrorPercentile,
+    PresencePrecision,
+    PresenceRecall,
+    SuccessDetectionRate,
+    on_arrays,
+)
 from scn_keras.models import LandmarkModel, SpatialConfigurationNet
 from tests.gradients import gradients, weight_gradients
 
@@ -176,6 +193,68 @@ def test_missing_landmarks_reach_neither_loss_nor_gradient(form):
 
 
 @pytest.mark.parametrize("form", ["mean", "sum"])
+def test_the_references_convention_asks_for_empty_heatmaps(form):
+    sigma, alpha = np.array([1.5, 2.0, 2.5]), 3.0
+    target = GaussianHeatmap(3, gamma=50.0, learnable=True)
+    model = pixelwise_model(
+        form=form, target=target, sigma_penalty=alpha, missing="zero"
+    )
+    target.sigma.assign(sigma)
+    image = noise(2, *SIZE, 2)
+    error = heatmaps_of(model, image) - gaussians(MISSING, sigma, 50.0)
+    # Of a missing landmark the sigma alone is left out.
+    share = np.mean(~np.isnan(MISSING).any(axis=-1), axis=0)
+    penalty = 0.5 * alpha * np.sum(share * sigma**2)
+    expected = 0.5 * np.sum(error**2) / 2 + penalty
+    if form == "mean":
+        expected *= 2.0 / (3 * SIZE[0] * SIZE[1])
+    found = model.evaluate(image, labels(MISSING), verbose=0)
+    assert found == pytest.approx(expected, rel=1e-5)
+    # The middle landmark is always missing: its heatmap falls towards zero.
+    heatmaps = noise(2, *SIZE, 3)
+    (gradient,) = gradients(
+        lambda h: model.compute_loss(None, labels(MISSING), h), heatmaps
+    )
+    expected = heatmaps[..., 1] * np.where(form == "mean", 2.0 / heatmaps.size, 0.5)
+    np.testing.assert_allclose(gradient[..., 1], expected, rtol=1e-5, atol=1e-9)
+
+
+def test_the_penalty_of_a_rotated_target_is_of_the_product_of_sigmas():
+    target = GaussianHeatmap(3, learnable=True, form="rotated", penalty_power=2.0)
+    model = pixelwise_model(form="sum", target=target, sigma_penalty=5.0)
+    target.sigma.assign([[1.0, 2.0], [2.0, 3.0], [1.5, 1.5]])
+    heatmaps = ops.convert_to_numpy(
+        model.target(MISSING.astype("float32"), noise(2, *SIZE, 3))
+    )
+    found = ops.convert_to_numpy(model.compute_loss(None, labels(MISSING), heatmaps))
+    # Present in both images, in none, in both; the middle one does not count.
+    assert found == pytest.approx(5.0 * (2.0**2 + 2.25**2), rel=1e-5)
+
+
+def test_a_loss_on_points_gets_points():
+    model = pixelwise_model()
+    loss = CoordinateLoss()
+    model.compile(keras.optimizers.SGD(0.1), loss)
+    image = noise(2, *SIZE, 2)
+    by_landmark = ops.convert_to_numpy(
+        loss.call(
+            ops.convert_to_tensor(np.nan_to_num(MISSING), "float32"),
+            ops.convert_to_tensor(heatmaps_of(model, image), "float32"),
+        )
+    )
+    present = ~np.isnan(MISSING).any(axis=-1)
+    expected = by_landmark[present].mean()
+    assert model.evaluate(image, labels(MISSING), verbose=0) == pytest.approx(expected)
+    heatmaps = noise(2, *SIZE, 3)
+    (gradient,) = gradients(
+        lambda h: model.compute_loss(None, labels(MISSING), h), heatmaps
+    )
+    assert np.all(np.isfinite(gradient))
+    there = np.any(gradient != 0.0, axis=(1, 2))
+    np.testing.assert_array_equal(there, present)
+
+
+@pytest.mark.parametrize("form", ["mean", "sum"])
 def test_a_batch_without_landmarks_trains_nothing(form):
     model = pixelwise_model(
         form=form, target=GaussianHeatmap(3, learnable=True), sigma_penalty=9.0
@@ -252,6 +331,137 @@ def test_metrics_are_millimetres_through_the_affine():
     )
 
 
+def test_landmarks_of_low_score_are_missing_to_the_metrics():
+    # Heights 1, 0.3 and 0.6; the second is there but faint, the third is not there.
+    heights = np.array([1.0, 0.3, 0.6])
+    found = np.round(POINTS[:1])
+    true = found + np.array([3.0, 4.0])
+    true[0, 2] = NAN
+    heatmaps = (gaussians(found, [1.5] * 3) * heights).astype("float32")
+    for threshold, error, precision, recall in (
+        (None, 5.0, 2 / 3, 1.0),
+        (0.5, 5.0, 1 / 2, 1 / 2),
+        (1.0, 5.0, 1.0, 1 / 2),  # a score of 1 is not below 1
+    ):
+        model = identity_model(
+            3,
+            metrics=[PointError(), PresencePrecision(), PresenceRecall()],
+            presence_threshold=threshold,
+        )
+        results = model.evaluate(heatmaps, labels(true), return_dict=True, verbose=0)
+        assert results["point_error"] == pytest.approx(error, abs=1e-3)
+        assert results["presence_precision"] == pytest.approx(precision)
+        assert results["presence_recall"] == pytest.approx(recall)
+
+
+def test_every_metric_in_evaluate_is_the_function_of_arrays():
+    found = np.tile(np.round(POINTS), (2, 1, 1))
+    true = found + np.random.default_rng(0).normal(0.0, 2.0, found.shape)
+    true[1, 2] = NAN
+    distances = on_arrays.point_distances(true, found)
+    expected = {
+        "point_error": on_arrays.point_error(distances),
+        "point_error_1": on_arrays.point_error(distances, axis=0)[1],
+        "point_error_sd": on_arrays.point_error_deviation(distances),
+        "point_error_p100": np.nanmax(distances),
+        "image_point_error": on_arrays.image_point_error(distances).mean(),
+        "sdr_2": on_arrays.success_detection_rate(distances, 2.0),
+        "outliers_2": on_arrays.outlier_count(distances, 2.0),
+        "identification_rate": on_arrays.identification_rate(true, found, 4.0),
+        "presence_precision": on_arrays.presence_precision(true, found),
+        "presence_recall": on_arrays.presence_recall(true, found),
+    }
+    model = identity_model(
+        3,
+        metrics=[
+            PointError(),
+            PointError(landmark=1),
+            PointErrorDeviation(),
+            PointErrorPercentile(100.0),
+            ImagePointError(),
+            SuccessDetectionRate(2.0),
+            OutlierCount(2.0),
+            IdentificationRate(4.0),
+            PresencePrecision(),
+            PresenceRecall(),
+        ],
+    )
+    results = model.evaluate(
+        gaussians(found, [1.5] * 3).astype("float32"),
+        labels(true),
+        batch_size=3,
+        return_dict=True,
+        verbose=0,
+    )
+    results.pop("loss")
+    # The percentile is read from bins of 0.01.
+    assert results == pytest.approx(expected, abs=0.011)
+
+
+def test_scores_are_relative_to_the_height_of_the_targets():
+    target = GaussianHeatmap(3, sigma=2.0, gamma=10.0)
+    model = identity_model(
+        3, metrics=[PresenceRecall()], target=target, presence_threshold=0.45
+    )
+    points = np.round(POINTS)
+    heatmaps = gaussians(points, [2.0] * 3, gamma=10.0).astype("float32")
+    for share, recall in ((0.5, 1.0), (0.4, 0.0)):
+        results = model.evaluate(
+            share * heatmaps, labels(points), return_dict=True, verbose=0
+        )
+        assert results["presence_recall"] == recall
+
+
+def test_the_threshold_is_changed_by_a_model_of_the_same_parts():
+    model = identity_model(3, target=GaussianHeatmap(3, gamma=10.0))
+    with pytest.raises(AttributeError):
+        model.presence_threshold = 0.5
+    other = LandmarkModel(
+        model.network, model.target, model.peak, presence_threshold=0.5
+    )
+    assert other.presence_threshold == 0.5
+    assert other.target.sigma is model.target.sigma
+
+
+def test_the_highest_of_several_peaks_is_measured():
+    points = np.array([[[2.0, 3.0]]])
+    heatmaps = gaussians(points, [1.0]) + 0.5 * gaussians(points + 6.0, [1.0])
+    model = identity_model(1, metrics=[PointError()], peak=HeatmapPeak(num_peaks=2))
+    results = model.evaluate(
+        heatmaps.astype("float32"), labels(points), return_dict=True, verbose=0
+    )
+    assert results["point_error"] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_heatmaps_coarser_than_the_image():
+    image = keras.Input((2 * SIZE[0], 2 * SIZE[1], 3))
+    network = keras.Model(image, keras.layers.AveragePooling2D(2)(image))
+    network.heatmap_stride = 2
+    target = GaussianHeatmap(3, sigma=2.0)
+    model = LandmarkModel(network, target)
+    model.compile(loss=HeatmapSquaredError(), metrics=[PointError()])
+    heatmaps = gaussians(POINTS, [2.0] * 3)
+    fine = heatmaps.repeat(2, axis=1).repeat(2, axis=2).astype("float32")
+    # Pixel i covers 2 i and 2 i + 1: its centre is between them.
+    grid = 2.0 * POINTS + 0.5
+    results = model.evaluate(fine, labels(grid), return_dict=True, verbose=0)
+    assert results["loss"] == pytest.approx(0.0, abs=1e-10)
+    assert results["point_error"] == pytest.approx(0.0, abs=0.01)
+    peaks = model.localizer.predict(fine, verbose=0)
+    np.testing.assert_allclose(peaks["points"], grid, atol=0.01)
+    expected = np.broadcast_to(16.0 * np.eye(2), (2, 3, 2, 2))
+    np.testing.assert_allclose(peaks["covariance"], expected, atol=0.1)
+    # A loss on points works in pixels of the heatmaps.
+    model.compile(loss=CoordinateLoss(variance_weight=0.0, temperature=1e-3))
+    whole = np.round(POINTS)
+    found = model.compute_loss(
+        None,
+        labels(2.0 * whole + 0.5),
+        ops.convert_to_tensor(gaussians(whole, [2.0] * 3), "float32"),
+    )
+    assert float(found) < 1e-3
+
+
 def test_3d():
     image = keras.Input((8, 10, 12, 2))
     model = LandmarkModel(
@@ -280,9 +490,9 @@ def test_localizer_decodes_relative_to_the_height_of_the_targets():
     assert model.localizer is model.localizer
     # The peak layer that was given is the one that decodes.
     whole = identity_model(3, peak=HeatmapPeak("argmax")).localizer(heatmaps)
-    np.testing.assert_array_equal(
-        ops.convert_to_numpy(whole["points"]), np.round(POINTS - 1e-6)
-    )
+    whole = ops.convert_to_numpy(whole["points"])
+    np.testing.assert_array_equal(whole, np.round(whole))
+    np.testing.assert_allclose(whole, POINTS, atol=0.5 + 1e-6)
 
 
 # --- Fit ---
@@ -317,7 +527,8 @@ def dots(count):
 
 @pytest.mark.parametrize("jit_compile", JIT)
 def test_fit_as_keras_users_know_it(tmp_path, jit_compile):
-    model = small_model(sigma_penalty=1e-3, weight_decay=1e-5)
+    # With a threshold of 0 all landmarks are there.
+    model = small_model(sigma_penalty=1e-3, weight_decay=1e-5, presence_threshold=0.0)
     model.compile(
         keras.optimizers.Adam(1e-3),
         HeatmapSquaredError(),
@@ -414,11 +625,53 @@ def test_a_small_batch_is_overfitted():
     assert np.nanmax(distance) < 1.0
 
 
+@pytest.mark.parametrize(
+    ("loss", "missing"),
+    [
+        (HeatmapBinaryCrossentropy(from_logits=True), "zero"),
+        (AdaptiveWing(), "zero"),
+        (SpatialSoftmaxCrossentropy(), "mask"),
+        (CoordinateLoss(), "mask"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_every_loss_trains_every_weight_in_bfloat16(loss, missing):
+    model = small_model("mixed_bfloat16", learnable=False, missing=missing)
+    # Losses under XLA are in tests/losses.
+    model.compile(keras.optimizers.Adam(1e-3), loss, jit_compile=BACKEND == "jax")
+    before = [weight.numpy() for weight in model.network.trainable_weights]
+    image, y = dots(2)
+    history = model.fit(image, y, epochs=2, verbose=0).history
+    assert np.all(np.isfinite(history["loss"]))
+    for weight, old in zip(model.network.trainable_weights, before, strict=True):
+        assert np.all(np.isfinite(weight.numpy())), weight.path
+        assert np.any(weight.numpy() != old), weight.path
+    value = model.compute_loss(None, y, model(image))
+    assert keras.backend.standardize_dtype(value.dtype) == "float32"
+
+
+@pytest.mark.parametrize("jit_compile", JIT)
+def test_a_rotated_target_learns_from_the_first_step(jit_compile):
+    target = GaussianHeatmap(3, sigma=1.5, learnable=True, form="rotated")
+    model = LandmarkModel(small_model().network, target, sigma_penalty=0.1)
+    model.compile(
+        keras.optimizers.Adam(1e-2), HeatmapSquaredError(), jit_compile=jit_compile
+    )
+    before = [target.sigma.numpy(), target.rotation.numpy()]
+    image, y = dots(2)
+    model.fit(image, y, verbose=0)
+    for weight, old in zip((target.sigma, target.rotation), before, strict=True):
+        assert np.all(np.isfinite(weight.numpy()))
+        assert np.all(weight.numpy() != old)
+
+
 # --- Files ---
 
 
 def trained(tmp_path):
-    model = small_model(sigma_penalty=0.1, weight_decay=1e-4)
+    model = small_model(
+        sigma_penalty=0.1, weight_decay=1e-4, missing="zero", presence_threshold=0.0
+    )
     model.compile(
         keras.optimizers.Adam(1e-2),
         HeatmapSquaredError("sum"),
@@ -437,6 +690,7 @@ def test_saved_and_loaded_it_goes_on_where_it_was(tmp_path):
     assert type(loaded.network) is SpatialConfigurationNet
     assert json.dumps(loaded.get_config()) == json.dumps(model.get_config())
     assert (loaded.sigma_penalty, loaded.weight_decay) == (0.1, 1e-4)
+    assert (loaded.missing, loaded.presence_threshold) == ("zero", 0.0)
     assert loaded.loss.form == "sum"
     assert loaded.optimizer.iterations.numpy() == 2
     for of_loaded, of_model in zip(
@@ -528,3 +782,49 @@ def test_unlike_numbers_of_landmarks_are_refused():
     network = keras.Model(image, keras.layers.Activation("linear")(image))
     with pytest.raises(ValueError, match="makes 3 heatmaps.*renders 4"):
         LandmarkModel(network, GaussianHeatmap(4))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"points": np.zeros((2, 4, 2))}, r"`points`.*\(batch, 3, 2\).*\(2, 4, 2\)"),
+        ({"points": np.zeros((2, 3, 3))}, r"`points`.*\(batch, 3, 2\).*\(2, 3, 3\)"),
+        ({"points": np.zeros((2, 3))}, r"`points`.*\(batch, 3, 2\).*\(2, 3\)"),
+        ({"affine": np.zeros((2, 4, 4))}, r"`affine`.*\(batch, 3, 3\).*\(2, 4, 4\)"),
+    ],
+)
+def test_labels_of_other_shapes_are_refused(change, words):
+    model = identity_model(3)
+    change = {name: value.astype("float32") for name, value in change.items()}
+    with pytest.raises(ValueError, match=words):
+        model.compute_loss(None, {**labels(POINTS), **change}, noise(2, *SIZE, 3))
+
+
+def test_what_does_not_go_together_is_refused():
+    network = identity_model(3).network
+    with pytest.raises(ValueError, match="`missing` must be one of.*'drop'"):
+        LandmarkModel(network, missing="drop")
+    for threshold in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="`presence_threshold` must be a score"):
+            LandmarkModel(network, presence_threshold=threshold)
+    heatmaps = noise(2, *SIZE, 3)
+    model = LandmarkModel(network, missing="zero")
+    model.compile(loss=CoordinateLoss())
+    with pytest.raises(ValueError, match="`coordinate_loss`.*`missing='mask'`"):
+        model.compute_loss(None, labels(POINTS), heatmaps)
+    model = LandmarkModel(network, GaussianHeatmap(3, gamma=100.0))
+    for loss in (AdaptiveWing(), HeatmapBinaryCrossentropy()):
+        model.compile(loss=loss)
+        with pytest.raises(ValueError, match="targets of height 1.*gamma=100.0"):
+            model.compute_loss(None, labels(POINTS), heatmaps)
+
+
+def test_an_image_that_is_not_finite_makes_a_loss_that_is_not():
+    model = pixelwise_model()
+    image = noise(2, *SIZE, 2)
+    image[1, 3, 4, 0] = NAN
+    stop = keras.callbacks.TerminateOnNaN()
+    history = model.fit(
+        image, labels(POINTS), batch_size=2, epochs=5, callbacks=[stop], verbose=0
+    ).history
+    assert len(history["loss"]) == 1 and np.isnan(history["loss"][0])

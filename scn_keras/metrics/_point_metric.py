@@ -1,0 +1,80 @@
+import keras
+from keras import ops
+
+
+class PointMetric(keras.Metric):
+    """Base of metrics on points: checks, masks, chooses the landmark.
+
+    A subclass gives `values` and what is done with them in `update`. Its name, where
+    it is given none, is `default_name` and the landmark.
+    """
+
+    def __init__(self, default_name, landmark=None, name=None, dtype=None):
+        if landmark is not None and not (isinstance(landmark, int) and landmark >= 0):
+            raise ValueError(
+                "`landmark` must be the index of one landmark, or `None` for all. "
+                f"Received: landmark={landmark}"
+            )
+        suffix = "" if landmark is None else f"_{landmark}"
+        super().__init__(name=name or default_name + suffix, dtype=dtype)
+        self.landmark = landmark
+
+    def values(self, y_true, y_pred):
+        """Returns a value for each point `(batch, landmarks)`, NaN for none."""
+        raise NotImplementedError
+
+    def update(self, values, weight):
+        """Takes in values and their weights, of one shape."""
+        raise NotImplementedError
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        y_true, y_pred = (
+            ops.cast(ops.convert_to_tensor(y), "float32") for y in (y_true, y_pred)
+        )
+        if y_true.shape[1:] != y_pred.shape[1:] or len(y_true.shape) != 3:
+            raise ValueError(
+                "True and predicted points must have one shape (batch, landmarks, "
+                f"dimensions). Received: y_true.shape={tuple(y_true.shape)}, "
+                f"y_pred.shape={tuple(y_pred.shape)}"
+            )
+        values = self.values(y_true, y_pred)
+        counted = ops.logical_not(ops.isnan(values))
+        weight = ops.cast(counted, "float32")
+        if sample_weight is not None:
+            sample_weight = ops.cast(ops.convert_to_tensor(sample_weight), "float32")
+            if len(sample_weight.shape) > len(values.shape):
+                raise ValueError(
+                    f"`{self.name}` takes one weight an image. Received: "
+                    f"sample_weight.shape={tuple(sample_weight.shape)}"
+                )
+            if len(sample_weight.shape) < len(values.shape):
+                sample_weight = sample_weight[:, None]
+            weight = weight * sample_weight
+        values = ops.where(counted, values, 0.0)
+        if self.landmark is not None:
+            if self.landmark >= values.shape[-1]:
+                raise ValueError(
+                    f"There is no landmark {self.landmark} among {values.shape[-1]}."
+                )
+            chosen = slice(self.landmark, self.landmark + 1)
+            values, weight = values[:, chosen], weight[:, chosen]
+        self.update(values, weight)
+
+    def get_config(self):
+        return {**super().get_config(), "landmark": self.landmark}
+
+
+class MeanOverPoints(PointMetric):
+    """Base of metrics that are the mean of one value a point, 0 where none counts."""
+
+    def __init__(self, default_name, landmark=None, name=None, dtype=None):
+        super().__init__(default_name, landmark, name, dtype)
+        self.total = self.add_variable(shape=(), initializer="zeros", name="total")
+        self.count = self.add_variable(shape=(), initializer="zeros", name="count")
+
+    def update(self, values, weight):
+        self.total.assign_add(ops.sum(values * weight))
+        self.count.assign_add(ops.sum(weight))
+
+    def result(self):
+        return ops.divide_no_nan(self.total, self.count)

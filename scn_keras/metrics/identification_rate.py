@@ -1,0 +1,50 @@
+import keras
+from keras import ops
+
+from scn_keras.metrics import _formulas
+from scn_keras.metrics._point_metric import MeanOverPoints
+
+
+@keras.saving.register_keras_serializable(package="scn_keras")
+class IdentificationRate(MeanOverPoints):
+    """The share of landmarks that were taken for themselves, from 0 to 1.
+
+    For repeated structures such as vertebrae. A landmark is identified if, of all true
+    landmarks of the image, the one nearest to the predicted point is the right one,
+    and lies no farther than `radius`. A true landmark with no predicted point (NaN) is
+    not identified; one that is missing itself does not count.
+
+    Reference: the spine experiment of Payer et al., Medical Image Analysis 54, 2019.
+
+    Args:
+        radius: Float, positive, in the unit of the points: of the reference, 20 mm.
+        landmark: Int, the index of one landmark, or `None` for all.
+        name: Str or `None` for `identification_rate` and the landmark.
+        dtype: The dtype of the result.
+
+    Call arguments:
+        y_true, y_pred: `(batch, landmarks, D)`.
+        sample_weight: `(batch,)` or `(batch, landmarks)`.
+
+    Raises:
+        ValueError: If the radius is not positive.
+
+    Example: the second point is nearer to the first landmark.
+
+    >>> metric = scn_keras.metrics.IdentificationRate()
+    >>> metric.update_state([[[0.0, 0.0], [0.0, 9.0]]], [[[0.0, 1.0], [0.0, 4.0]]])
+    >>> float(metric.result())
+    0.5
+    """
+
+    def __init__(self, radius=20.0, landmark=None, name=None, dtype=None):
+        if not radius > 0:
+            raise ValueError(f"`radius` must be positive. Received: radius={radius}")
+        super().__init__("identification_rate", landmark, name, dtype)
+        self.radius = float(radius)
+
+    def values(self, y_true, y_pred):
+        return _formulas.identified(ops, y_true, y_pred, self.radius)
+
+    def get_config(self):
+        return {**super().get_config(), "radius": self.radius}

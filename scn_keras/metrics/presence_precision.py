@@ -1,0 +1,36 @@
+import keras
+from keras import ops
+
+from scn_keras.metrics import _formulas
+from scn_keras.metrics._point_metric import MeanOverPoints
+
+
+@keras.saving.register_keras_serializable(package="scn_keras")
+class PresencePrecision(MeanOverPoints):
+    """The share of the landmarks said to be there that are there, from 0 to 1.
+
+    A landmark is said to be there if its predicted point is not NaN, see
+    `presence_threshold` of `LandmarkModel`. Where the point lies does not matter here.
+
+    Args:
+        landmark: Int, the index of one landmark, or `None` for all.
+        name: Str or `None` for `presence_precision` and the landmark.
+        dtype: The dtype of the result.
+
+    Call arguments:
+        y_true, y_pred: `(batch, landmarks, D)`.
+        sample_weight: `(batch,)` or `(batch, landmarks)`.
+
+    Example: the second landmark is missing and was found all the same.
+
+    >>> metric = scn_keras.metrics.PresencePrecision()
+    >>> metric.update_state([[[0.0, 0.0], [np.nan, np.nan]]], np.zeros((1, 2, 2)))
+    >>> float(metric.result())
+    0.5
+    """
+
+    def __init__(self, landmark=None, name=None, dtype=None):
+        super().__init__("presence_precision", landmark, name, dtype)
+
+    def values(self, y_true, y_pred):
+        return _formulas.presence_precision(ops, y_true, y_pred)

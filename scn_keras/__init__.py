@@ -25,6 +25,7 @@ _SUBPACKAGES = (
     "models",
     "saved_models",
     "training",
+    "warp",
 )
 
 

@@ -136,11 +136,11 @@ def lattice(affine, grid, elastic=None, arrays=KERAS):
     # digits.
     middle = (np.array(grid[::-1]) - 1.0) / 2.0
     counts = elastic.shape[-d:]
-    own = [
+    axes = [
         np.arange(-1.0, count - 1.0) * size / (count - 3) - 0.5 - m
         for size, count, m in zip(grid, counts, middle[::-1], strict=True)
     ]
-    own = np.stack(np.meshgrid(*own, indexing="ij")[::-1]).astype("float32")
+    own = np.stack(np.meshgrid(*axes, indexing="ij")[::-1]).astype("float32")
     moved = elastic + arrays.convert_to_tensor(own)
     every = (slice(None),) * d
     field = sum(

@@ -13,7 +13,7 @@ import pytest
 import scn_keras
 
 # The rooms that import Keras and NumPy alone run on every backend.
-KERAS_ROOMS = ("geometry", "layers", "losses", "metrics", "models")
+KERAS_ROOMS = ("geometry", "layers", "losses", "metrics", "models", "warp")
 
 
 def modules_with_examples() -> list[str]:

@@ -377,6 +377,12 @@ def test_a_grid_of_fixed_spacing_lies_on_the_centre(shape):
         np.testing.assert_array_equal(fitted.grid_to_source, expected.grid_to_source)
 
 
+def test_images_of_other_dimensions_than_the_grid_are_refused():
+    for image, grid in ((tf.zeros((9, 8, 3, 1)), (8, 8)), (tf.zeros((9, 8)), (8, 8))):
+        with pytest.raises(ValueError, match="has 2 axes and one channel. Received"):
+            preprocessing.reduce_image(image, grid, tf.ones(2))
+
+
 def test_flat_images_have_one_of_few_lengths():
     lengths = set()
     for n in [*range(1, 40), 47, 90, 133, 400]:

@@ -1,5 +1,6 @@
 """Keras layers for heatmaps of landmarks, in 1D, 2D and 3D, on every backend."""
 
+from scn_keras.layers.convolution_block import ConvolutionBlock as ConvolutionBlock
 from scn_keras.layers.gaussian_heatmap import GaussianHeatmap as GaussianHeatmap
 from scn_keras.layers.heatmap_peak import HeatmapPeak as HeatmapPeak
 from scn_keras.layers.heatmap_product import HeatmapProduct as HeatmapProduct
@@ -7,4 +8,5 @@ from scn_keras.layers.local_appearance import LocalAppearance as LocalAppearance
 from scn_keras.layers.spatial_configuration import (
     SpatialConfiguration as SpatialConfiguration,
 )
+from scn_keras.layers.unet import UNet as UNet
 from scn_keras.layers.upsample import Upsample as Upsample

@@ -1,9 +1,11 @@
 """The keras.layers classes by spatial rank, so that layers are written once."""
 
 import keras
+from keras import ops
 
 _CONVOLUTIONS = {1: "Conv1D", 2: "Conv2D", 3: "Conv3D"}
-_POOLINGS = {1: "AveragePooling1D", 2: "AveragePooling2D", 3: "AveragePooling3D"}
+PADDINGS = ("zero", "reflect")
+POOLINGS = {"average": "AveragePooling", "max": "MaxPooling"}
 
 
 def spatial_rank(layer, input_shape):
@@ -44,16 +46,82 @@ def check_divisible(layer, shape, factor, reason):
         )
 
 
-def convolution(rank, filters, kernel_size, **kwargs):
+def check_choice(choices, **values):
+    for name, value in values.items():
+        if value not in choices:
+            raise ValueError(
+                f"`{name}` must be one of {tuple(choices)}. Received: {name}={value!r}"
+            )
+
+
+def convolution(rank, filters, kernel_size, padding="zero", **kwargs):
+    """Makes a convolution that keeps the size, to be called with `convolve`."""
     # Always channels last: heatmaps are `(batch, *spatial, landmarks)` throughout.
-    layer = getattr(keras.layers, _CONVOLUTIONS[rank])
-    return layer(
-        filters, kernel_size, padding="same", data_format="channels_last", **kwargs
+    return getattr(keras.layers, _CONVOLUTIONS[rank])(
+        filters,
+        kernel_size,
+        padding="same" if padding == "zero" else "valid",
+        data_format="channels_last",
+        **kwargs,
     )
 
 
-def average_pooling(rank, size, **kwargs):
-    layer = getattr(keras.layers, _POOLINGS[rank])
+def convolve(layer, x):
+    """Calls a layer of `convolution`."""
+    return layer(_reflect(x, layer.kernel_size) if layer.padding == "valid" else x)
+
+
+def _reflect(x, kernel_size):
+    widths = [((size - 1) // 2, size // 2) for size in kernel_size]
+    for size, (_, width) in zip(x.shape[1:-1], widths, strict=True):
+        if isinstance(size, int) and size <= width:
+            raise ValueError(
+                f"Reflection at the border takes more than {width} pixels along every "
+                f"axis for kernels of {tuple(kernel_size)}. Received: "
+                f"sizes={tuple(x.shape[1:-1])}. Give larger images or padding='zero'."
+            )
+    if keras.backend.backend() == "torch":
+        # PyTorch reflects the last three axes of five at most: channels go ahead.
+        axes = range(1, len(x.shape) - 1)
+        x = ops.transpose(x, (0, len(x.shape) - 1, *axes))
+        x = ops.pad(x, [(0, 0), (0, 0), *widths], mode="reflect")
+        return ops.transpose(x, (0, *(axis + 1 for axis in axes), 1))
+    return ops.pad(x, [(0, 0), *widths, (0, 0)], mode="reflect")
+
+
+def feature_convolution(
+    rank, filters, kernel_size, padding, negative_slope, dtype, name
+):
+    """Makes a hidden convolution of the published networks, to call with `convolve`."""
+    return convolution(
+        rank,
+        filters,
+        kernel_size,
+        padding,
+        # By itself it would compute in the global policy.
+        activation=keras.layers.LeakyReLU(negative_slope, dtype=dtype),
+        kernel_initializer=he_normal(),
+        dtype=dtype,
+        name=name,
+    )
+
+
+def heatmap_convolution(rank, num_landmarks, kernel_size, stddev, **kwargs):
+    """Makes the head of a network, which starts close to zero."""
+    return convolution(
+        rank,
+        num_landmarks,
+        kernel_size,
+        kernel_initializer=keras.initializers.TruncatedNormal(stddev=stddev),
+        dtype="float32",  # heatmaps carry sub-pixel positions
+        **kwargs,
+    )
+
+
+def pooling(rank, size, kind="average", **kwargs):
+    if rank == 3 and keras.backend.backend() == "torch":
+        kwargs["dtype"] = "float32"  # on a CPU it has none for volumes in bfloat16
+    layer = getattr(keras.layers, f"{POOLINGS[kind]}{rank}D")
     return layer(size, data_format="channels_last", **kwargs)
 
 

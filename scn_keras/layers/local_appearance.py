@@ -2,12 +2,15 @@ import keras
 from keras import ops
 
 from scn_keras.layers._spatial import (
-    average_pooling,
+    PADDINGS,
     check_channels_known,
+    check_choice,
     check_divisible,
     check_positive_integers,
-    convolution,
-    he_normal,
+    convolve,
+    feature_convolution,
+    heatmap_convolution,
+    pooling,
     spatial_rank,
 )
 from scn_keras.layers.upsample import Upsample
@@ -36,6 +39,9 @@ class LocalAppearance(keras.layers.Layer):
         negative_slope: Float, of the LeakyReLU.
         heatmap_initializer: Float, the standard deviation of the truncated normal
             distribution from which the head's kernel starts.
+        padding: `"zero"`, or `"reflect"` for what lies outside the image, or a
+            level of it, to all convolutions but the first and the head, as in the
+            published 3D network.
 
     Input shape:
         `(batch, *spatial, channels)` with 1 to 3 spatial axes.
@@ -63,12 +69,14 @@ class LocalAppearance(keras.layers.Layer):
         kernel_size=3,
         negative_slope=0.1,
         heatmap_initializer=1e-4,
+        padding="zero",
         **kwargs,
     ):
         super().__init__(**kwargs)
         check_positive_integers(
             num_landmarks=num_landmarks, filters=filters, levels=levels
         )
+        check_choice(PADDINGS, padding=padding)
         self.num_landmarks = num_landmarks
         self.filters = filters
         self.levels = levels
@@ -76,6 +84,7 @@ class LocalAppearance(keras.layers.Layer):
         self.kernel_size = kernel_size
         self.negative_slope = negative_slope
         self.heatmap_initializer = heatmap_initializer
+        self.padding = padding
 
     def build(self, input_shape):
         rank = spatial_rank(self, input_shape)
@@ -84,18 +93,18 @@ class LocalAppearance(keras.layers.Layer):
             self, input_shape, 2 ** (self.levels - 1), f"{self.levels} levels"
         )
 
-        def conv(name):
-            return convolution(
+        def conv(name, padding=self.padding):
+            return feature_convolution(
                 rank,
                 self.filters,
                 self.kernel_size,
-                activation=keras.layers.LeakyReLU(self.negative_slope),
-                kernel_initializer=he_normal(),
-                dtype=self.dtype_policy,
-                name=name,
+                padding,
+                self.negative_slope,
+                self.dtype_policy,
+                name,
             )
 
-        self.stem = conv("stem")
+        self.stem = conv("stem", "zero")
         self.first, self.drop, self.second, self.parallel = [], [], [], []
         for level in range(self.levels):
             self.first.append(conv(f"contracting_{level}_0"))
@@ -106,16 +115,13 @@ class LocalAppearance(keras.layers.Layer):
             )
             self.second.append(conv(f"contracting_{level}_1"))
             self.parallel.append(conv(f"parallel_{level}"))
-        self.pool = average_pooling(rank, 2, dtype=self.dtype_policy, name="pool")
+        self.pool = pooling(rank, 2, dtype=self.dtype_policy, name="pool")
         self.up = Upsample(2, "linear", dtype=self.dtype_policy, name="up")
-        self.head = convolution(
+        self.head = heatmap_convolution(
             rank,
             self.num_landmarks,
             self.kernel_size,
-            kernel_initializer=keras.initializers.TruncatedNormal(
-                stddev=self.heatmap_initializer
-            ),
-            dtype="float32",  # heatmaps carry sub-pixel positions
+            self.heatmap_initializer,
             name="head",
         )
         features = (*([None] * (rank + 1)), self.filters)
@@ -130,15 +136,15 @@ class LocalAppearance(keras.layers.Layer):
         check_divisible(
             self, inputs.shape, 2 ** (self.levels - 1), f"{self.levels} levels"
         )
-        x = self.stem(inputs)
+        x = convolve(self.stem, inputs)
         skips = []
         for level in range(self.levels):
             if level:
                 x = self.pool(x)
-            x = self.first[level](x)
+            x = convolve(self.first[level], x)
             x = self.drop[level](x, training=training)
-            x = self.second[level](x)
-            skips.append(self.parallel[level](x))
+            x = convolve(self.second[level], x)
+            skips.append(convolve(self.parallel[level], x))
         x = skips.pop()
         while skips:
             x = ops.add(skips.pop(), self.up(x))
@@ -162,4 +168,5 @@ class LocalAppearance(keras.layers.Layer):
             "kernel_size": self.kernel_size,
             "negative_slope": self.negative_slope,
             "heatmap_initializer": self.heatmap_initializer,
+            "padding": self.padding,
         }

@@ -1,12 +1,17 @@
 import keras
 
+from scn_keras.layers._activations import HEATMAP_ACTIVATIONS
+from scn_keras.layers._other_heatmaps import OtherHeatmaps
 from scn_keras.layers._spatial import (
-    average_pooling,
+    PADDINGS,
     check_channels_known,
+    check_choice,
     check_divisible,
     check_positive_integers,
-    convolution,
-    he_normal,
+    convolve,
+    feature_convolution,
+    heatmap_convolution,
+    pooling,
     spatial_rank,
 )
 from scn_keras.layers.upsample import Upsample
@@ -37,13 +42,25 @@ class SpatialConfiguration(keras.layers.Layer):
         heatmap_initializer: Float, the standard deviation of the truncated normal
             distribution from which the last kernel starts.
         border: The border of the upsampling, see `Upsample`.
+        padding: `"zero"` or `"reflect"`, what lies outside to the convolutions.
+        interpolation: The filter of the upsampling, see `Upsample`.
+        activation: What bounds the output: `None`, `"tanh"`, `"abs_tanh"`,
+            `"square_tanh"` (`tanh(x ** 2)`), `"inv_gauss"` (`1 - exp(-x ** 2)`),
+            `"squash"` (a ramp from 4.5 to 5.5 with soft corners) or `"sigmoid"`
+            (`sigmoid(x - 5)`).
+        activate_last: Bool, whether the activation comes after the upsampling.
+        network: Layer or `None`, from pooled heatmaps to features of the same size,
+            ahead of the convolutions: a `UNet`, say.
+        own_heatmap: Bool, whether a landmark's own heatmap is among those which its
+            spatial configuration is made from. `False` takes `convolutions=0` and
+            no `network`: one kernel for each landmark from all the others.
 
     Input shape:
         `(batch, *spatial, landmarks)` with 1 to 3 spatial axes.
 
     Output shape:
-        `(batch, *spatial, num_landmarks)`, float32, from -1 to 1 but for the
-        overshoot of the cubic filter.
+        `(batch, *spatial, num_landmarks)`, float32; by default from -1 to 1 but for
+        the overshoot of the cubic filter.
 
     Raises:
         ValueError: If an argument is out of its range, or a spatial size is not a
@@ -66,11 +83,27 @@ class SpatialConfiguration(keras.layers.Layer):
         negative_slope=0.1,
         heatmap_initializer=1e-4,
         border="zero",
+        padding="zero",
+        interpolation="cubic",
+        activation="tanh",
+        activate_last=False,
+        network=None,
+        own_heatmap=True,
         **kwargs,
     ):
         # Incoming heatmaps stay float32 until they are pooled.
         super().__init__(autocast=False, **kwargs)
         check_positive_integers(filters=filters, kernel_size=kernel_size, factor=factor)
+        check_choice(PADDINGS, padding=padding)
+        check_choice(HEATMAP_ACTIVATIONS, activation=activation)
+        if not own_heatmap and (
+            convolutions or network is not None or padding != "zero"
+        ):
+            raise ValueError(
+                "`own_heatmap=False` is one convolution from heatmap to heatmap: it "
+                "takes `convolutions=0`, no `network` and `padding='zero'`. Received: "
+                f"convolutions={convolutions}, network={network}, padding={padding!r}"
+            )
         self.num_landmarks = num_landmarks
         self.filters = filters
         self.kernel_size = kernel_size
@@ -79,54 +112,81 @@ class SpatialConfiguration(keras.layers.Layer):
         self.negative_slope = negative_slope
         self.heatmap_initializer = heatmap_initializer
         self.border = border
+        self.padding = padding
+        self.interpolation = interpolation
+        self.activation = activation
+        self.activate_last = activate_last
+        self.network = network
+        self.own_heatmap = own_heatmap
 
     def build(self, input_shape):
         rank = spatial_rank(self, input_shape)
         check_channels_known(self, input_shape)
         check_divisible(self, input_shape, self.factor, "the pooling factor")
-        self.pool = average_pooling(rank, self.factor, dtype="float32", name="pool")
+        landmarks = self.num_landmarks or input_shape[-1]
+        function, _ = HEATMAP_ACTIVATIONS[self.activation]
+        head = {
+            "activation": None if self.activate_last else function,
+            "name": "head",
+        }
+        self.pool = pooling(rank, self.factor, dtype="float32", name="pool")
         self.hidden = [
-            convolution(
+            feature_convolution(
                 rank,
                 self.filters,
                 self.kernel_size,
-                activation=keras.layers.LeakyReLU(self.negative_slope),
-                kernel_initializer=he_normal(),
-                dtype=self.dtype_policy,
-                name=f"convolution_{i}",
+                self.padding,
+                self.negative_slope,
+                self.dtype_policy,
+                f"convolution_{i}",
             )
             for i in range(self.convolutions)
         ]
-        self.head = convolution(
-            rank,
-            self.num_landmarks or input_shape[-1],
-            self.kernel_size,
-            activation="tanh",
-            kernel_initializer=keras.initializers.TruncatedNormal(
-                stddev=self.heatmap_initializer
-            ),
-            dtype="float32",
-            name="head",
-        )
+        if self.own_heatmap:
+            self.head = heatmap_convolution(
+                rank,
+                landmarks,
+                self.kernel_size,
+                self.heatmap_initializer,
+                padding=self.padding,
+                **head,
+            )
+        elif landmarks == input_shape[-1]:
+            self.head = OtherHeatmaps(
+                self.kernel_size, self.heatmap_initializer, dtype="float32", **head
+            )
+        else:
+            raise ValueError(
+                f"Layer `{self.name}` makes each heatmap from the others: as many come "
+                f"out as go in. Received: num_landmarks={landmarks}, "
+                f"input_shape={input_shape}"
+            )
         self.up = Upsample(
-            self.factor, "cubic", border=self.border, dtype="float32", name="up"
+            self.factor, self.interpolation, self.border, dtype="float32", name="up"
         )
         shape = (*([None] * (rank + 1)), input_shape[-1])
         self.pool.build(shape)
+        if self.network is not None:
+            if not self.network.built:
+                self.network.build(shape)
+            shape = self.network.compute_output_shape(shape)
         for layer in (*self.hidden, self.head):
             layer.build(shape)
             shape = layer.compute_output_shape(shape)
-        self.up.build(shape)
+        self.up.build((*([None] * (rank + 1)), landmarks))
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
         check_divisible(self, inputs.shape, self.factor, "the pooling factor")
         x = self.pool(inputs)
+        if self.network is not None:
+            x = self.network(x)  # Keras hands on `training`, to layers that take it
         for layer in self.hidden:
-            x = layer(x)
-        return self.up(self.head(x))
+            x = convolve(layer, x)
+        x = self.up(convolve(self.head, x) if self.own_heatmap else self.head(x))
+        return HEATMAP_ACTIVATIONS[self.activation][0](x) if self.activate_last else x
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs, training=None):
         return keras.KerasTensor(
             self.compute_output_shape(inputs.shape), dtype="float32"
         )
@@ -147,4 +207,15 @@ class SpatialConfiguration(keras.layers.Layer):
             "negative_slope": self.negative_slope,
             "heatmap_initializer": self.heatmap_initializer,
             "border": self.border,
+            "padding": self.padding,
+            "interpolation": self.interpolation,
+            "activation": self.activation,
+            "activate_last": self.activate_last,
+            "network": keras.saving.serialize_keras_object(self.network),
+            "own_heatmap": self.own_heatmap,
         }
+
+    @classmethod
+    def from_config(cls, config):
+        network = keras.saving.deserialize_keras_object(config.get("network"))
+        return cls(**{**config, "network": network})

@@ -1,23 +1,26 @@
+import math
+
 import keras
-import numpy as np
 from keras import ops
 
 from scn_keras.layers._spatial import spatial_rank
 
 
 def _linear(t):
-    return np.maximum(1.0 - np.abs(t), 0.0)
+    return ops.maximum(1.0 - ops.abs(t), 0.0)
 
 
 def _cubic(t):
     # Keys (1981) with a = -0.5, as Catmull and Rom.
-    t = np.abs(t)
+    t = ops.abs(t)
     near = (1.5 * t - 2.5) * t * t + 1.0
     far = ((-0.5 * t + 2.5) * t - 4.0) * t + 2.0
-    return np.where(t < 1.0, near, np.where(t < 2.0, far, 0.0))
+    return ops.where(t < 1.0, near, ops.where(t < 2.0, far, 0.0))
 
 
+# With the number of pixels that each reaches to either side.
 _KERNELS = {"linear": (_linear, 1), "cubic": (_cubic, 2)}
+_INTERPOLATIONS = ("nearest", *_KERNELS)
 _BORDERS = ("zero", "replicate")
 
 
@@ -35,9 +38,10 @@ class Upsample(keras.layers.Layer):
 
     Args:
         factor: Int, the upsampling factor of every spatial axis.
-        interpolation: `"linear"` or `"cubic"` (Keys, a = -0.5).
+        interpolation: `"nearest"`, `"linear"` or `"cubic"` (Keys, a = -0.5).
         border: What lies outside the input: `"zero"`, as in the reference, which
-            lets the output fade at the border, or `"replicate"`.
+            lets the output fade at the border, or `"replicate"`. Nothing to
+            `"nearest"`, which never looks there.
 
     Input shape:
         `(batch, *spatial, channels)` with 1 to 3 spatial axes.
@@ -62,9 +66,9 @@ class Upsample(keras.layers.Layer):
             raise ValueError(
                 f"`factor` must be an integer of at least 1. Received: factor={factor}"
             )
-        if interpolation not in _KERNELS:
+        if interpolation not in _INTERPOLATIONS:
             raise ValueError(
-                f"`interpolation` must be one of {sorted(_KERNELS)}. "
+                f"`interpolation` must be one of {_INTERPOLATIONS}. "
                 f"Received: interpolation={interpolation!r}"
             )
         if border not in _BORDERS:
@@ -83,6 +87,10 @@ class Upsample(keras.layers.Layer):
         if self.factor == 1:
             return inputs
         rank = len(inputs.shape) - 2
+        if self.interpolation == "nearest":
+            for axis in range(1, rank + 1):
+                inputs = ops.repeat(inputs, self.factor, axis=axis)
+            return inputs
         if self._has_native_kernel(inputs, rank):
             return self._native(inputs)
         # Weights of a wide filter in bfloat16 would cost accuracy that heatmaps
@@ -107,9 +115,8 @@ class Upsample(keras.layers.Layer):
         }
 
     def _has_native_kernel(self, inputs, rank):
-        # TensorFlow's bilinear kernel is about three times as fast on a CPU as
-        # slicing and interleaving. It takes sizes known when tracing only: Keras
-        # 3.14 and 3.15 compare the size in Python.
+        # TensorFlow's bilinear kernel is faster still. It takes sizes known when
+        # tracing only: Keras 3.14 and 3.15 compare the size in Python.
         return (
             keras.backend.backend() == "tensorflow"
             and rank == 2
@@ -123,43 +130,34 @@ class Upsample(keras.layers.Layer):
         return _resize(inputs, self.factor, self.border)
 
     def _upsample_axis(self, x, axis):
+        # A product with a banded matrix: on a CPU five to forty times as fast, back
+        # and forth, as slicing and interleaving, although most of it is zeros.
         kernel, support = _KERNELS[self.interpolation]
         size = ops.shape(x)[axis]
-        x = self._pad(x, axis, support)
-        # Output pixel f * i + p lies at i + (p + 0.5) / f - 0.5 of the input: one
-        # small set of weights for each of the f phases p.
-        phase = (np.arange(self.factor) + 0.5) / self.factor - 0.5
-        tap = np.arange(-support, support + 1)
-        weights = kernel(phase[:, None] - tap[None, :])
-        phases = []
-        for row in weights:
-            terms = [
-                float(w) * self._slice(x, axis, start, size)
-                for start, w in enumerate(row)
-                if w != 0.0
-            ]
-            phases.append(sum(terms[1:], start=terms[0]))
-        stacked = ops.stack(phases, axis=axis + 1)
-        shape = list(ops.shape(stacked))
-        return ops.reshape(
-            stacked, (*shape[:axis], size * self.factor, *shape[axis + 2 :])
-        )
+        margin = 0
+        if self.border == "replicate":
+            margin = support
+            x = _replicate(x, axis, margin)
+        # Output pixel f * i + p lies at i + (p + 0.5) / f - 0.5 of the input.
+        row = ops.arange(size * self.factor, dtype="int32")[:, None]
+        tap = ops.arange(size + 2 * margin, dtype="int32")[None, :] - margin
+        phase = ops.cast(row % self.factor, "float32") + 0.5
+        distance = ops.cast(row // self.factor - tap, "float32")
+        matrix = ops.cast(kernel(distance + phase / self.factor - 0.5), x.dtype)
+        shape = list(ops.shape(x))
+        # The axes before it are one, and those after it.
+        after = math.prod(shape[axis + 1 :])
+        y = ops.matmul(matrix, ops.reshape(x, (-1, shape[axis], after)))
+        shape[axis] = size * self.factor
+        return ops.reshape(y, shape)
 
-    def _pad(self, x, axis, width):
-        if self.border == "zero":
-            pads = [[0, 0]] * len(x.shape)
-            pads[axis] = [width, width]
-            return ops.pad(x, pads)
-        size = ops.shape(x)[axis]
-        first = self._slice(x, axis, 0, 1)
-        last = self._slice(x, axis, size - 1, 1)
-        return ops.concatenate([first] * width + [x] + [last] * width, axis=axis)
 
-    @staticmethod
-    def _slice(x, axis, start, size):
-        index = [slice(None)] * len(x.shape)
-        index[axis] = slice(start, start + size)
-        return x[tuple(index)]
+def _replicate(x, axis, width):
+    first, last = (
+        ops.take(x, ops.full((width,), index, dtype="int32"), axis=axis)
+        for index in (0, ops.shape(x)[axis] - 1)
+    )
+    return ops.concatenate([first, x, last], axis=axis)
 
 
 def _resize(x, factor, border):

@@ -3,17 +3,19 @@ import keras
 from scn_keras.layers.heatmap_product import HeatmapProduct
 from scn_keras.layers.local_appearance import LocalAppearance
 from scn_keras.layers.spatial_configuration import SpatialConfiguration
+from scn_keras.models._configured_model import ConfiguredModel
 
 
 @keras.saving.register_keras_serializable(package="scn_keras")
-class SpatialConfigurationNet(keras.Model):
+class SpatialConfigurationNet(ConfiguredModel):
     """SpatialConfiguration-Net: heatmaps as a product of appearance and configuration.
 
     A functional model from an image to one heatmap per landmark. With the default
     arguments and a 2D image it is the published network for cephalograms:
-    6,348,070 parameters with 19 landmarks, 6,926,410 with 37. Its two inner
-    heatmaps are the outputs of the layers `local_appearance` and
-    `spatial_configuration`. Wrap it in `LandmarkModel` to train it on points.
+    6,348,070 parameters with 19 landmarks, 6,926,410 with 37. `spine` is the
+    published 3D network. Its two inner heatmaps are the outputs of the layers
+    `local_appearance` and `spatial_configuration`. Wrap it in `LandmarkModel` to
+    train it on points.
 
     Reference: Payer, Štern, Bischof, Urschler: Integrating spatial configuration
     into heatmap regression based CNNs for landmark localization. Medical Image
@@ -35,6 +37,8 @@ class SpatialConfigurationNet(keras.Model):
         spatial_border: `"zero"` or `"replicate"`, see `Upsample`.
         heatmap_initializer: Float, the standard deviation from which the kernels
             of both heads start.
+        padding: `"zero"`, or `"reflect"` for what lies outside the image to all
+            convolutions but the first and the local head.
 
     Raises:
         ValueError: If an argument is out of its range or a size is not divisible.
@@ -66,9 +70,24 @@ class SpatialConfigurationNet(keras.Model):
         spatial_factor=16,
         spatial_border="zero",
         heatmap_initializer=1e-4,
+        padding="zero",
         dtype=None,
         **kwargs,
     ):
+        arguments = {
+            "num_landmarks": num_landmarks,
+            "image_shape": tuple(image_shape),
+            "filters": filters,
+            "levels": levels,
+            "kernel_size": kernel_size,
+            "dropout": dropout,
+            "spatial_filters": spatial_filters,
+            "spatial_kernel_size": spatial_kernel_size,
+            "spatial_factor": spatial_factor,
+            "spatial_border": spatial_border,
+            "heatmap_initializer": heatmap_initializer,
+            "padding": padding,
+        }
         image = keras.Input(tuple(image_shape), name="image")
         local_appearance = LocalAppearance(
             num_landmarks,
@@ -77,6 +96,7 @@ class SpatialConfigurationNet(keras.Model):
             dropout=dropout,
             kernel_size=kernel_size,
             heatmap_initializer=heatmap_initializer,
+            padding=padding,
             dtype=dtype,
             name="local_appearance",
         )(image)
@@ -86,51 +106,33 @@ class SpatialConfigurationNet(keras.Model):
             factor=spatial_factor,
             heatmap_initializer=heatmap_initializer,
             border=spatial_border,
+            padding=padding,
             dtype=dtype,
             name="spatial_configuration",
         )(local_appearance)
         heatmaps = HeatmapProduct(name="heatmaps")(
             [local_appearance, spatial_configuration]
         )
-        super().__init__(inputs=image, outputs=heatmaps, dtype=dtype, **kwargs)
-        self.num_landmarks = num_landmarks
-        self.image_shape = tuple(image_shape)
-        self.filters = filters
-        self.levels = levels
-        self.kernel_size = kernel_size
-        self.dropout = dropout
-        self.spatial_filters = spatial_filters
-        self.spatial_kernel_size = spatial_kernel_size
-        self.spatial_factor = spatial_factor
-        self.spatial_border = spatial_border
-        self.heatmap_initializer = heatmap_initializer
-
-    def get_config(self):
-        return {
-            "num_landmarks": self.num_landmarks,
-            "image_shape": self.image_shape,
-            "filters": self.filters,
-            "levels": self.levels,
-            "kernel_size": self.kernel_size,
-            "dropout": self.dropout,
-            "spatial_filters": self.spatial_filters,
-            "spatial_kernel_size": self.spatial_kernel_size,
-            "spatial_factor": self.spatial_factor,
-            "spatial_border": self.spatial_border,
-            "heatmap_initializer": self.heatmap_initializer,
-            # Keras does not keep the `dtype` of a functional model.
-            "dtype": keras.saving.serialize_keras_object(
-                self.get_layer("local_appearance").dtype_policy
-            ),
-            "name": self.name,
-            "trainable": self.trainable,
-        }
+        super().__init__(image, heatmaps, dtype, arguments, **kwargs)
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
-        config = dict(config)
-        if isinstance(config.get("dtype"), dict):
-            config["dtype"] = keras.saving.deserialize_keras_object(
-                config["dtype"], custom_objects=custom_objects
-            )
-        return cls(**config)
+    def cephalogram(cls, num_landmarks=19, image_shape=(None, None, 1), **options):
+        """The network for cephalograms, of 512 x 512 pixels."""
+        return cls(num_landmarks, image_shape, **options)
+
+    @classmethod
+    def hand(cls, num_landmarks=37, image_shape=(None, None, 1), **options):
+        """The network for hand radiographs: as for cephalograms."""
+        return cls(num_landmarks, image_shape, **options)
+
+    @classmethod
+    def spine(cls, num_landmarks=26, image_shape=(None, None, None, 1), **options):
+        """The 3D network for CT of the spine, of 192 x 96 x 96 voxels (z, y, x)."""
+        published = {
+            "filters": 64,
+            "spatial_kernel_size": 7,
+            "spatial_factor": 8,
+            "heatmap_initializer": 1e-3,
+            "padding": "reflect",
+        }
+        return cls(num_landmarks, image_shape, **{**published, **options})

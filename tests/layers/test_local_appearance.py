@@ -16,6 +16,7 @@ def test_contract():
         "kernel_size": 5,
         "negative_slope": 0.2,
         "heatmap_initializer": 1e-2,
+        "padding": "reflect",
     }
     image = np.random.default_rng(0).normal(size=(1, 8, 6, 2)).astype("float32")
     check_contract(LocalAppearance, arguments, image)
@@ -77,6 +78,25 @@ def test_first_weights_are_drawn_as_in_the_reference():
             assert not np.array_equal(first[i], first[j])
 
 
+def test_reflection_is_for_all_convolutions_but_the_first_and_the_head():
+    """On an image without variation, only they see the border."""
+    layer = LocalAppearance(
+        1, filters=4, levels=1, padding="reflect", heatmap_initializer=1.0
+    )
+    layer.build((None, None, 1))
+    image = np.ones((1, 16, 1), "float32")
+    y = ops.convert_to_numpy(layer(image))[0, :, 0]
+    # One pixel of the first convolution's border, carried on by three more, and one
+    # of the head's.
+    np.testing.assert_allclose(y[5:11], y[8], rtol=1e-5)
+    assert abs(y[0] - y[8]) > 1e-3 and abs(y[-1] - y[8]) > 1e-3
+    stem = layer.stem
+    stem.kernel.assign(np.array([0.0, 1.0, 0.0])[:, None, None] * np.ones((3, 1, 4)))
+    y = ops.convert_to_numpy(layer(image))[0, :, 0]
+    np.testing.assert_allclose(y[1:-1], y[8], rtol=1e-5)
+    assert abs(y[0] - y[8]) > 1e-3 and abs(y[-1] - y[8]) > 1e-3
+
+
 def test_drops_out_in_training_only():
     layer = LocalAppearance(
         2, filters=4, levels=2, dropout=0.5, heatmap_initializer=1.0
@@ -115,6 +135,7 @@ def test_heatmaps_are_float32_and_features_bfloat16_under_a_bfloat16_policy():
         ({"num_landmarks": 0}, "`num_landmarks`.*num_landmarks=0"),
         ({"filters": 2.5}, "`filters`.*filters=2.5"),
         ({"levels": 0}, "`levels`.*levels=0"),
+        ({"padding": "same"}, "`padding`.*padding='same'"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, words):

@@ -63,6 +63,7 @@ def apply(layer, x):
         ({"factor": 3, "interpolation": "linear", "border": "replicate"}, 2),
         ({"factor": 4, "interpolation": "cubic", "border": "zero"}, 1),
         ({"factor": 2, "interpolation": "cubic", "border": "replicate"}, 3),
+        ({"factor": 2, "interpolation": "nearest", "border": "zero"}, 3),
     ],
 )
 def test_contract(arguments, rank):
@@ -96,7 +97,7 @@ def test_equals_the_dense_matrices(rank, factor, interpolation, border):
     x = noise(SHAPES[rank])
     matrices = [dense_matrix(n, factor, interpolation, border) for n in x.shape[1:-1]]
     y = apply(Upsample(factor, interpolation, border), x)
-    np.testing.assert_allclose(y, along_spatial_axes(x, matrices), atol=2e-6)
+    np.testing.assert_allclose(y, along_spatial_axes(x, matrices), atol=5e-6)
 
 
 @pytest.mark.parametrize(
@@ -180,13 +181,33 @@ def test_bfloat16_has_the_gradient_of_float32(factor, interpolation):
     [
         ({"factor": 0}, "`factor`.*factor=0"),
         ({"factor": 1.5}, "`factor`.*factor=1.5"),
-        ({"interpolation": "nearest"}, "`interpolation`.*'nearest'"),
+        ({"interpolation": "area"}, "`interpolation`.*'area'"),
         ({"border": "reflect"}, "`border`.*'reflect'"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         Upsample(**arguments)
+
+
+@pytest.mark.parametrize("border", ["zero", "replicate"])
+@pytest.mark.parametrize(("rank", "factor"), [(1, 3), (2, 2), (3, 2)])
+def test_nearest_repeats_pixels_and_its_gradient_sums_them(rank, factor, border):
+    x = noise(SHAPES[rank])
+    layer = Upsample(factor, "nearest", border)
+    expected = x
+    for axis in range(1, rank + 1):
+        expected = np.repeat(expected, factor, axis)
+    np.testing.assert_array_equal(apply(layer, x), expected)
+    (gradient,) = gradients(lambda x: ops.sum(layer(x)), x)
+    np.testing.assert_allclose(gradient, np.full(x.shape, factor**rank), rtol=1e-6)
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "cubic"])
+def test_one_pixel_is_enough(interpolation):
+    # Its neighbours are itself, so replication gives a constant.
+    y = apply(Upsample(4, interpolation, "replicate"), np.ones((1, 1, 1, 2), "float32"))
+    np.testing.assert_allclose(y, np.ones((1, 4, 4, 2)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (1, 2, 2, 2, 2, 3)])

@@ -28,7 +28,9 @@ def png(tmp_path):
 COMMANDS = [
     *([name] for name in ("train", "evaluate", "predict", "export", "demo")),
     ["datasets"],
+    ["datasets", "check"],
     ["datasets", "prepare"],
+    ["datasets", "show"],
     ["datasets", "list"],
     [],
 ]

@@ -10,22 +10,18 @@ from scn_keras.models import PUBLISHED_NETWORKS
 
 
 def test_the_command_prints_every_network_and_its_counts():
-    result = CliRunner(env={"COLUMNS": "180"}).invoke(main, ["networks"])
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["networks"])
     assert result.exit_code == 0, result.output
-    rows = {
-        line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:-1]]
-        for line in result.output.splitlines()
-        if line.startswith("│")
-    }
-    assert len(rows) == len(PUBLISHED_NETWORKS) == 12
-    assert rows["SpatialConfigurationNet spine 3D (26)"] == [
-        "Payer et al., Medical Image Analysis 2019",
-        "26",
-        "192 x 96 x 96",
-        "5,326,196",
-        "5,326,196",
-    ]
-    assert all(cells[-1] == cells[-2] for cells in rows.values())
+    lines = result.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    names, sources = lines[2::2], lines[3::2]
+    assert len(names) == len(sources) == len(PUBLISHED_NETWORKS) == 12
+    for name, source, network in zip(names, sources, PUBLISHED_NETWORKS, strict=True):
+        assert name.startswith(network.name)
+        assert source.startswith(network.source)
+    assert names[2].split()[-2:] == ["5,326,196", "5,326,196"]
+    assert sources[2].strip().endswith("; 192 x 96 x 96")
+    assert all(name.split()[-1] == name.split()[-2] for name in names)
 
 
 def test_another_count_than_the_published_is_an_error(monkeypatch):

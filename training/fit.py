@@ -65,6 +65,7 @@ def fit(
         if run.model_path.is_file():
             return run
     else:
+        compiled_model(recipe, len(schema))  # or says what is wrong with its settings
         run = Run.create(path, recipe, schema)
 
     extra: list[keras.callbacks.Callback] = []
@@ -208,7 +209,8 @@ class _Recorder(keras.callbacks.Callback):
         temporary.replace(self.run.checkpoint)
         error = row.get("val_point_error", row.get("point_error"))
         kind = "validation" if "val_point_error" in row else "training"
-        status = f"loss {row['loss']:.4g}, {kind} point error {error:.2f} mm"
+        shown = f"{error:.2f} mm" if error == error else "unknown: no spacing"
+        status = f"loss {row['loss']:.4g}, {kind} point error {shown}"
         self.bar.update(self.task, status=status)
         if not self.bar.console.is_terminal:
             self.bar.console.print(f"step {self.step} of {self.steps}: {status}")

@@ -1,3 +1,5 @@
+import math
+
 import keras
 from keras import ops
 
@@ -65,7 +67,10 @@ class PointMetric(keras.Metric):
 
 
 class MeanOverPoints(PointMetric):
-    """Base of metrics that are the mean of one value a point, 0 where none counts."""
+    """Base of metrics that are the mean of one value a point.
+
+    NaN where none counts: images without a spacing have no error of 0 mm.
+    """
 
     def __init__(self, default_name, landmark=None, name=None, dtype=None):
         super().__init__(default_name, landmark, name, dtype)
@@ -77,4 +82,5 @@ class MeanOverPoints(PointMetric):
         self.count.assign_add(ops.sum(weight))
 
     def result(self):
-        return ops.divide_no_nan(self.total, self.count)
+        mean = ops.divide_no_nan(self.total, self.count)
+        return ops.where(self.count > 0.0, mean, math.nan)

@@ -1,3 +1,5 @@
+import math
+
 import keras
 from keras import ops
 
@@ -50,4 +52,5 @@ class PointErrorDeviation(PointMetric):
         self.count.assign_add(count)
 
     def result(self):
-        return ops.sqrt(ops.divide_no_nan(self.squares, self.count))
+        variance = ops.divide_no_nan(self.squares, self.count)
+        return ops.where(self.count > 0.0, ops.sqrt(variance), math.nan)

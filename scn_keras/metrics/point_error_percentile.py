@@ -1,3 +1,5 @@
+import math
+
 import keras
 from keras import ops
 
@@ -85,7 +87,8 @@ class PointErrorPercentile(PointMetric):
         here = ops.take(histogram, place)
         share = ops.divide_no_nan(wanted - (ops.take(up_to, place) - here), here)
         width = self.limit / self.bins
-        return ops.minimum((ops.cast(place, "float32") + share) * width, self.limit)
+        value = ops.minimum((ops.cast(place, "float32") + share) * width, self.limit)
+        return ops.where(up_to[-1] > 0.0, value, math.nan)
 
     def get_config(self):
         return {

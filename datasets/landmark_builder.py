@@ -53,6 +53,8 @@ class LandmarkBuilder(
     several, `"fold1+fold2"`) and the ids of its samples: `as_dataset` and `tfds.load`
     take their names as they take a split's, and results report them beside the whole.
     `SPACING_RULE` says where the millimetres come from, for people who read a result.
+    `SPACING_FROM_POINTS` says that they come from the very landmarks that are to be
+    found: training then refuses settings that would show them to the network.
 
     Sets are stored as `array_record`: streamed by `tfds.load`, and read by random
     access by `tfds.data_source` and Grain, without TensorFlow. A set that was
@@ -95,6 +97,7 @@ class LandmarkBuilder(
     GROUND_TRUTHS: tuple[str, ...] = ()
     SUBSETS: Mapping[str, tuple[str, frozenset[str]]] = {}
     SPACING_RULE: str = "as the file of each image says"
+    SPACING_FROM_POINTS: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

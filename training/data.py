@@ -102,8 +102,17 @@ def training_samples(
     """Returns a recipe's training and validation samples, split by patient.
 
     Validation is `None` where the recipe holds nothing out.
+
+    Raises:
+        ValueError: If the recipe does not fit the data.
     """
     builder = prepared_builder(recipe.dataset, data_dir)
+    if builder.SPACING_FROM_POINTS and (settings := _in_millimetres(recipe)):
+        raise ValueError(
+            f"The millimetres of {recipe.dataset!r} come from the landmarks that are "
+            f"to be found ({builder.SPACING_RULE}), and {' and '.join(settings)} would "
+            "show them to the network. Leave those settings out."
+        )
     others = {f"points_{t}" for t in builder.GROUND_TRUTHS if t != recipe.observer}
 
     def of_observers(sample):
@@ -131,6 +140,17 @@ def training_samples(
         pipeline.of_groups(samples, training),
         pipeline.of_groups(samples, validation).apply(size),
     )
+
+
+def _in_millimetres(recipe):
+    settings = [] if recipe.grid_spacing is None else ["grid_spacing"]
+    if recipe.augmentation is not None:
+        settings += [
+            f"augmentation.{name}"
+            for name in ("translation_mm", "elastic_mm")
+            if getattr(recipe.augmentation, name)
+        ]
+    return settings
 
 
 def _as_dataset(builder, split, decoders=None):

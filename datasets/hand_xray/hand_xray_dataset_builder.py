@@ -57,6 +57,7 @@ Payer et al. published, in one folder anywhere in it:
         "wrist width of 50 mm between landmarks 2 and 6 of the ground truth, a "
         "convention; it scales errors and must never set the network's grid"
     )
+    SPACING_FROM_POINTS = True
 
     # Of the 910 images with landmarks these are in no published fold, and so in no
     # published result; the publication does not say why.

@@ -1,69 +1,198 @@
-import itertools
+import math
+from typing import Any
 
 import keras
 from keras import ops
 
-_METHODS = ("log_parabola", "parabola", "argmax")
+from scn_keras.layers import _peak_fit as fit
+from scn_keras.layers._peak_search import (
+    find_largest,
+    gather_window,
+    keep_local_maxima,
+)
+from scn_keras.layers._spatial import check_positive_integers
+
+# How far from the largest pixel the point may lie, in px along each axis; `None`: to
+# the border of the window.
+_REACH = {
+    "argmax": 0.0,
+    "parabola": 0.5,
+    "log_parabola": 0.5,
+    "dark": 1.0,
+    "centroid": None,
+    "soft_argmax": None,
+    "gaussian_fit": None,
+}
+METHODS = tuple(_REACH)
+_WINDOWS = {"centroid": 15, "soft_argmax": None, "gaussian_fit": 7}
+_TEMPERATURE = 0.04
 
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class HeatmapPeak(keras.layers.Layer):
-    """Reads one point, its score and its covariance off every heatmap.
+    """Reads points with score and covariance off heatmaps.
 
-    The largest pixel is refined by a parabola along each axis through it and its
-    two neighbours. On the logarithm of the heatmap (`"log_parabola"`) this is
-    exact for a Gaussian of any width, also where the largest pixel lies on the
-    border; on the heatmap itself (`"parabola"`) it is the reference's decoder,
-    off by up to 0.05 px at sigma 1, and leaves an axis alone where the largest
-    pixel lies on the border.
+    The largest pixel is found and refined to sub-pixel precision from the pixels
+    around it. How far off each method is, under noise, near the border and on real
+    heatmaps, is in `docs/decoders.md`, with what to choose when.
 
-    Reference: Payer et al., Medical Image Analysis 54, 2019, section 4 (the
-    parabola); Zhang et al., CVPR 2020 (the logarithm).
+    | `method` | point | covariance |
+    |---|---|---|
+    | `"gaussian_fit"` | of the Gaussian fitted by least squares in a window | its |
+    | `"log_parabola"` | by a parabola along each axis on the logarithm | curvature |
+    | `"dark"` | by the Taylor expansion of the logarithm, axes together | curvature |
+    | `"parabola"` | by a parabola along each axis, as the reference does | curvature |
+    | `"centroid"` | mean of the window's pixels, weighted with their values | spread |
+    | `"soft_argmax"` | mean of the pixels under a softmax of the heatmap | spread |
+    | `"argmax"` | the largest pixel | curvature |
+
+    "Curvature" is the covariance of the Gaussian whose logarithm has the curvature
+    of the heatmap's at the largest pixel; "spread" is the weights' second central
+    moment, so the window cuts it off, and that of `"soft_argmax"` is not as wide as
+    the peak. All but the spread are the covariance of the Gaussian itself where the
+    heatmap is one, and positive definite always.
+
+    The first three are exact for Gaussians, also where the largest pixel lies on
+    the border. `"parabola"` is off by up to 0.05 px at sigma 1, and leaves an axis
+    alone where the largest pixel lies on the border, as means do there.
+
+    A point is never more than half a pixel outside the grid. A plateau gives a point
+    within it or at its edge, a heatmap of one constant a point anywhere, of which the
+    score says what it is worth. A heatmap with a NaN, or whose largest value is
+    infinite, has NaN points and covariance and score 0.
+
+    With `num_peaks=K` the K largest local maxima are read, the largest first: pixels
+    that are positive and larger than all others within `suppression_radius` along
+    every axis. Where there are fewer, score 0 and NaN points fill up.
+
+    References: Payer et al., Medical Image Analysis 54, 2019, section 4
+    (`"parabola"`); Zhang et al., CVPR 2020 (`"dark"`); Guo, IEEE Signal Processing
+    Magazine 28(5), 2011 (`"gaussian_fit"`); Sun et al., ECCV 2018 (`"soft_argmax"`).
 
     Args:
-        method: `"log_parabola"`, `"parabola"` or `"argmax"` (whole pixels).
+        method: One of the above.
+        window: Odd int, the width in px of what `"gaussian_fit"` (7 unless given),
+            `"centroid"` (15) and `"soft_argmax"` (all of the heatmap) look at around
+            the largest pixel. About three sigmas of the heatmaps are good for a
+            fit, six for a centroid; other peaks had better be outside.
+        temperature: Float, what `"soft_argmax"` divides heatmaps by before the
+            softmax: for heatmaps that are logits, that of their loss. `None` for 0.04
+            of the largest value, for heatmaps that are Gaussians of whatever height.
+        smoothing: Float, sigma in px of the Gaussian that `"dark"` smooths the
+            heatmap with, 0 for none. It widens the covariance by its square. Peaks
+            nearer to the border than `1 + 3 * smoothing` are not smoothed.
+        num_peaks: Int, how many peaks are read off each heatmap.
+        suppression_radius: Int, in px, how near to a peak there is no other, where
+            several are read; 5 unless given.
 
     Call arguments:
-        heatmaps: `(batch, *spatial, landmarks)` with 1 to 3 spatial axes of 3 or
-            more pixels.
+        heatmaps: `(batch, *spatial, landmarks)` with 1 to 3 spatial axes of 3 and of
+            `num_peaks` or more pixels.
         height: Float or `(landmarks,)`, the height of the target heatmaps, which
             the score is relative to.
 
     Output:
         Dict of `points` `(batch, landmarks, D)` in pixels, columns x, y(, z);
-        `score` `(batch, landmarks)`, the height of the peak relative to `height`,
-        from 0 to 1; `covariance` `(batch, landmarks, D, D)` in px², that of the
-        Gaussian with the curvature of the heatmap's logarithm at the peak. All
-        are float32.
+        `score` `(batch, landmarks)`, the largest pixel's value relative to
+        `height`, from 0 to 1; `covariance` `(batch, landmarks, D, D)` in px². With
+        several peaks there is an axis of `num_peaks` after `landmarks`. All are
+        float32.
 
     Raises:
-        ValueError: If the method is unknown or a spatial axis is shorter than 3.
+        ValueError: If an argument is out of its range or of no use to the method, or
+            a spatial axis is too short.
 
     Example:
 
     >>> target = scn_keras.layers.GaussianHeatmap(1, sigma=2.0, size=(16, 16))
     >>> peak = scn_keras.layers.HeatmapPeak()
-    >>> points = np.array([[[5.25, 9.5]]], "float32")
-    >>> found = peak(target(points))["points"]
-    >>> bool(np.allclose(found, points, atol=1e-3))
+    >>> points = np.array([[[5.25, 10.75]]], "float32")
+    >>> found = peak(target(points))
+    >>> bool(np.allclose(found["points"], points, atol=1e-3))
     True
+    >>> bool(np.allclose(found["covariance"], 4.0 * np.eye(2), atol=1e-2))
+    True
+
+    Two finger tips in one heatmap, and no third:
+
+    >>> both = target(points) + 0.5 * target(np.array([[[12.25, 2.75]]], "float32"))
+    >>> peaks = scn_keras.layers.HeatmapPeak(num_peaks=3, suppression_radius=3)
+    >>> found = peaks(both)
+    >>> np.round(keras.ops.convert_to_numpy(found["points"])[0, 0]).tolist()
+    [[5.0, 11.0], [12.0, 3.0], [nan, nan]]
     """
 
-    def __init__(self, method="log_parabola", **kwargs):
+    def __init__(
+        self,
+        method="gaussian_fit",
+        window=None,
+        temperature=None,
+        smoothing=0.0,
+        num_peaks=1,
+        suppression_radius=None,
+        **kwargs,
+    ):
+        # bfloat16 cannot hold a coordinate: it takes 301.3 for 302.
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
-        if method not in _METHODS:
+        if method not in METHODS:
             raise ValueError(
-                f"`method` must be one of {_METHODS}. Received: method={method!r}"
+                f"`method` must be one of {METHODS}. Received: method={method!r}"
+            )
+        check_positive_integers(num_peaks=num_peaks)
+        if suppression_radius is None:
+            suppression_radius = 5 if num_peaks > 1 else None
+        elif num_peaks == 1:
+            raise ValueError(
+                "`suppression_radius` is for several peaks. Received: "
+                f"suppression_radius={suppression_radius}, num_peaks=1"
+            )
+        else:
+            check_positive_integers(suppression_radius=suppression_radius)
+        for name, value, users in (
+            ("window", window, tuple(_WINDOWS)),
+            ("temperature", temperature, ("soft_argmax",)),
+            ("smoothing", smoothing or None, ("dark",)),
+        ):
+            if value is not None and method not in users:
+                raise ValueError(
+                    f"`{name}` is for {' and '.join(users)}. Received: "
+                    f"{name}={value}, method={method!r}"
+                )
+        if window is not None and not (
+            isinstance(window, int) and window >= 3 and window % 2
+        ):
+            raise ValueError(
+                "`window` must be an odd integer of at least 3. Received: "
+                f"window={window}"
+            )
+        if temperature is not None and not temperature > 0.0:
+            raise ValueError(
+                f"`temperature` must be positive. Received: temperature={temperature}"
+            )
+        if not smoothing >= 0.0:
+            raise ValueError(
+                f"`smoothing` must not be negative. Received: smoothing={smoothing}"
+            )
+        if method == "soft_argmax" and window is None and num_peaks > 1:
+            raise ValueError(
+                "Over the whole heatmap, soft_argmax finds one point. Give `window` to "
+                f"find several. Received: num_peaks={num_peaks}, window=None"
             )
         self.method = method
+        self.window: Any = _WINDOWS.get(method) if window is None else window
+        self.temperature = temperature
+        self.smoothing = smoothing
+        self.num_peaks = num_peaks
+        self.suppression_radius = suppression_radius
 
     def build(self, heatmaps_shape):
-        short = [s for s in heatmaps_shape[1:-1] if s is not None and s < 3]
+        least = max(3, self.num_peaks)
+        short = [s for s in heatmaps_shape[1:-1] if s is not None and s < least]
         if not 3 <= len(heatmaps_shape) <= 5 or short:
             raise ValueError(
                 f"Layer `{self.name}` expects heatmaps of shape (batch, *spatial, "
-                "landmarks) with 1 to 3 spatial axes of at least 3 pixels. "
+                f"landmarks) with 1 to 3 spatial axes of at least {least} pixels. "
                 f"Received: shape={heatmaps_shape}"
             )
         self.built = True
@@ -71,145 +200,135 @@ class HeatmapPeak(keras.layers.Layer):
     def call(self, heatmaps, height=1.0):
         heatmaps = ops.cast(heatmaps, "float32")
         rank = len(heatmaps.shape) - 2
-        index = self._argmax(heatmaps, rank)
-        sizes = ops.shape(heatmaps)[1:-1]
-        center = [
-            ops.clip(i, 1, s - 2) for i, s in zip(index, sizes, strict=True)
-        ]  # each axis keeps a neighbour on both sides
-        cube = self._neighbourhood(heatmaps, center, rank)
-        top = self._gather(heatmaps, index)
-
-        # Values far below the peak are noise or negative and have no logarithm. A
-        # Gaussian's neighbours are above this, down to sigma 1 also in a corner.
-        floor = ops.maximum(1e-4 * top, 1e-30)
-        log = {k: ops.log(ops.maximum(v, floor)) for k, v in cube.items()}
-        slope, curvature = _derivatives(log, rank)
-        if self.method == "parabola":
-            fit = _derivatives(cube, rank)
+        if self.num_peaks == 1:
+            top, index = find_largest(heatmaps, 1)
+            there = ops.isfinite(top)
         else:
-            fit = slope, curvature
+            maxima = keep_local_maxima(heatmaps, self.suppression_radius)
+            top, index = find_largest(maxima, self.num_peaks)
+            there = ops.logical_and(ops.isfinite(top), top > 0.0)
+        # The largest of numbers and NaN is NaN on some backends only.
+        total = ops.sum(heatmaps, axis=rank)
+        for axis in range(rank - 1, 0, -1):
+            total = ops.sum(total, axis=axis)
+        there = ops.logical_and(there, (total < math.inf)[..., None])
+        top = ops.where(there, top, 0.0)
 
-        positions = []
-        for axis in range(rank):
-            whole = ops.cast(index[axis], "float32")
-            if self.method == "argmax":
-                positions.append(whole)
-                continue
-            g, h = fit[0][axis], fit[1][axis, axis]
-            concave = h < 0.0
-            step = ops.where(concave, -g / ops.where(concave, h, -1.0), 0.0)
-            if self.method == "parabola":
-                inside = ops.equal(index[axis], center[axis])
-                step = ops.where(inside, step, 0.0)
-                positions.append(whole + ops.clip(step, -0.5, 0.5))
-            else:
-                fine = ops.cast(center[axis], "float32") + step
-                # On a plateau the parabola through the centre says nothing.
-                fine = ops.where(concave, fine, whole)
-                positions.append(whole + ops.clip(fine - whole, -0.5, 0.5))
-        return {
-            "points": ops.stack(positions[::-1], axis=-1),
+        # One row a peak: LiteRT compares arrays of up to four axes.
+        row = ops.reshape(top, (-1,))
+        whole = ops.stack([ops.reshape(i, (-1,)) for i in index[::-1]], axis=-1)
+        whole = ops.cast(whole, "float32")
+        step, covariance = self._refine(heatmaps, index, row)
+        reach = _REACH[self.method]
+        if reach is None and self.window is not None:
+            reach = self.window // 2
+        if reach is not None:
+            step = ops.clip(step, -reach, reach)
+        last = ops.cast(ops.stack(ops.shape(heatmaps)[-2:0:-1]), "float32") - 1.0
+        points = ops.clip(whole + step, -0.5, last + 0.5)
+
+        valid = ops.reshape(there, (-1, 1))
+        points = ops.where(valid, points, math.nan)
+        covariance = ops.where(valid[..., None], covariance, math.nan)
+        height = ops.reshape(ops.convert_to_tensor(height, "float32"), (-1, 1))
+        output = {
+            "points": ops.reshape(points, (*ops.shape(top), rank)),
             "score": ops.clip(top / height, 0.0, 1.0),
-            "covariance": _covariance(curvature, rank),
+            "covariance": ops.reshape(covariance, (*ops.shape(top), rank, rank)),
         }
+        if self.num_peaks == 1:
+            output = {name: value[:, :, 0] for name, value in output.items()}
+        return output
 
     def compute_output_spec(self, heatmaps, height=1.0):
-        batch, landmarks = heatmaps.shape[0], heatmaps.shape[-1]
+        peaks = () if self.num_peaks == 1 else (self.num_peaks,)
+        shape = (heatmaps.shape[0], heatmaps.shape[-1], *peaks)
         rank = len(heatmaps.shape) - 2
         return {
-            "points": keras.KerasTensor((batch, landmarks, rank), "float32"),
-            "score": keras.KerasTensor((batch, landmarks), "float32"),
-            "covariance": keras.KerasTensor((batch, landmarks, rank, rank), "float32"),
+            "points": keras.KerasTensor((*shape, rank), "float32"),
+            "score": keras.KerasTensor(shape, "float32"),
+            "covariance": keras.KerasTensor((*shape, rank, rank), "float32"),
         }
 
     def get_config(self):
-        return {**super().get_config(), "method": self.method}
-
-    def _argmax(self, heatmaps, rank):
-        # One axis at a time, the last first: on channels-last memory several times
-        # as fast as one argmax over all pixels.
-        reduced = [heatmaps]
-        for axis in range(rank, 1, -1):
-            reduced.insert(0, ops.max(reduced[0], axis=axis))
-        index = [ops.cast(ops.argmax(reduced[0], axis=1), "int32")]
-        for maps in reduced[1:]:
-            line = self._gather(maps, [i[:, None, :] for i in index], whole_axis=True)
-            index.append(ops.cast(ops.argmax(line, axis=1), "int32"))
-        return index
-
-    def _gather(self, maps, index, whole_axis=False):
-        """Takes `maps[b, *index[b, n], n]`, with all of one more axis if asked."""
-        shape = ops.shape(maps)
-        batch = ops.arange(shape[0], dtype="int32")
-        landmark = ops.arange(shape[-1], dtype="int32")
-        extra = [1] if whole_axis else []
-        flat = ops.reshape(batch, (-1, *extra, 1))
-        axes = list(index)
-        if whole_axis:
-            axes.append(ops.arange(shape[-2], dtype="int32")[None, :, None])
-        for position, size in zip(axes, shape[1:-1], strict=True):
-            flat = flat * size + position
-        flat = flat * shape[-1] + landmark
-        return ops.take(ops.reshape(maps, (-1,)), flat)
-
-    def _neighbourhood(self, heatmaps, center, rank):
-        # Only what first and second derivatives take: no corners in 3D.
         return {
-            offsets: self._gather(
-                heatmaps, [c + o for c, o in zip(center, offsets, strict=True)]
-            )
-            for offsets in itertools.product((-1, 0, 1), repeat=rank)
-            if sum(map(abs, offsets)) <= 2
+            **super().get_config(),
+            "method": self.method,
+            "window": self.window,
+            "temperature": self.temperature,
+            "smoothing": self.smoothing,
+            "num_peaks": self.num_peaks,
+            "suppression_radius": self.suppression_radius,
         }
 
-
-def _derivatives(values, rank):
-    """Central differences: slopes by axis, curvatures by pair of axes (array order)."""
-
-    def at(**moves):
-        offsets = [0] * rank
-        for axis, move in moves.items():
-            offsets[int(axis[1:])] = move
-        return values[tuple(offsets)]
-
-    center = at()
-    slope, curvature = {}, {}
-    for i in range(rank):
-        a = f"a{i}"
-        slope[i] = 0.5 * (at(**{a: 1}) - at(**{a: -1}))
-        curvature[i, i] = at(**{a: 1}) - 2.0 * center + at(**{a: -1})
-        for j in range(i):
-            b = f"a{j}"
-            mixed = 0.25 * (
-                at(**{a: 1, b: 1})
-                - at(**{a: 1, b: -1})
-                - at(**{a: -1, b: 1})
-                + at(**{a: -1, b: -1})
-            )
-            curvature[i, j] = curvature[j, i] = mixed
-    return slope, curvature
-
-
-def _covariance(curvature, rank):
-    # The inverse of minus the log heatmap's Hessian. A flat axis is as uncertain
-    # as a float can usefully say; mixed terms are kept small enough for the matrix
-    # to stay positive definite.
-    order = range(rank - 1, -1, -1)  # x, y(, z)
-    precision = {i: ops.maximum(-curvature[i, i], 1e-6) for i in order}
-    if rank == 1:
-        return (1.0 / precision[0])[..., None, None]
-    limit = 0.95 / (rank - 1)
-    scale = {i: ops.sqrt(precision[i]) for i in order}
-    rows = []
-    for i in order:
-        row = []
-        for j in order:
-            if i == j:
-                row.append(ops.ones_like(precision[i]))
+    def _refine(self, heatmaps, index, top):
+        """Returns steps from the largest pixels, and covariances."""
+        if self.method in ("argmax", "parabola", "log_parabola", "dark"):
+            return self._from_neighbours(heatmaps, index, top)
+        if self.method == "soft_argmax":
+            if self.temperature is None:
+                temperature = ops.maximum(_TEMPERATURE * top, 1e-30)
             else:
-                mixed = -curvature[i, j] / (scale[i] * scale[j])
-                row.append(ops.clip(mixed, -limit, limit))
-        rows.append(ops.stack(row, axis=-1))
-    inverse = ops.inv(ops.stack(rows, axis=-2))
-    norm = ops.stack([scale[i] for i in order], axis=-1)
-    return inverse / (norm[..., :, None] * norm[..., None, :])
+                temperature = ops.full_like(top, self.temperature)
+            if self.window is None:
+                return self._from_all(heatmaps, index, top, temperature)
+        offsets = fit.cube(self.window // 2, len(index))
+        values, inside = gather_window(heatmaps, index, offsets)
+        if self.method == "gaussian_fit":
+            slope, curvature = fit.fit_gaussian(values, inside, offsets, _floor(top))
+            step, covariance, _ = fit.newton(slope, curvature)
+            # A top outside the window is no more than a guess: better the pixel.
+            near = ops.all(ops.abs(step) <= self.window // 2, axis=-1, keepdims=True)
+            return ops.where(near, step, 0.0), covariance
+        if self.method == "soft_argmax":
+            values = values - ops.max(values, axis=-1, keepdims=True)
+            weights = ops.exp(values / temperature[..., None])
+        else:
+            weights = ops.maximum(values, 0.0)
+        # A window cut off by the border on one side is cut on the other as well: its
+        # mean would run inwards.
+        inside = ops.logical_and(inside, ops.flip(inside, axis=-1))
+        return fit.moments(ops.where(inside, weights, 0.0), offsets)
+
+    def _from_neighbours(self, heatmaps, index, top):
+        sizes = ops.shape(heatmaps)[1:-1]
+        # Each axis keeps a neighbour on both sides.
+        center = [ops.clip(i, 1, s - 2) for i, s in zip(index, sizes, strict=True)]
+        aside = [ops.reshape(c - i, (-1,)) for c, i in zip(center, index, strict=True)]
+        aside = ops.cast(ops.stack(aside[::-1], axis=-1), "float32")
+        star = fit.star(len(index))
+        values, _ = gather_window(heatmaps, center, star)
+        if self.smoothing:
+            offsets = fit.cube(1 + math.ceil(3.0 * self.smoothing), len(index))
+            around, inside = gather_window(heatmaps, center, offsets)
+            # Cut off by the border, the means would run inwards.
+            whole = ops.all(inside, axis=-1, keepdims=True)
+            smoothed = fit.smooth(around, offsets, star, self.smoothing)
+            values = ops.where(whole, smoothed, values)
+        log = ops.log(ops.maximum(values, _floor(top)))
+        slope, curvature = fit.central_differences(log, star)
+        step, covariance, concave = fit.newton(slope, curvature)
+        if self.method == "dark":
+            # On a plateau the parabola through the centre says nothing.
+            return ops.where(concave, aside + step, 0.0), covariance
+        if self.method == "parabola":
+            slope, curvature = fit.central_differences(values, star)
+            concave = ops.equal(aside, 0.0)
+        step = fit.steps_by_axis(slope, curvature)
+        return ops.where(concave, aside + step, 0.0), covariance
+
+    def _from_all(self, heatmaps, index, top, temperature):
+        index = [i[..., 0] for i in index]
+        shape = (-1, *[1] * len(index), heatmaps.shape[-1])
+        weights = ops.exp(
+            (heatmaps - ops.reshape(top, shape)) / ops.reshape(temperature, shape)
+        )
+        mean, covariance = fit.whole_moments(weights, index)
+        rank = len(index)
+        return ops.reshape(mean, (-1, rank)), ops.reshape(covariance, (-1, rank, rank))
+
+
+def _floor(top):
+    # Values far below the peak are noise or negative and have no logarithm. A
+    # Gaussian's neighbours are above this, down to sigma 1 also in a corner.
+    return ops.maximum(1e-4 * top, 1e-30)[..., None]

@@ -112,3 +112,24 @@ def test_nothing_held_out(dots, recipe):
     training, validation = data.training_samples(everything, dots)
     assert validation is None
     assert training.reduce(0, lambda n, _: n + 1) == tf.constant(10)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["grid_spacing=(0.5, 0.5)", "augmentation.elastic_mm=5.0"],
+)
+def test_a_spacing_out_of_the_landmarks_shows_nothing(
+    recipe, dots, monkeypatch, setting
+):
+    def builder(name):
+        built = data.prepared_builder(name, dots)
+        built.SPACING_FROM_POINTS = True
+        return built
+
+    data.training_samples(recipe.override([setting]), dots)
+    with monkeypatch.context() as patch:
+        patched = builder(recipe.dataset)
+        patch.setattr(data, "prepared_builder", lambda *_: patched)
+        with pytest.raises(ValueError, match=f"{setting.partition('=')[0]} would show"):
+            data.training_samples(recipe.override([setting]), dots)
+        data.training_samples(recipe, dots)

@@ -1,0 +1,115 @@
+"""Where the largest pixels of heatmaps are, and what lies around them."""
+
+from keras import ops
+
+
+def find_largest(heatmaps, count):
+    """Returns the `count` largest pixels of every heatmap, the largest first.
+
+    One axis at a time, the last first: the `count` largest pixels lie in the `count`
+    lines with the largest maxima. On channels-last memory this is several times as
+    fast as sorting or one argmax over all pixels. `top_k`, since Keras's argmax
+    exports to neither ONNX nor OpenVINO on TensorFlow.
+
+    Returns:
+        Values `(batch, landmarks, count)`, and their indices, a list by axis.
+    """
+    rank = len(heatmaps.shape) - 2
+    if rank == 1:
+        values, index = ops.top_k(ops.transpose(heatmaps, (0, 2, 1)), count)
+        return values, [ops.cast(index, "int32")]
+    _, lines = find_largest(ops.max(heatmaps, axis=rank), count)
+    shape = ops.shape(heatmaps)
+    length = shape[rank]
+    along = ops.arange(length, dtype="int32")
+    pixels = gather(heatmaps, [*(line[..., None] for line in lines), along])
+    pixels = ops.reshape(pixels, (-1, shape[-1], count * length))
+    values, index = ops.top_k(pixels, count)
+    index = ops.cast(index, "int32")
+    which = index // length
+    lines = [_choose(line, which, count) for line in lines]
+    return values, [*lines, index - which * length]
+
+
+def _choose(values, which, count):
+    # `take_along_axis` for the few peaks there are, in operations every format has.
+    if count == 1:
+        return values
+    same = ops.equal(which[..., None], ops.arange(count, dtype="int32"))
+    return ops.sum(ops.where(same, values[..., None, :], 0), axis=-1)
+
+
+def keep_local_maxima(heatmaps, radius):
+    """Sets to zero what is not positive and the largest within `radius` on every axis.
+
+    Of equal pixels within the radius the first is kept: a plateau is one peak.
+    """
+    heatmaps = ops.maximum(heatmaps, 0.0)
+    kept = ops.ones_like(heatmaps, dtype="bool")
+    around = heatmaps
+    for axis in range(len(heatmaps.shape) - 2, 0, -1):
+        # What comes before in reading order: on this axis before, on later ones
+        # anywhere in the window.
+        before = _slide(around, axis, (radius, 0), radius, trailing=1)
+        kept = ops.logical_and(kept, heatmaps > before)
+        around = _slide(around, axis, (radius, radius), 2 * radius + 1)
+    kept = ops.logical_and(kept, heatmaps >= around)
+    return ops.where(kept, heatmaps, 0.0)
+
+
+def _slide(heatmaps, axis, padding, window, trailing=0):
+    """Maximum over a window that slides along one axis, zeros outside."""
+    # Always as two-dimensional pooling: LiteRT has no other.
+    shape = ops.shape(heatmaps)
+    outer, inner = 1, 1
+    for size in shape[:axis]:
+        outer = outer * size
+    for size in shape[axis + 1 :]:
+        inner = inner * size
+    flat = ops.reshape(heatmaps, (outer, shape[axis], 1, inner))
+    flat = ops.pad(flat[:, : shape[axis] - trailing], ((0, 0), padding, (0, 0), (0, 0)))
+    flat = ops.max_pool(flat, (window, 1), 1, data_format="channels_last")
+    return ops.reshape(flat, shape)
+
+
+def gather(heatmaps, index):
+    """Takes `heatmaps[b, *index[b, n, ...], n]`.
+
+    Args:
+        heatmaps: `(batch, *spatial, landmarks)`.
+        index: List by spatial axis of int32 arrays that broadcast to
+            `(batch, landmarks, ...)`.
+    """
+    shape = ops.shape(heatmaps)
+    extra = [1] * (max(len(i.shape) for i in index) - 2)
+    flat = ops.reshape(ops.arange(shape[0], dtype="int32"), (-1, 1, *extra))
+    for position, size in zip(index, shape[1:-1], strict=True):
+        flat = flat * size + position
+    landmark = ops.arange(shape[-1], dtype="int32")
+    flat = flat * shape[-1] + ops.reshape(landmark, (-1, *extra))
+    return ops.take(ops.reshape(heatmaps, (-1,)), flat)
+
+
+def gather_window(heatmaps, center, offsets):
+    """Takes the pixels around one pixel of every heatmap.
+
+    Args:
+        heatmaps: `(batch, *spatial, landmarks)`.
+        center: List by axis of int32 `(batch, landmarks, peaks)`.
+        offsets: int array `(pixels, D)` in array order.
+
+    Returns:
+        Values and whether they are inside, `(all peaks, pixels)`. What is outside has
+        the value of the nearest pixel that is not.
+    """
+    index, inside = [], True
+    sizes = ops.shape(heatmaps)[1:-1]
+    for axis, (i, size) in enumerate(zip(center, sizes, strict=True)):
+        position = i[..., None] + ops.convert_to_tensor(offsets[:, axis], "int32")
+        held = ops.clip(position, 0, size - 1)
+        inside = ops.logical_and(inside, ops.equal(position, held))
+        index.append(held)
+    shape = (-1, len(offsets))
+    # An infinity times a zero of a stencil would be NaN.
+    values = ops.maximum(gather(heatmaps, index), -1e37)
+    return ops.reshape(values, shape), ops.reshape(inside, shape)

@@ -24,6 +24,7 @@ def recipe() -> Recipe:
         grid=(320, 320),
         # Images of unlike exposure and number types look alike.
         normalization="percentile",
+        peak="gaussian_fit",
         network=Network(filters=32, dropout=0.3, dtype="mixed_bfloat16"),
         optimizer=Optimizer(learning_rate=3e-4, warmup=0.02, average=0.995),
         augmentation=Augmentation(rotation=0.2, scale=0.15, scale_per_axis=0.1),

@@ -23,6 +23,7 @@ def recipe() -> Recipe:
         validation=0.15,
         grid=(64, 64, 64),
         normalization="percentile",
+        peak="gaussian_fit",
         network=Network(
             filters=16,
             levels=4,

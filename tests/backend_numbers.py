@@ -52,9 +52,11 @@ def numbers() -> dict[str, np.ndarray]:
         peaks = model.localizer(image)
         found |= {f"{name} {k}": ops.convert_to_numpy(v) for k, v in peaks.items()}
 
-        def loss(model=model, image=image, points=points):
+        affine = np.stack([np.eye(len(size) + 1, dtype="float32")] * 2)
+
+        def loss(model=model, image=image, points=points, affine=affine):
             return model.compute_loss(
-                image, {"points": points, "affine": None}, model(image), None, True
+                image, {"points": points, "affine": affine}, model(image), None, True
             )
 
         found[f"{name} loss"] = ops.convert_to_numpy(loss())

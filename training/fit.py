@@ -77,6 +77,7 @@ def fit(
 
     step = -1
     while step < recipe.steps:
+        keras.utils.set_random_seed(recipe.seed)  # of what the pipeline draws
         if run.checkpoint.is_file():
             model = keras.models.load_model(run.checkpoint)
         else:

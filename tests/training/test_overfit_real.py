@@ -19,7 +19,7 @@ RECIPE = Recipe(
     optimizer=Optimizer(learning_rate=3e-3, warmup=0.0),
     augmentation=None,
     batch_size=2,
-    steps=250,
+    steps=350,
 )
 
 

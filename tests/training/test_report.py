@@ -132,6 +132,8 @@ def test_names_are_text_not_markup(tiny_run, tiny_data, tmp_path):
     write_json(run.path / "landmarks.json", {"names": names})
     run = Run(run.path)
     evaluate(run, data_dir=tiny_data, console=rich.console.Console(file=io.StringIO()))
-    page = Page(write_report(run, data_dir=tiny_data, worst=1, best=1).read_text())
+    page = Page(
+        write_report(run, data_dir=tiny_data, worst=1, best=1).read_text("utf-8")
+    )
     assert names[0] in page.cells
     assert "<i>run" in " ".join(page.text)

@@ -96,9 +96,10 @@ def test_environment_names_versions_and_no_place(tmp_path, monkeypatch):
 def test_the_model_is_the_recipes(recipe):
     model = build_model(recipe, 3)
     assert model.network.output_shape == (None, None, None, 3)
-    assert model.network.filters == 4
-    assert model.network.spatial_kernel_size == 3
-    assert model.network.dropout == 0.3
+    config = model.network.get_config()
+    assert config["filters"] == 4
+    assert config["spatial_kernel_size"] == 3
+    assert config["dropout"] == 0.3
     assert model.target.learnable
     np.testing.assert_array_equal(model.target.sigma, [2.0, 2.0, 2.0])
     assert model.target.gamma == 100.0

@@ -404,10 +404,8 @@ def _spread_curve(points, truth):
         color=_STYLES[1][0],
         ms=4,
     )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(ticker.LogFormatter())
+    _logarithmic(axes, "x", spread)
+    _logarithmic(axes, "y", errors)
     axes.set_xlabel("width of the peak, mm")
     axes.set_ylabel("distance to the truth, mm")
     return drawing
@@ -420,20 +418,29 @@ def _history_curve(rows):
     for axes, name, label in zip(
         panels, ("point_error", "loss"), ("point error, mm", "loss"), strict=True
     ):
+        shown = []
         for column, about, (color, style) in zip(
             (name, f"val_{name}"), ("training", "validation"), _STYLES, strict=False
         ):
             if column in rows[0]:
                 values = [float(row[column] or "nan") for row in rows]
                 axes.plot(steps, values, style, color=color, label=about, marker=marker)
-        axes.set_yscale("log")
-        # Plain numbers: 20, not 2 × 10¹.
-        axes.yaxis.set_major_formatter(ticker.LogFormatter())
-        axes.yaxis.set_minor_formatter(ticker.LogFormatter(minor_thresholds=(2, 0.5)))
+                shown += values
+        _logarithmic(axes, "y", np.array(shown))
         axes.set_ylabel(label)
     panels[0].legend(frameon=False)
     panels[-1].set_xlabel("step")
     return drawing
+
+
+def _logarithmic(axes, name, values):
+    if not (values > 0).any():  # such as errors of images without a spacing
+        return
+    getattr(axes, f"set_{name}scale")("log")
+    axis = getattr(axes, f"{name}axis")
+    # Plain numbers: 20, not 2 × 10¹.
+    axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(ticker.LogFormatter(minor_thresholds=(2, 0.5)))
 
 
 def _axes(count):

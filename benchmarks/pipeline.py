@@ -44,8 +44,10 @@ def main() -> None:
         worker(arguments)
         return
     if "augment" in arguments.parts:
-        os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})
+        every = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(every)})
         augment(arguments)
+        os.sched_setaffinity(0, every)  # workers get what is set here
     if "cores" in arguments.parts:
         cores(arguments)
     if "steps" in arguments.parts:

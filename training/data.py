@@ -113,6 +113,7 @@ def training_samples(
             f"to be found ({builder.SPACING_RULE}), and {' and '.join(settings)} would "
             "show them to the network. Leave those settings out."
         )
+    pipeline.mirror_pairs(recipe, builder.SCHEMA)
     others = {f"points_{t}" for t in builder.GROUND_TRUTHS if t != recipe.observer}
 
     def of_observers(sample):

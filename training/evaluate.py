@@ -130,17 +130,15 @@ def locate_cases(
                 f"The recipe of {run.path} holds no images out of its training split. "
                 f"Received: split={split!r}"
             )
-        size = int(samples.cardinality())
     else:
         samples = data.load_samples(run.recipe.dataset, split, data_dir)
-        size = len(data.sample_ids(run.recipe.dataset, split, data_dir))
     model = run.load_model()
 
     started = time.monotonic()
     located = progress.track(
         inference.locate(model, samples, run.recipe, batch_size, run.views),
         f"evaluate {run.recipe.name} on {split}",
-        total=size,
+        total=int(samples.cardinality()),
         console=console,
     )
     cases = sorted(

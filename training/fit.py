@@ -54,7 +54,7 @@ def fit(
     training, validation = data.training_samples(recipe, data_dir)
     if validation is not None:
         validation = pipeline.evaluation_batches(validation, recipe).cache()
-    path = pathlib.Path(path)
+    path, model = pathlib.Path(path), None
     if resume and (path / "recipe.json").is_file():
         run = Run(path)
         if run.recipe != recipe:
@@ -65,7 +65,7 @@ def fit(
         if run.model_path.is_file():
             return run
     else:
-        compiled_model(recipe, len(schema))  # or says what is wrong with its settings
+        model = compiled_model(recipe, len(schema))
         run = Run.create(path, recipe, schema)
 
     extra: list[keras.callbacks.Callback] = []
@@ -80,7 +80,7 @@ def fit(
         keras.utils.set_random_seed(recipe.seed)  # of what the pipeline draws
         if run.checkpoint.is_file():
             model = keras.models.load_model(run.checkpoint)
-        else:
+        elif model is None:
             model = compiled_model(recipe, len(schema))
         step = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
         recorder = _Recorder(run, step)

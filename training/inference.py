@@ -8,7 +8,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from scn_keras import warp
 from scn_keras.geometry import apply_affine
 from scn_keras.training import preprocessing
 from scn_keras.training.recipe import Recipe
@@ -143,25 +142,11 @@ def _to_views(image, spacing, recipe, views):
         recipe.normalization_limits,
         recipe.grid_spacing,
     )
-    if views is None:
-        return (
-            preprocessing.to_grid(reduced, recipe.grid)[None],
-            reduced.grid_to_source[None],
-        )
-    to_source = tf.stack([reduced.grid_to_source @ view for view in views])
-    arrays, d = preprocessing.TENSORFLOW, len(recipe.grid)
-    bordered = warp.pad_border(reduced.image[..., 0], d, preprocessing.OUTSIDE, arrays)
-    images = [
-        warp.interpolate(
-            bordered,
-            warp.lattice(
-                preprocessing.to_reduced(reduced, one), recipe.grid, arrays=arrays
-            ),
-            arrays,
-        )
-        for one in tf.unstack(to_source, num=len(views))
-    ]
-    return tf.stack(images)[..., None], to_source
+    to_source = [reduced.grid_to_source]
+    if views is not None:
+        to_source = [reduced.grid_to_source @ view for view in views]
+    images = [preprocessing.to_grid(reduced, recipe.grid, one) for one in to_source]
+    return tf.stack(images), tf.stack(to_source)
 
 
 def _mean_of_views(points, score, covariance):

@@ -99,6 +99,23 @@ def of_groups(samples: tf.data.Dataset, groups: Iterable[str]) -> tf.data.Datase
     return samples.filter(lambda sample: tf.reduce_any(sample["group"] == wanted))
 
 
+def mirror_pairs(
+    recipe: Recipe, schema: LandmarkSchema | None
+) -> tuple[tuple[int, int], ...]:
+    """Returns the landmarks that change places in a mirror image.
+
+    Raises:
+        ValueError: If the recipe mirrors images and there are no pairs.
+    """
+    pairs = () if schema is None else schema.pairs
+    if recipe.augmentation is not None and recipe.augmentation.flip and not pairs:
+        raise ValueError(
+            "The recipe mirrors images, but the schema of the data set names no "
+            "landmarks that change places then (`pairs`). Set augmentation.flip=0."
+        )
+    return pairs
+
+
 def training_batches(
     samples: tf.data.Dataset,
     recipe: Recipe,
@@ -121,12 +138,7 @@ def training_batches(
     Raises:
         ValueError: If the recipe mirrors images and there are no pairs.
     """
-    pairs = () if schema is None else schema.pairs
-    if recipe.augmentation is not None and recipe.augmentation.flip and not pairs:
-        raise ValueError(
-            "The recipe mirrors images, but the schema of the data set names no "
-            "landmarks that change places then (`pairs`). Set augmentation.flip=0."
-        )
+    pairs = mirror_pairs(recipe, schema)
     options = tf.data.Options()
     options.deterministic = True
     kept, read = _KEEP[recipe.cache](

@@ -268,9 +268,20 @@ def normalize(
     return tf.clip_by_value(scaled, -1.0, 1.0)
 
 
-def to_grid(reduced: ReducedImage, grid: Sequence[int]) -> tf.Tensor:
-    """Brings a reduced image to the grid by the letterbox alone."""
-    affine = to_reduced(reduced, reduced.grid_to_source)
+def to_grid(
+    reduced: ReducedImage, grid: Sequence[int], to_source: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Brings a reduced image to the grid by an affine, or by the letterbox alone.
+
+    Args:
+        reduced: `ReducedImage`.
+        grid: The sizes of the grid in array order.
+        to_source: float32 `(D + 1, D + 1)`, from the grid to the source image; `None`
+            for the letterbox.
+    """
+    if to_source is None:
+        to_source = reduced.grid_to_source
+    affine = to_reduced(reduced, to_source)
     image = warp.pad_border(reduced.image[..., 0], len(grid), OUTSIDE, TENSORFLOW)
     places = warp.lattice(affine, grid, arrays=TENSORFLOW)
     return warp.interpolate(image, places, TENSORFLOW)[..., None]

@@ -118,6 +118,8 @@ def test_another_recipe_does_not_continue_a_run(finished, dots):
         ("train_split=training", "has the splits test, train"),
         ("validation=0.05", "5% of 5 groups, which is none"),
         ("dataset=knee", "no data set of this name"),
+        ("augmentation.flip=0.5", "names no landmarks that change places"),
+        ("peak_settings={'window': 4}", "window"),
     ],
 )
 def test_a_recipe_that_does_not_fit_the_data_leaves_no_run(

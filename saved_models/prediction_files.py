@@ -1,17 +1,18 @@
 """What a model found in files, as tables, files and pictures."""
 
 import csv
+import io
 import json
 import pathlib
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from scn_keras.files import PointSet, read_image, read_image_header, write_points
+from scn_keras.files.atomic_write import write_text
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.saved_models.prediction import Prediction
 
@@ -57,7 +58,7 @@ def write_json(
         }
         for p in predictions
     ]
-    _write(path, lambda file: json.dump(rows, file, indent=2))
+    write_text(path, json.dumps(rows, indent=2))
 
 
 def write_csv(
@@ -65,21 +66,20 @@ def write_csv(
 ) -> None:
     """Writes predictions as CSV, one row a landmark; unknown millimetres are empty."""
 
-    def write(file):
-        writer = csv.writer(file)
-        if predictions:
-            columns = _columns(predictions[0], "_")
-            writer.writerow(["file", "landmark", *columns, "score"])
-        for p in predictions:
-            for name, px, mm, score in zip(
-                names, p.points_px, p.points_mm, p.score, strict=True
-            ):
-                millimetres = mm.tolist() if p.calibrated else [""] * len(mm)
-                writer.writerow(
-                    [str(p.file), name, *px.tolist(), *millimetres, float(score)]
-                )
-
-    _write(path, write)
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    if predictions:
+        columns = _columns(predictions[0], "_")
+        writer.writerow(["file", "landmark", *columns, "score"])
+    for p in predictions:
+        for name, px, mm, score in zip(
+            names, p.points_px, p.points_mm, p.score, strict=True
+        ):
+            millimetres = mm.tolist() if p.calibrated else [""] * len(mm)
+            writer.writerow(
+                [str(p.file), name, *px.tolist(), *millimetres, float(score)]
+            )
+    write_text(path, table.getvalue())
 
 
 def write_markups(
@@ -91,12 +91,12 @@ def write_markups(
     was corrected there is read back as training data by `landmark_folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for prediction in predictions:
-        points = PointSet(names, prediction.points_px)
-        header = read_image_header(prediction.file)
-        write_points(
-            folder / f"{_stem(prediction.file)}.mrk.json", points.to_lps(header)
-        )
+    for prediction, name in zip(predictions, _names(predictions), strict=True):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the prediction's notes have them
+            header = read_image_header(prediction.file)
+        points = PointSet(names, prediction.points_px).to_lps(header)
+        write_points(folder / f"{name}.mrk.json", points)
 
 
 def write_overlays(
@@ -106,7 +106,7 @@ def write_overlays(
     from scn_keras.training import overlay  # brings matplotlib
 
     folder.mkdir(parents=True, exist_ok=True)
-    for prediction in predictions:
+    for prediction, name in zip(predictions, _names(predictions), strict=True):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the prediction's notes have them
             image, affine = read_image(prediction.file)
@@ -117,21 +117,23 @@ def write_overlays(
             affine=affine,
             title=prediction.file.name,
         )
-        path = folder / f"{_stem(prediction.file)}.png"
-        path.write_bytes(overlay.to_png(drawing))
+        (folder / f"{name}.png").write_bytes(overlay.to_png(drawing))
 
 
-def _stem(file: pathlib.Path) -> str:
-    return file.name.removesuffix(".gz").rpartition(".")[0] or file.name
+def _names(predictions: Sequence[Prediction]) -> list[str]:
+    """Names without endings; files of one name in several folders are numbered."""
+    names: list[str] = []
+    for prediction in predictions:
+        file = prediction.file
+        stem = file.name.removesuffix(".gz").rpartition(".")[0] or file.name
+        name, number = stem, 1
+        while name in names:
+            number += 1
+            name = f"{stem}_{number}"
+        names.append(name)
+    return names
 
 
 def _columns(prediction: Prediction, between: str) -> list[str]:
     axes = "xyz"[: prediction.points_px.shape[-1]]
     return [f"{axis}{between}{unit}" for unit in ("px", "mm") for axis in axes]
-
-
-def _write(path: pathlib.Path, write: Callable[[Any], None]) -> None:
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("w", newline="") as file:
-        write(file)
-    temporary.replace(path)

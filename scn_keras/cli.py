@@ -498,6 +498,8 @@ def predict(
         prediction_files.write_overlays(overlay, results, schema)
     if not (json_path or csv_path or markups):
         prediction_files.print_points(results, schema.names)
+    for path in filter(None, (json_path, csv_path, markups, overlay)):
+        click.echo(f"Written: {path}")
     for note in (note for result in results for note in result.notes):
         click.echo(f"Note: {note}", err=True)
     for problem in problems:

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import itertools
 import pathlib
 import time
@@ -14,6 +15,7 @@ import rich.markup
 from rich import progress
 
 from scn_keras import __version__
+from scn_keras.files.atomic_write import write_text
 from scn_keras.geometry import apply_affine, spacing_of
 from scn_keras.metrics.on_arrays import point_distances
 from scn_keras.training import data, inference, pipeline
@@ -371,28 +373,27 @@ def _write_points(path, cases, truths, run):
     error = [f"{_ERROR}_{truth}" if truth else _ERROR for truth in truths]
     axes = "xyz"[: cases[0].points_px.shape[-1]]
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            (
-                *("id", "group", "landmark"),
-                *(f"{axis}_{unit}" for unit in ("px", "mm") for axis in axes),
-                *("score", "spread_mm", *error),
-            )
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(
+        (
+            *("id", "group", "landmark"),
+            *(f"{axis}_{unit}" for unit in ("px", "mm") for axis in axes),
+            *("score", "spread_mm", *error),
         )
-        for case in cases:
-            distances = [case.distances(truth) for truth in truths]
-            for row, name in enumerate(run.schema.names):
-                numbers = (
-                    *case.points_px[row],
-                    *case.points_mm[row],
-                    case.score[row],
-                    case.spread_mm[row],
-                    *(distance[row] for distance in distances),
-                )
-                writer.writerow(
-                    (case.id, case.group, name)
-                    + tuple("" if np.isnan(n) else f"{n:.4f}" for n in numbers)
-                )
-    temporary.replace(path)
+    )
+    for case in cases:
+        distances = [case.distances(truth) for truth in truths]
+        for row, name in enumerate(run.schema.names):
+            numbers = (
+                *case.points_px[row],
+                *case.points_mm[row],
+                case.score[row],
+                case.spread_mm[row],
+                *(distance[row] for distance in distances),
+            )
+            writer.writerow(
+                (case.id, case.group, name)
+                + tuple("" if np.isnan(n) else f"{n:.4f}" for n in numbers)
+            )
+    write_text(path, table.getvalue())

@@ -1,6 +1,7 @@
 """Trains a recipe into a run."""
 
 import csv
+import io
 import pathlib
 import time
 
@@ -9,6 +10,7 @@ from rich import progress
 from rich.console import Console
 
 from scn_keras import losses
+from scn_keras.files.atomic_write import write_text
 from scn_keras.metrics import PointError, SuccessDetectionRate
 from scn_keras.models import LandmarkModel
 from scn_keras.training import data, pipeline
@@ -54,7 +56,8 @@ def fit(
     training, validation = data.training_samples(recipe, data_dir)
     if validation is not None:
         validation = pipeline.evaluation_batches(validation, recipe).cache()
-    path, model = pathlib.Path(path), None
+    path = pathlib.Path(path)
+    model: LandmarkModel | None = None
     if resume and (path / "recipe.json").is_file():
         run = Run(path)
         if run.recipe != recipe:
@@ -75,8 +78,7 @@ def fit(
         shown = validation or pipeline.evaluation_batches(training, recipe)
         extra.append(TensorBoardLog(run.path / "tensorboard", shown, schema))
 
-    step = -1
-    while step < recipe.steps:
+    while True:
         keras.utils.set_random_seed(recipe.seed)  # of what the pipeline draws
         if run.checkpoint.is_file():
             model = keras.models.load_model(run.checkpoint)
@@ -99,6 +101,8 @@ def fit(
                     verbose=0,
                 )
             step = recorder.step
+        if step == recipe.steps:
+            break
     # With averaging, what was averaged is the model. Keras did so at the end of `fit`,
     # but not if the run died after its last step.
     model.optimizer.finalize_variable_values(model.trainable_variables)
@@ -248,8 +252,7 @@ def _cut_history(path: pathlib.Path, step: int) -> float:
     if not rows:
         path.unlink()
         return 0.0
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-    temporary.replace(path)
+    kept = io.StringIO(newline="")
+    csv.writer(kept).writerows([header, *rows])
+    write_text(path, kept.getvalue())
     return float(rows[-1][1])

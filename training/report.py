@@ -15,6 +15,7 @@ import tensorflow as tf
 from matplotlib import figure, ticker
 from rich import progress
 
+from scn_keras.files.atomic_write import write_text
 from scn_keras.geometry import apply_affine, invert_affine
 from scn_keras.training import data, inference, overlay, preprocessing
 from scn_keras.training.evaluate import (
@@ -129,9 +130,7 @@ def write_report(
         footer=_footer(run),
     )
     path = run.path / "report.html"
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(page, "utf-8")
-    temporary.replace(path)
+    write_text(path, page)
     return path
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 import scn_keras.models
 from scn_keras import __version__
+from scn_keras.files.atomic_write import write_text
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.layers import GaussianHeatmap, HeatmapPeak
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
@@ -175,9 +176,7 @@ def environment() -> dict[str, Any]:
 
 def write_json(path: pathlib.Path, data: Any) -> None:
     """Writes JSON so that an interruption leaves the old file or the new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(data, indent=2) + "\n")
-    temporary.replace(path)
+    write_text(path, json.dumps(data, indent=2) + "\n")
 
 
 def _read_json(path):

@@ -12,6 +12,7 @@ import scn_keras
 from scn_keras.datasets.check.check_result import CheckResult
 from scn_keras.datasets.check.finding import Finding
 from scn_keras.datasets.check.picture import picture
+from scn_keras.files.atomic_write import write_text
 
 # A page that a browser still opens: about 15 MB.
 _MAX_PICTURES = 100
@@ -45,9 +46,7 @@ def write_page(result: CheckResult, folder: str | os.PathLike[str]) -> Path:
     )
     path = Path(folder).expanduser() / "check.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(page, "utf-8")
-    temporary.replace(path)
+    write_text(path, page)
     return path
 
 

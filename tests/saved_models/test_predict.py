@@ -179,3 +179,16 @@ def test_volumes_and_their_markups(volume_run, tmp_path, png):
     assert (tmp_path / "pictures" / "head.png").is_file()
     _, problems = predict(volume_run.path, [path], (0.1, 0.1))
     assert "is for 2D images" in problems[0]
+
+
+def test_files_of_one_name_do_not_overwrite_each_other(blob_run, png, tmp_path):
+    other = tmp_path / "other" / png.name
+    other.parent.mkdir()
+    other.write_bytes(png.read_bytes())
+    found, _ = predict(blob_run.path, [png, other])
+    schema = schema_of(blob_run.path)
+    write_markups(tmp_path / "markups", found, schema.names)
+    write_overlays(tmp_path / "pictures", found, schema)
+    for folder, ending in (("markups", ".mrk.json"), ("pictures", ".png")):
+        names = sorted(path.name for path in (tmp_path / folder).iterdir())
+        assert names == [f"blob{ending}", f"blob_2{ending}"]

@@ -90,7 +90,7 @@ def _reflect(x, kernel_size):
 
 
 def feature_convolution(
-    rank, filters, kernel_size, padding, negative_slope, dtype, name
+    rank, filters, kernel_size, padding, negative_slope, dtype, name, **kwargs
 ):
     """Makes a hidden convolution of the published networks, to call with `convolve`."""
     return convolution(
@@ -103,6 +103,7 @@ def feature_convolution(
         kernel_initializer=he_normal(),
         dtype=dtype,
         name=name,
+        **kwargs,
     )
 
 

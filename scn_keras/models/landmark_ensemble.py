@@ -1,6 +1,8 @@
 import keras
 from keras import ops
 
+from scn_keras.models._heatmap_stride import heatmap_stride, to_grid
+
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class LandmarkEnsemble(keras.Model):
@@ -43,11 +45,11 @@ class LandmarkEnsemble(keras.Model):
         super().__init__(**kwargs)
         members = list(members)
         shapes = {tuple(member.network.output_shape) for member in members}
-        strides = {getattr(member.network, "heatmap_stride", 1) for member in members}
-        if len(shapes) != 1 or strides != {1}:
+        strides = {heatmap_stride(member.network) for member in members}
+        if len(shapes) != 1 or len(strides) != 1:
             raise ValueError(
                 "An ensemble needs at least one member, and members whose heatmaps "
-                "have one shape, as large as the image. Received: shapes="
+                "have one shape and one stride. Received: shapes="
                 f"{sorted(map(str, shapes))}, strides={sorted(strides)}"
             )
         self.members = members
@@ -106,7 +108,8 @@ class _Localizer(keras.Model):
         self.built = True
 
     def call(self, inputs, training=None):
-        return self.peak(_mean_heatmaps(self.members, inputs, training))
+        peaks = self.peak(_mean_heatmaps(self.members, inputs, training))
+        return to_grid(peaks, self.members[0].network)
 
 
 def _mean_heatmaps(members, inputs, training):

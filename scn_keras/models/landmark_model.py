@@ -6,6 +6,7 @@ from keras import ops
 from scn_keras.geometry import apply_affine
 from scn_keras.layers.gaussian_heatmap import GaussianHeatmap
 from scn_keras.layers.heatmap_peak import HeatmapPeak
+from scn_keras.models._heatmap_stride import to_grid, to_heatmaps
 
 _MISSING = ("mask", "zero")
 
@@ -161,8 +162,7 @@ class LandmarkModel(keras.Model):
         if self._height is not None:
             self._height.update_state(self.target.height())
         present = ops.logical_not(ops.any(ops.isnan(points), axis=-1))
-        stride = _stride(self.network)
-        truth = self._truth((points - 0.5 * (stride - 1)) / stride, present, y_pred)
+        truth = self._truth(to_heatmaps(points, self.network), present, y_pred)
         present = ops.cast(present, "float32")
         weight = ops.ones_like(present) if self.missing == "zero" else present
         sample_weight = self._weights(sample_weight)
@@ -192,7 +192,7 @@ class LandmarkModel(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         points, affine = self._labels(y)
         height = 1.0 if self._height is None else self._height.value
-        peaks = _read_peaks(self, y_pred, height)
+        peaks = to_grid(self.peak(y_pred, height=height), self.network)
         if self.peak.num_peaks > 1:
             peaks = {name: value[:, :, 0] for name, value in peaks.items()}
         found = peaks["points"]
@@ -324,21 +324,5 @@ class _Localizer(keras.Model):
 
     def call(self, inputs, training=None):
         heatmaps = self.network(inputs, training=training)
-        return _read_peaks(self, heatmaps, self.target.height())
-
-
-def _stride(network):
-    return getattr(network, "heatmap_stride", 1)
-
-
-def _read_peaks(model, heatmaps, height):
-    """Returns the peaks of heatmaps in pixels of the grid."""
-    peaks = model.peak(heatmaps, height=height)
-    stride = _stride(model.network)
-    if stride == 1:
-        return peaks
-    return {
-        **peaks,
-        "points": stride * peaks["points"] + 0.5 * (stride - 1),
-        "covariance": stride**2 * peaks["covariance"],
-    }
+        peaks = self.peak(heatmaps, height=self.target.height())
+        return to_grid(peaks, self.network)

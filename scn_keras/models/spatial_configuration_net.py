@@ -1,5 +1,6 @@
 import keras
 
+from scn_keras.layers._spatial import check_positive_integers, feature_convolution
 from scn_keras.layers.heatmap_product import HeatmapProduct
 from scn_keras.layers.local_appearance import LocalAppearance
 from scn_keras.layers.spatial_configuration import SpatialConfiguration
@@ -24,8 +25,8 @@ class SpatialConfigurationNet(ConfiguredModel):
     Args:
         num_landmarks: Int, the number of landmarks.
         image_shape: Tuple `(*spatial, channels)` in array order; sizes may be
-            `None`. They must be multiples of `2 ** (levels - 1)` and of
-            `spatial_factor`.
+            `None`. They must be multiples of `stride * 2 ** (levels - 1)` and of
+            `stride * spatial_factor`.
         filters: Int, the filters of the local appearance network.
         levels: Int, the resolutions of the local appearance network.
         kernel_size: Int, the kernels of the local appearance network.
@@ -39,6 +40,10 @@ class SpatialConfigurationNet(ConfiguredModel):
             of both heads start.
         padding: `"zero"`, or `"reflect"` for what lies outside the image to all
             convolutions but the first and the local head.
+        stride: Int, the pixels of the image to one of the heatmaps. If more than 1, a
+            convolution with kernels twice as large goes ahead of the network, which
+            then sees details for a fraction of the time, and `LandmarkModel` reads
+            the attribute `heatmap_stride`. Not in the publication.
 
     Raises:
         ValueError: If an argument is out of its range or a size is not divisible.
@@ -71,6 +76,7 @@ class SpatialConfigurationNet(ConfiguredModel):
         spatial_border="zero",
         heatmap_initializer=1e-4,
         padding="zero",
+        stride=1,
         dtype=None,
         **kwargs,
     ):
@@ -87,8 +93,21 @@ class SpatialConfigurationNet(ConfiguredModel):
             "spatial_border": spatial_border,
             "heatmap_initializer": heatmap_initializer,
             "padding": padding,
+            "stride": stride,
         }
-        image = keras.Input(tuple(image_shape), name="image")
+        check_positive_integers(stride=stride)
+        image = x = keras.Input(tuple(image_shape), name="image")
+        if stride > 1:
+            x = feature_convolution(
+                len(image_shape) - 1,
+                filters,
+                2 * stride,
+                "zero",
+                0.1,
+                dtype,
+                "reduction",
+                strides=stride,
+            )(x)
         local_appearance = LocalAppearance(
             num_landmarks,
             filters=filters,
@@ -99,7 +118,7 @@ class SpatialConfigurationNet(ConfiguredModel):
             padding=padding,
             dtype=dtype,
             name="local_appearance",
-        )(image)
+        )(x)
         spatial_configuration = SpatialConfiguration(
             filters=spatial_filters or filters,
             kernel_size=spatial_kernel_size,
@@ -114,6 +133,7 @@ class SpatialConfigurationNet(ConfiguredModel):
             [local_appearance, spatial_configuration]
         )
         super().__init__(image, heatmaps, dtype, arguments, **kwargs)
+        self.heatmap_stride = stride
 
     @classmethod
     def cephalogram(cls, num_landmarks=19, image_shape=(None, None, 1), **options):

@@ -81,6 +81,18 @@ def test_volumes():
     np.testing.assert_allclose(locate(ensemble, size)[0], place, atol=0.01)
 
 
+def test_heatmaps_coarser_than_the_image():
+    members = [member([[8.0, 10.0]]), member([[9.0, 10.5]])]
+    for one in members:
+        one.network.heatmap_stride = 4
+    ensemble = LandmarkEnsemble(members)
+    # Pixel i covers 4 i to 4 i + 3: its centre is at 4 i + 1.5.
+    np.testing.assert_allclose(locate(ensemble)[0], [[35.5, 42.5]], atol=0.08)
+    members[0].network.heatmap_stride = 2
+    with pytest.raises(ValueError, match="one shape and one stride"):
+        LandmarkEnsemble(members)
+
+
 def test_saved_and_loaded(tmp_path):
     ensemble = LandmarkEnsemble(
         [member([[8.0, 10.0]]), member([[9.0, 10.5]], sigma=3.0)], HeatmapPeak("argmax")

@@ -203,3 +203,30 @@ def test_sizes_that_are_not_divisible_are_refused():
         SpatialConfigurationNet(3, (64, 72, 1), filters=2)
     with pytest.raises(ValueError, match=r"multiples of 4 .*\(8, 10\)"):
         SpatialConfigurationNet(3, **TINY)(noise(1, 8, 10, 1))
+
+
+@pytest.mark.parametrize("stride", [2, 4])
+def test_stride_reduces_centred_blocks(stride):
+    """The image's details reach the network; its symmetry is that of whole pixels."""
+    network = SpatialConfigurationNet(
+        3, (16 * stride, 8 * stride, 1), stride=stride, **TINY
+    )
+    assert network.heatmap_stride == stride
+    assert network.output_shape == (None, 16, 8, 3)
+    reduction = network.get_layer("reduction")
+    assert tuple(reduction.kernel.shape) == (2 * stride, 2 * stride, 1, 4)
+    reduction.kernel.assign(np.ones(reduction.kernel.shape))
+    image = np.zeros((1, 16 * stride, 8 * stride, 1), "float32")
+    block = slice(4 * stride, 5 * stride)  # what pixel 4 of the heatmaps covers
+    image[0, block, block] = 1.0
+    reduced = keras.Model(network.input, reduction.output)
+    features = ops.convert_to_numpy(reduced(image))[0, ..., 0]
+    near = features[3:6, 3:6] / features[4, 4]
+    np.testing.assert_allclose(near, np.outer([0.5, 1, 0.5], [0.5, 1, 0.5]), atol=1e-6)
+    assert np.count_nonzero(features) == 9
+
+
+def test_the_published_network_has_heatmaps_as_large_as_the_image():
+    assert SpatialConfigurationNet(3, (16, 8, 1), **TINY).heatmap_stride == 1
+    with pytest.raises(ValueError, match="`stride` must be an integer"):
+        SpatialConfigurationNet(3, (16, 8, 1), stride=0, **TINY)

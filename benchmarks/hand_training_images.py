@@ -1,6 +1,7 @@
 """How many hand radiographs does a SpatialConfiguration-Net need, and a U-Net?
 
-    python -m benchmarks.hand_training_images --data-dir DIR --runs DIR [--out FILE]
+    python -m benchmarks.hand_training_images --data-dir DIR --runs DIR
+        [--out FILE.json] [--plot FILE.svg]
 
 The recipes `hand_few` and `hand_few_unet` (same grid, filters, augmentation, batch and
 steps) learn from 5, 10, 20 and all radiographs of fold 1 and are tested on fold 2: two
@@ -18,6 +19,7 @@ import pathlib
 from typing import Any
 
 import numpy as np
+from matplotlib import figure
 
 from benchmarks._runs import finished, result_of, seconds_of
 from scn_keras.training.data import sample_ids
@@ -37,6 +39,8 @@ DRAWS = {
     None: ("fold1",),
 }
 RESAMPLES = 2000
+# Of each network a colour, and a shift that keeps intervals apart.
+LOOKS = {"SCN": ("#c04f15", 0.97), "U-Net": ("#2a6f97", 1.03)}
 
 
 def search(
@@ -99,6 +103,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=pathlib.Path)
     parser.add_argument("--runs", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--plot", type=pathlib.Path)
     parser.add_argument("--seeds", type=int, default=2)
     arguments = parser.parse_args()
     data_dir, folder, test = arguments.data_dir, arguments.runs, "fold2"
@@ -157,6 +162,43 @@ def main() -> None:
             print(row["network"], row["training_images"], f"{row['mre_mm']:.3f} mm")
     if arguments.out:
         arguments.out.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    if arguments.plot:
+        plot(rows, arguments.plot)
+
+
+def plot(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
+    """Draws error, success and outliers over the number of training images."""
+    drawing = figure.Figure((9.0, 3.2), layout="constrained")
+    panels = {
+        "mean point error, mm": lambda of: of["mre_mm"],
+        "points within 2 mm, %": lambda of: of["sdr_percent"]["2"],
+        "points over 10 mm off, %": lambda of: (
+            100.0 - np.asarray(of["sdr_percent"]["10"])
+        ),
+    }
+    numbers = sorted({row["training_images"] for row in rows})
+    for axes, (label, value) in zip(
+        drawing.subplots(1, len(panels)), panels.items(), strict=True
+    ):
+        for kind, color, shift in (
+            ("SCN", "#c04f15", 0.97),
+            ("U-Net", "#2a6f97", 1.03),
+        ):
+            of = [row for row in rows if row["network"] == kind]
+            x = [row["training_images"] * shift for row in of]
+            ends = np.array([value(row["ci95"]) for row in of])
+            axes.vlines(x, ends[:, 0], ends[:, 1], color=color, linewidth=1.2)
+            axes.plot(
+                x, [value(row) for row in of], "o-", color=color, label=kind, ms=4
+            )
+        axes.set_xscale("log")
+        axes.set_xticks(numbers, map(str, numbers))
+        axes.minorticks_off()
+        axes.set_xlabel("training images")
+        axes.set_title(label, fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    drawing.savefig(path)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 import keras
 
-from scn_keras.layers._spatial import heatmap_convolution
+from scn_keras.layers._spatial import heatmap_convolution, reduce_image
 from scn_keras.layers.convolution_block import ConvolutionBlock
 from scn_keras.layers.unet import UNet
 from scn_keras.models._configured_model import ConfiguredModel
@@ -19,7 +19,7 @@ class LocalizationUNet(ConfiguredModel):
     Args:
         num_landmarks: Int, the number of landmarks.
         image_shape: Tuple `(*spatial, channels)` in array order; sizes may be
-            `None`. They must be multiples of `2 ** (levels - 1)`.
+            `None`. They must be multiples of `stride * 2 ** (levels - 1)`.
         filters: Int, the filters of every convolution.
         levels: Int, the number of resolutions.
         dropout: Float, the dropout rate between the two convolutions of a block.
@@ -27,6 +27,8 @@ class LocalizationUNet(ConfiguredModel):
         head_kernel_size: Int, the kernel of the head.
         heatmap_initializer: Float, the standard deviation from which the head's
             kernel starts.
+        stride: Int, the pixels of the image to one of the heatmaps, see
+            `SpatialConfigurationNet`.
 
     Raises:
         ValueError: If an argument is out of its range or a size is not divisible.
@@ -48,6 +50,7 @@ class LocalizationUNet(ConfiguredModel):
         stem=False,
         head_kernel_size=1,
         heatmap_initializer=1e-4,
+        stride=1,
         dtype=None,
         **kwargs,
     ):
@@ -60,8 +63,10 @@ class LocalizationUNet(ConfiguredModel):
             "stem": stem,
             "head_kernel_size": head_kernel_size,
             "heatmap_initializer": heatmap_initializer,
+            "stride": stride,
         }
-        image = x = keras.Input(tuple(image_shape), name="image")
+        image = keras.Input(tuple(image_shape), name="image")
+        x = reduce_image(image, filters, stride, 0.0, dtype)
         if stem:
             x = ConvolutionBlock(filters, 1, dtype=dtype, name="stem")(x)
         x = UNet(
@@ -79,6 +84,7 @@ class LocalizationUNet(ConfiguredModel):
             name="heatmaps",
         )(x)
         super().__init__(image, heatmaps, dtype, arguments, **kwargs)
+        self.heatmap_stride = stride
 
     @classmethod
     def cephalogram(cls, num_landmarks=19, image_shape=(None, None, 1), **options):

@@ -1,6 +1,6 @@
 import keras
 
-from scn_keras.layers._spatial import check_positive_integers, feature_convolution
+from scn_keras.layers._spatial import reduce_image
 from scn_keras.layers.heatmap_product import HeatmapProduct
 from scn_keras.layers.local_appearance import LocalAppearance
 from scn_keras.layers.spatial_configuration import SpatialConfiguration
@@ -95,19 +95,8 @@ class SpatialConfigurationNet(ConfiguredModel):
             "padding": padding,
             "stride": stride,
         }
-        check_positive_integers(stride=stride)
-        image = x = keras.Input(tuple(image_shape), name="image")
-        if stride > 1:
-            x = feature_convolution(
-                len(image_shape) - 1,
-                filters,
-                2 * stride,
-                "zero",
-                0.1,
-                dtype,
-                "reduction",
-                strides=stride,
-            )(x)
+        image = keras.Input(tuple(image_shape), name="image")
+        x = reduce_image(image, filters, stride, 0.1, dtype)
         local_appearance = LocalAppearance(
             num_landmarks,
             filters=filters,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from scn_keras.models import SpatialConfigurationNet
+from scn_keras.models import LocalizationUNet, SpatialConfigurationNet
 from tests.contract import dtype_policy
 
 TINY = {
@@ -206,11 +206,16 @@ def test_sizes_that_are_not_divisible_are_refused():
 
 
 @pytest.mark.parametrize("stride", [2, 4])
-def test_stride_reduces_centred_blocks(stride):
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (SpatialConfigurationNet, TINY),
+        (LocalizationUNet, {"filters": 4, "levels": 2}),
+    ],
+)
+def test_stride_reduces_centred_blocks(kind, options, stride):
     """The image's details reach the network; its symmetry is that of whole pixels."""
-    network = SpatialConfigurationNet(
-        3, (16 * stride, 8 * stride, 1), stride=stride, **TINY
-    )
+    network = kind(3, (16 * stride, 8 * stride, 1), stride=stride, **options)
     assert network.heatmap_stride == stride
     assert network.output_shape == (None, 16, 8, 3)
     reduction = network.get_layer("reduction")
@@ -228,5 +233,6 @@ def test_stride_reduces_centred_blocks(stride):
 
 def test_the_published_network_has_heatmaps_as_large_as_the_image():
     assert SpatialConfigurationNet(3, (16, 8, 1), **TINY).heatmap_stride == 1
+    assert LocalizationUNet(3, (16, 8, 1), 4, levels=2).heatmap_stride == 1
     with pytest.raises(ValueError, match="`stride` must be an integer"):
         SpatialConfigurationNet(3, (16, 8, 1), stride=0, **TINY)

@@ -1,0 +1,43 @@
+"""The published SpatialConfiguration-Net on cephalograms: 512 x 512, 128 filters.
+
+Every setting is that of Payer et al. (Medical Image Analysis 54, 2019): SGD with
+Nesterov momentum 0.99, batches of one, 30,000 steps, sigmas learned with the network,
+missing landmarks trained as empty heatmaps. The last weights are the model.
+
+    scn-keras datasets prepare cephalogram --manual-dir FOLDER
+    scn-keras train cephalogram_reference
+    scn-keras evaluate runs/cephalogram_reference
+
+A step takes 5 to 7 seconds on two CPU cores, so this is for a GPU: 30,000 steps. It
+has not been trained whole by us yet; `cephalogram_fast` has.
+"""
+
+from scn_keras.training.augmentation import Augmentation
+from scn_keras.training.recipe import Network, Optimizer, Recipe, Target
+
+
+def recipe() -> Recipe:
+    return Recipe(
+        name="cephalogram_reference",
+        dataset="cephalogram",
+        observer="senior",
+        test_split="test1",
+        validation=0.0,
+        grid=(512, 512),
+        peak="parabola",
+        network=Network(),
+        target=Target(sigma=2.5, gamma=100.0, sigma_penalty=20.0, missing="zero"),
+        optimizer=Optimizer(
+            name="sgd",
+            learning_rate=1e-6,
+            warmup=0.0,
+            final=1.0,
+            momentum=0.99,
+            clip_norm=1e4,
+            weight_decay=1e-3,
+        ),
+        augmentation=Augmentation.cephalogram(),
+        batch_size=1,
+        steps=30_000,
+        steps_per_epoch=1000,
+    )

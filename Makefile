@@ -18,7 +18,7 @@ PIP_INSTALL := install --disable-pip-version-check $(shell test -t 2 || echo -qq
 
 BACKEND_TESTS := tests/layers tests/models tests/losses tests/metrics \
 	tests/test_geometry.py tests/test_warp.py tests/test_device_augmentation.py \
-	tests/test_examples.py
+	tests/test_train_on_arrays.py tests/test_examples.py
 
 PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS)
 
@@ -144,7 +144,8 @@ $(PYTHONS:%=test-python-%): test-python-%: wheel
 	KERAS_BACKEND=tensorflow venv/bin/python -m pytest -q -n $(WORKERS); \
 	rm -rf venv
 
-# The library with nothing but Keras, NumPy and JAX, against TensorFlow's numbers.
+# The library with nothing but Keras, NumPy and JAX, against TensorFlow's numbers, and
+# training on arrays, by the command: that needs click.
 .PHONY: test-jax-only
 test-jax-only: wheel ## Test the library without TensorFlow, on JAX alone
 	@echo "== Library on Keras, NumPy and JAX alone"
@@ -153,7 +154,8 @@ test-jax-only: wheel ## Test the library without TensorFlow, on JAX alone
 	KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 TF_ENABLE_ONEDNN_OPTS=0 \
 		$(BIN)/python tests/backend_numbers.py $$folder/numbers.npz >/dev/null; \
 	$(BIN)/python -m venv $$folder/venv; \
-	$$folder/venv/bin/python -m pip $(PIP_INSTALL) keras numpy jax pytest pytest-xdist; \
+	$$folder/venv/bin/python -m pip $(PIP_INSTALL) keras numpy jax click pytest \
+		pytest-xdist; \
 	$$folder/venv/bin/python -m pip $(PIP_INSTALL) --no-deps "$$(ls build/wheel/*.whl)"; \
 	cp -r tests setup.cfg $$folder; \
 	cd $$folder; \

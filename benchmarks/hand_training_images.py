@@ -29,7 +29,7 @@ from scn_keras.training.run import Run
 from scn_keras.training.statistics import error_statistics
 
 RECIPES = {"SCN": "hand_few", "U-Net": "hand_few_unet"}
-LEARNING_RATES = (3e-4, 1e-3, 3e-3)
+LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 DROPOUTS = (0.0, 0.3)
 # By number of training images; `None` is the whole fold.
 DRAWS = {

@@ -55,6 +55,9 @@ class LandmarkBuilder(
     `SPACING_RULE` says where the millimetres come from, for people who read a result.
     `SPACING_FROM_POINTS` says that they come from the very landmarks that are to be
     found: training then refuses settings that would show them to the network.
+    `LICENSE` says in one sentence under which terms a model of the images may be used,
+    and `LIMITS` what such a model is not for: the card of a preset repeats them. Where
+    a folder is anyone's, `LICENSE` is empty.
 
     Sets are stored as `array_record`: streamed by `tfds.load`, and read by random
     access by `tfds.data_source` and Grain, without TensorFlow. A set that was
@@ -98,6 +101,8 @@ class LandmarkBuilder(
     SUBSETS: Mapping[str, tuple[str, frozenset[str]]] = {}
     SPACING_RULE: str = "as the file of each image says"
     SPACING_FROM_POINTS: bool = False
+    LICENSE: str = ""
+    LIMITS: str = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -29,8 +29,9 @@ def export(
     BMP files of any sizes, and `spacing_mm`, float32 `(n, 2)`, x and y, 0 where it
     is not known. It returns `points_px` `(n, N, 2)` in pixels of the given image,
     x and y, a pixel's centre at whole numbers; `points_mm` `(n, N, 2)`, those times
-    the spacing, NaN where it is not known; `score` `(n, N)`, 0 to 1; `calibrated`
-    `(n,)`, whether there are millimetres. Decoding, letterbox and peak are in the
+    the spacing, NaN where it is not known; `score` `(n, N)`, 0 to 1; `covariance_px2`
+    `(n, N, 2, 2)`, how wide the heatmaps' peaks are; `calibrated` `(n,)`, whether
+    there are millimetres. Decoding, letterbox and peak are in the
     graph, the same functions that evaluation calls. The landmarks' names lie beside
     it in `assets.extra/landmarks.json`.
 
@@ -47,7 +48,7 @@ def export(
         FileExistsError: If that version exists.
         RuntimeError: If Keras does not run on TensorFlow.
         ValueError: If the name or the version is not one that TF Serving takes, or
-            the model is one of volumes or of several views.
+            the model is one of volumes, of several views or from coarse to fine.
     """
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
@@ -71,6 +72,11 @@ def export(
         raise FileExistsError(
             f"{target} exists. TF Serving never reloads a version that it has seen: "
             "export a higher one, or remove the folder."
+        )
+    if run.recipe.coarse is not None:
+        raise ValueError(
+            f"{run.path} goes from coarse to fine, which is not exported. Use "
+            "`scn-keras predict`."
         )
     if len(run.recipe.grid) != 2 or run.recipe.normalization == "window":
         raise ValueError(
@@ -133,6 +139,7 @@ def _write(model: LandmarkModel, recipe: Recipe, folder: pathlib.Path) -> None:
             "points_px": points,
             "points_mm": points * spacing[:, None, :],
             "score": found["score"],
+            "covariance_px2": found["covariance"] * _squared_scale(grid_to_source),
             "calibrated": calibrated[:, 0],
         }
 
@@ -147,6 +154,12 @@ def _write(model: LandmarkModel, recipe: Recipe, folder: pathlib.Path) -> None:
         ],
     )
     archive.write_out(str(folder), verbose=False)
+
+
+def _squared_scale(grid_to_source):
+    # The letterbox has no rotation. Not by matrix products, see `apply_affine`.
+    scale = tf.linalg.diag_part(grid_to_source)[:, None, :-1]
+    return scale[..., :, None] * scale[..., None, :]
 
 
 def _versions(parent):

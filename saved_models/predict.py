@@ -1,40 +1,33 @@
 """Finds landmarks in files, with a run or with an exported model."""
 
+import contextlib
 import json
 import math
 import pathlib
-import warnings
+import tempfile
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from rich import progress
+from rich.console import Console
 
-from scn_keras.files import read_image
-from scn_keras.geometry import affine_from_spacing, apply_affine, spacing_of
+from scn_keras.files.find_images import find_images
+from scn_keras.geometry import apply_affine, spacing_of, spread_of
 from scn_keras.landmark_schema import LandmarkSchema
+from scn_keras.models import preset_names, preset_path
+from scn_keras.saved_models.image_source import ImageSource, read_image_source
 from scn_keras.saved_models.prediction import Prediction
 from scn_keras.training import preprocessing
 from scn_keras.training.inference import locate
 from scn_keras.training.run import Run
-
-_DECODED_IN_GRAPH = (b"\xff\xd8\xff", b"\x89PNG", b"BM")
-
-
-class _Source(NamedTuple):
-    """A file that was read: bytes that a graph decodes, or an array, and its affine."""
-
-    file: pathlib.Path
-    data: bytes | None
-    array: np.ndarray | None
-    affine: np.ndarray
-    notes: tuple[str, ...]
 
 
 def predict(
     model: str | pathlib.Path,
     files: Sequence[str | pathlib.Path],
     spacing: tuple[float, float] | None = None,
+    console: Console | None = None,
 ) -> tuple[list[Prediction], list[str]]:
     """Finds the landmarks in image files.
 
@@ -43,51 +36,85 @@ def predict(
     direction with it.
 
     Args:
-        model: The folder of a run, or of an exported model's version.
-        files: Image files, or folders of one DICOM series each.
+        model: The name of a preset; the folder of one, of a run, or of an exported
+            model's version; or a run's file `model.keras`, which suffices alone.
+        files: Image files, and folders: every image anywhere below one is taken. A
+            folder that holds the slices of one DICOM series is one image.
         spacing: Millimetres per pixel, x and y, for 2D files that do not say.
+        console: `rich.console.Console` for a progress bar; `None` for none.
 
     Returns:
         The predictions in the order of the files, and one sentence for each file
         that could not be read.
 
     Raises:
-        FileNotFoundError: If `model` is neither a run nor an exported model.
+        FileNotFoundError: If `model` is none of these.
+        ValueError: If it is a file that does not suffice alone.
     """
-    locator = _locator(pathlib.Path(model))
     problems: list[str] = []
+    paths: list[pathlib.Path] = []
+    for file in map(pathlib.Path, files):
+        found = [*find_images(file)] if file.is_dir() else [file]
+        if not found:
+            problems.append(f"There are no images in {file}.")
+        paths += found
+    with _folder_of(model) as folder:
+        locator = _locator(folder)
 
-    def readable() -> Iterator[_Source]:
-        for file in map(pathlib.Path, files):
-            try:
-                yield _read(file, spacing, locator.dimensions, locator.stored_values)
-            except (ValueError, OSError) as error:
-                problems.append(str(error))
+        def readable() -> Iterator[ImageSource]:
+            for path in paths:
+                try:
+                    yield read_image_source(
+                        path, spacing, locator.dimensions, locator.stored_values
+                    )
+                except (ValueError, OSError) as error:
+                    problems.append(str(error))
 
-    predictions = []
-    for source, points, score in locator.locate(readable()):
-        calibrated = bool(np.all(spacing_of(source.affine) > 0.0))
-        millimetres = apply_affine(source.affine, points.astype(np.float64))
-        predictions.append(
-            Prediction(
-                source.file,
-                points,
-                (millimetres if calibrated else points * math.nan).astype(np.float32),
-                score,
-                calibrated,
-                source.notes,
-            )
+        located = progress.track(
+            locator.locate(readable()),
+            "predict",
+            total=len(paths),
+            console=console,
+            disable=console is None,
         )
-    return predictions, problems
+        return [_prediction(*found) for found in located], problems
 
 
 def schema_of(model: str | pathlib.Path) -> LandmarkSchema:
-    """Returns the landmarks of a run or an exported model."""
-    model = pathlib.Path(model)
-    for path in (model / "landmarks.json", model / "assets.extra" / "landmarks.json"):
-        if path.is_file():
-            return LandmarkSchema.from_dict(json.loads(path.read_text()))
-    raise FileNotFoundError(_neither(model))
+    """Returns the landmarks of a model, see `predict`."""
+    with _folder_of(model) as folder:
+        for name in ("landmarks.json", "assets.extra/landmarks.json"):
+            if (folder / name).is_file():
+                return LandmarkSchema.from_dict(json.loads((folder / name).read_text()))
+        raise FileNotFoundError(_neither(folder))
+
+
+@contextlib.contextmanager
+def _folder_of(model: str | pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields the folder of a model; that of a file is gone afterwards."""
+    path = preset_path(model)
+    if not path.is_file():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Run.from_file(path, folder).path
+
+
+def _prediction(
+    source: ImageSource, points: np.ndarray, score: np.ndarray, covariance: np.ndarray
+) -> Prediction:
+    calibrated = bool(np.all(spacing_of(source.affine) > 0.0))
+    to_mm = source.affine if calibrated else source.affine * math.nan
+    return Prediction(
+        source.file,
+        points,
+        apply_affine(to_mm, points.astype(np.float64)).astype(np.float32),
+        score,
+        calibrated,
+        source.notes,
+        spread_of(np.eye(len(to_mm)), covariance),
+        spread_of(to_mm, covariance),
+    )
 
 
 def _locator(model: pathlib.Path) -> "_RunLocator | _ExportLocator":
@@ -101,7 +128,8 @@ def _locator(model: pathlib.Path) -> "_RunLocator | _ExportLocator":
 def _neither(model: pathlib.Path) -> str:
     message = (
         f"{model} is neither a run (recipe.json) nor an exported model "
-        "(saved_model.pb)."
+        "(saved_model.pb), no .keras file of a run, and no preset: "
+        f"{', '.join(preset_names())}."
     )
     versions = sorted(model.glob("*/saved_model.pb"))
     if versions:
@@ -113,6 +141,7 @@ class _RunLocator:
     def __init__(self, run: Run) -> None:
         self.recipe = run.recipe
         self.views = run.views
+        self.placement = run.placement
         self.model = run.load_model()
         self.dimensions = len(run.recipe.grid)
         # A window is in the numbers of the file.
@@ -143,9 +172,16 @@ class _RunLocator:
                 "affine": tf.TensorSpec((d + 1, d + 1), tf.float32),
             },
         )
-        found = locate(self.model, stream, self.recipe, views=self.views)
+        found = locate(
+            self.model,
+            stream,
+            self.recipe,
+            views=self.views,
+            placement=self.placement,
+        )
         for index, result in enumerate(found):
-            yield files[index], result["points_px"], result["score"]
+            numbers = (result[n] for n in ("points_px", "score", "covariance_px2"))
+            yield (files[index], *numbers)
 
 
 class _ExportLocator:
@@ -167,47 +203,6 @@ class _ExportLocator:
                 image_bytes=tf.constant([data]), spacing_mm=tf.constant(spacing[None])
             )
             points, score = outputs["points_px"][0], outputs["score"][0]
-            yield source, points.numpy(), score.numpy()
-
-
-def _read(
-    file: pathlib.Path,
-    spacing: tuple[float, float] | None,
-    dimensions: int,
-    stored_values: bool,
-) -> _Source:
-    affine = None if spacing is None else affine_from_spacing(spacing)
-    unknown = np.diag([0.0] * dimensions + [1.0])
-    if affine is not None and dimensions != 2:
-        raise ValueError(
-            "A spacing in x and y is for 2D images, and the model takes volumes: leave "
-            f"it out. Received: spacing={spacing}"
-        )
-    data = b""
-    if dimensions == 2 and not stored_values and file.is_file():
-        data = file.read_bytes()
-    if data.startswith(_DECODED_IN_GRAPH):
-        try:
-            preprocessing.decode_image(tf.constant(data))
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError(
-                f"{file} is damaged: it could not be decoded. Open it in a viewer and "
-                "save it again, or leave it out."
-            ) from error
-        return _Source(file, data, None, unknown if affine is None else affine, ())
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        array, own = read_image(file)
-    if array.ndim != dimensions:
-        raise ValueError(
-            f"{file} must be an image of {dimensions} axes for this model. Received: "
-            f"shape {array.shape}"
-        )
-    if dimensions == 2 and array.dtype not in (np.uint8, np.uint16):
-        raise ValueError(
-            f"{file} must be a 2D image of 8 or 16 bits without sign. Received: "
-            f"{array.dtype} {array.shape}"
-        )
-    affine = affine if own is None else own
-    notes = tuple(str(warning.message) for warning in caught)
-    return _Source(file, None, array, unknown if affine is None else affine, notes)
+            # Models that were exported by an early version do not say.
+            covariance = outputs.get("covariance_px2", tf.fill((1, 1, 2, 2), math.nan))
+            yield source, points.numpy(), score.numpy(), covariance[0].numpy()

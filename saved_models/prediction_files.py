@@ -9,10 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from scn_keras.files import PointSet, read_image, read_image_header, write_points
 from scn_keras.files.atomic_write import write_text
+from scn_keras.files.find_images import image_id
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.saved_models.prediction import Prediction
 
@@ -34,6 +36,58 @@ def print_points(predictions: Sequence[Prediction], names: Sequence[str]) -> Non
             values = [f"{v:.2f}" if np.isfinite(v) else "-" for v in (*px, *mm)]
             table.add_row(name, *values, f"{score:.2f}")
         Console().print(table)
+
+
+def worst(
+    predictions: Sequence[Prediction], count: int
+) -> tuple[list[Prediction], str]:
+    """Returns the files with the highest expected error, the highest first.
+
+    That of a file is the mean over its landmarks, see `Prediction.expected_error`.
+
+    Args:
+        predictions: Sequence of `Prediction`.
+        count: Int, how many.
+
+    Returns:
+        `(predictions, unit)`: the unit is `"mm"` where all files are calibrated, else
+        `"px"`.
+
+    Raises:
+        ValueError: If the model did not say how wide its peaks are.
+    """
+    unit = "mm" if all(p.calibrated for p in predictions) else "px"
+    errors = [p.expected_error(unit).mean() for p in predictions]
+    if np.isnan(errors).any():
+        raise ValueError(
+            "This exported model does not say how wide its peaks are. Export it again, "
+            "or give its run."
+        )
+    order = np.argsort(errors, kind="stable")[::-1][:count]
+    return [predictions[index] for index in order], unit
+
+
+def print_worst(
+    predictions: Sequence[Prediction], unit: str, names: Sequence[str]
+) -> None:
+    """Prints a line a file with its expected error and its worst landmark."""
+    table = Table(
+        title=f"Highest expected error, {unit}", title_justify="left", box=None
+    )
+    table.add_column("mean", justify="right", no_wrap=True)
+    table.add_column("worst landmark", no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("file", overflow="fold")
+    for prediction in predictions:
+        errors = prediction.expected_error(unit)
+        row = int(errors.argmax())
+        table.add_row(
+            f"{errors.mean():.2f}",
+            escape(names[row]),
+            f"{errors[row]:.2f}",
+            escape(str(prediction.file)),
+        )
+    Console().print(table)
 
 
 def write_json(
@@ -124,8 +178,8 @@ def _names(predictions: Sequence[Prediction]) -> list[str]:
     """Names without endings; files of one name in several folders are numbered."""
     names: list[str] = []
     for prediction in predictions:
-        file = prediction.file
-        stem = file.name.removesuffix(".gz").rpartition(".")[0] or file.name
+        # By which `landmark_folder` finds the image of a file of points.
+        stem = image_id(prediction.file)
         name, number = stem, 1
         while name in names:
             number += 1

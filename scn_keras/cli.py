@@ -4,6 +4,7 @@ Commands import what they need when they run: `--help` answers at once.
 """
 
 import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -32,14 +33,22 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            with _quiet():
+            # Keras loads it, too, on any backend; what needs it says so.
+            with _quiet(), contextlib.suppress(ModuleNotFoundError):
                 import tensorflow as tf
 
                 tf.config.list_physical_devices()
+                # Advice on tracing is for those who write programs.
+                tf.get_logger().setLevel("ERROR")
             return function(*args, **kwargs)
         except (ValueError, OSError, RuntimeError, ImportError) as error:
             if "SCN_KERAS_TRACEBACK" in os.environ:
                 raise
+            if isinstance(error, ModuleNotFoundError):
+                error.msg = (
+                    f"{error.name} is not installed, and this needs it. `scn-keras "
+                    "train --arrays` needs neither TensorFlow nor TFDS nor SimpleITK."
+                )
             raise click.ClickException(
                 f"{error}\n(Set SCN_KERAS_TRACEBACK=1 to see where this came from.)"
             ) from error
@@ -229,6 +238,45 @@ def show(
     click.echo(f"Drawn: {out}")
 
 
+@datasets.command()
+@click.argument("recipe")
+@click.argument("out", metavar="DIR", type=_FOLDER)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting of the recipe. May be repeated.",
+)
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    help="Store this split, too; may be repeated.  [default: the recipe's train split]",
+)
+@_DATA_DIR
+@_command
+def arrays(
+    recipe: str,
+    out: pathlib.Path,
+    settings: tuple[str, ...],
+    splits: tuple[str, ...],
+    data_dir: pathlib.Path | None,
+) -> None:
+    """Store the images that RECIPE trains on as arrays, in the new folder DIR.
+
+    With `scn-keras train RECIPE --arrays DIR` they are trained on elsewhere, by
+    TensorFlow, JAX or PyTorch: all that this needs is Keras, NumPy and the backend.
+    """
+    from scn_keras.training.prepare_arrays import prepare_arrays
+    from scn_keras.training.recipes import load_recipe
+
+    resolved = load_recipe(recipe).override(settings)
+    folder = prepare_arrays(resolved, out, data_dir, splits)
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    click.echo(f"Stored: {len(folder.samples['id'])} images in {out}, {size:,} bytes")
+
+
 @main.command()
 @click.argument("recipe")
 @click.option("--out", type=_FOLDER, help="The run's folder.  [default: runs/RECIPE]")
@@ -247,6 +295,13 @@ def show(
     type=click.FloatRange(min=0, min_open=True),
     help="Take as many steps as fit into this time, measured at the start.",
 )
+@click.option(
+    "--from",
+    "start",
+    metavar="PRESET|RUN",
+    help="Start from the weights of a preset (a name or a folder) or of a run, also "
+    "of other landmarks.",
+)
 @click.option("--resume", is_flag=True, help="Continue the run in that folder.")
 @click.option(
     "--tensorboard",
@@ -254,6 +309,11 @@ def show(
     help="Keep curves and pictures of points for TensorBoard in the run's folder.",
 )
 @_DATA_DIR
+@click.option(
+    "--arrays",
+    type=_FOLDER,
+    help="Train on what `scn-keras datasets arrays` has stored here instead.",
+)
 @_command
 def train(
     recipe: str,
@@ -261,9 +321,11 @@ def train(
     settings: tuple[str, ...],
     steps: int | None,
     minutes: float | None,
+    start: str | None,
     resume: bool,
     tensorboard: bool,
     data_dir: pathlib.Path | None,
+    arrays: pathlib.Path | None,
 ) -> None:
     """Fit a model by a RECIPE: a name, or a Python file that defines recipe().
 
@@ -275,7 +337,11 @@ def train(
 
     if steps is not None and minutes is not None:
         raise click.UsageError("Give --steps or --minutes, not both.")
+    if data_dir is not None and arrays is not None:
+        raise click.UsageError("Give --data-dir or --arrays, not both.")
     resolved = load_recipe(recipe).override(settings)
+    if start is not None:
+        resolved = dataclasses.replace(resolved, start=start)
     path = out or pathlib.Path("runs") / resolved.name
     if minutes is not None:
         if resume and (path / "recipe.json").is_file():
@@ -284,11 +350,11 @@ def train(
         else:
             from scn_keras.training.budget import steps_within
 
-            steps = steps_within(minutes, resolved, data_dir)
+            steps = steps_within(minutes, resolved, data_dir, arrays)
             click.echo(f"{steps} steps fit into {minutes:g} minutes.")
     if steps is not None:
         resolved = resolved.override([f"steps={steps}"])
-    run = fit(resolved, path, data_dir, resume, tensorboard)
+    run = fit(resolved, path, data_dir, resume, tensorboard, arrays)
     click.echo(f"Trained: {run.model_path}")
     click.echo(f"Next: scn-keras evaluate {run.path}")
 
@@ -345,8 +411,14 @@ def crossval(
 
 
 @main.command()
-@click.argument("run", type=_FOLDER)
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_FOLDER)
 @click.option("--split", help="The split.  [default: the recipe's test split]")
+@click.option(
+    "--folder",
+    type=_FOLDER,
+    help="A folder of your own images with points, as `datasets prepare` takes it for "
+    "landmark_folder, in place of the recipe's data set. It need not be prepared.",
+)
 @click.option(
     "--observer",
     "observers",
@@ -354,27 +426,58 @@ def crossval(
     help="Whose points are the truth; may be repeated.  [default: each, and the mean]",
 )
 @click.option("--per-landmark", is_flag=True, help="Print a row a landmark too.")
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    help="Write all results here as one JSON list, too.",
+)
+@click.option(
+    "--report",
+    "report_path",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    help="Where the report of one run goes.  [default: RUN/report.html]",
+)
 @_DATA_DIR
 @_command
 def evaluate(
-    run: pathlib.Path,
+    runs: tuple[pathlib.Path, ...],
     split: str | None,
+    folder: pathlib.Path | None,
     observers: tuple[str, ...],
     per_landmark: bool,
+    json_path: pathlib.Path | None,
+    report_path: pathlib.Path | None,
     data_dir: pathlib.Path | None,
 ) -> None:
-    """Measure a RUN on held-out images: a table, result files and a report."""
+    """Measure RUNs on held-out images: a table, result files and reports.
+
+    Errors are in millimetres. Where no image has a spacing they are in pixels of the
+    images; where some have none, those are named and not scored. Results and report
+    of a run are written into its folder.
+    """
     from scn_keras.training.evaluate import evaluate as evaluate_run
     from scn_keras.training.report import write_report
     from scn_keras.training.result_table import print_results
-    from scn_keras.training.run import Run
+    from scn_keras.training.run import Run, write_json
 
-    loaded = Run(run)
-    results = evaluate_run(loaded, split, observers or None, data_dir)
+    if report_path and len(runs) > 1:
+        raise click.UsageError(
+            "--report is for one RUN. Of several, each has its report in its folder."
+        )
+    results, reports = [], []
+    for run in [Run(path) for path in runs]:
+        results += evaluate_run(run, split, observers or None, data_dir, folder=folder)
+        reports.append(
+            write_report(run, split, data_dir, folder=folder, path=report_path)
+        )
     print_results(results, landmarks=per_landmark)
-    report = write_report(loaded, split, data_dir)
-    click.echo(f"Results: {loaded.path / 'results'}")
-    click.echo(f"Report: {report}")
+    if json_path:
+        write_json(json_path, results)
+        click.echo(f"Results: {json_path}")
+    for path, report in zip(runs, reports, strict=True):
+        click.echo(f"Results: {path / 'results'}")
+        click.echo(f"Report: {report}")
 
 
 @main.command()
@@ -435,7 +538,7 @@ def compare(
 
 
 @main.command()
-@click.argument("model", type=_FOLDER)
+@click.argument("model", type=click.Path(path_type=pathlib.Path))
 @click.argument(
     "files",
     nargs=-1,
@@ -465,6 +568,14 @@ def compare(
     "--markups", type=_FOLDER, help="Write a .mrk.json a file for 3D Slicer here."
 )
 @click.option("--overlay", type=_FOLDER, help="Draw the points, one PNG a file, here.")
+@click.option(
+    "--worst",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Keep the N files with the highest expected error, the highest first: the "
+    "mean over their landmarks of a fifth of the width of the heatmap's peak, divided "
+    "by its score; in mm, or in px where a file has no spacing.",
+)
 @_command
 def predict(
     model: pathlib.Path,
@@ -474,20 +585,38 @@ def predict(
     csv_path: pathlib.Path | None,
     markups: pathlib.Path | None,
     overlay: pathlib.Path | None,
+    worst: int | None,
 ) -> None:
-    """Find the landmarks in image FILES with a run or an exported MODEL.
+    """Find the landmarks in image FILES with a MODEL.
 
-    A folder counts as the slices of one DICOM series. Points are in pixels of the
+    MODEL is a run, its file model.keras, an exported model, or the name or the folder
+    of a preset. Of a folder of FILES every image is taken, also in folders below; one
+    that holds the slices of a DICOM series is one image. Points are in pixels of the
     file (x to the right, y down, the first pixel's centre at 0, 0) and, where the
     spacing is known, in millimetres. A file that cannot be read is said and left out;
     the exit code is then 1.
+
+    \b
+    To correct what a model finds hardest, and train on it:
+      scn-keras predict RUN FOLDER --worst 20 --markups DIR
+
+    Then open those images and DIR/*.mrk.json in 3D Slicer, drag the points, save, and
+    put images and markups into a folder that landmark_folder reads.
     """
+    from rich.console import Console
+
     from scn_keras.saved_models import prediction_files
     from scn_keras.saved_models.predict import predict as predict_files
     from scn_keras.saved_models.predict import schema_of
 
     schema = schema_of(model)
-    results, problems = predict_files(model, files, spacing)
+    console = Console(stderr=True)
+    # A pipe gets no bar.
+    bar = console if console.is_terminal else None
+    results, problems = predict_files(model, files, spacing, bar)
+    if worst and results:
+        results, unit = prediction_files.worst(results, worst)
+        prediction_files.print_worst(results, unit, schema.names)
     if json_path:
         prediction_files.write_json(json_path, results, schema.names)
     if csv_path:
@@ -496,7 +625,7 @@ def predict(
         prediction_files.write_markups(markups, results, schema.names)
     if overlay:
         prediction_files.write_overlays(overlay, results, schema)
-    if not (json_path or csv_path or markups):
+    if not (json_path or csv_path or markups or worst):
         prediction_files.print_points(results, schema.names)
     for path in filter(None, (json_path, csv_path, markups, overlay)):
         click.echo(f"Written: {path}")
@@ -529,15 +658,16 @@ def export(
     version: int | None,
     check: tuple[pathlib.Path, ...],
 ) -> None:
-    """Export a RUN as DIR/NAME/VERSION, a SavedModel that TF Serving loads as it is.
+    """Export a RUN or a preset as DIR/NAME/VERSION, a SavedModel for TF Serving.
 
     It takes the bytes of PNG, JPEG or BMP files and their spacing and returns
     points in pixels and millimetres.
     """
+    from scn_keras.models import preset_path
     from scn_keras.saved_models.export import export as export_run
     from scn_keras.training.run import Run
 
-    loaded = Run(run)
+    loaded = Run(preset_path(run))
     path = export_run(loaded, folder, name, version)
     click.echo(f"Exported: {path}")
     if check:
@@ -550,6 +680,42 @@ def export(
         )
         if not difference <= 0.01:
             sys.exit(1)
+
+
+@main.command()
+@click.argument("run", type=_FOLDER)
+@click.argument("folder", metavar="DIR", type=_FOLDER)
+@click.option(
+    "--license",
+    metavar="TEXT",
+    help="Under which terms the weights may be used.  [default: the data set's word]",
+)
+@_DATA_DIR
+@_command
+def preset(
+    run: pathlib.Path,
+    folder: pathlib.Path,
+    license: str | None,
+    data_dir: pathlib.Path | None,
+) -> None:
+    """Make a preset of an evaluated RUN: a model to give away, with its model card.
+
+    DIR then holds the weights in half precision, what is needed to use them, and how
+    good they are by the results of the run. `scn_keras.models.from_preset`, predict,
+    export and train --from take it.
+    """
+    from scn_keras.saved_models.make_preset import make_preset
+    from scn_keras.training.run import Run
+
+    made = make_preset(Run(run), folder, license, data_dir)
+    half = made["half_precision"]
+    click.echo(f"Made: {folder}, {made['size_mb']} MB")
+    click.echo(
+        f"Half precision moves the points of {half['n_images']} images by "
+        f"{half['mean_px']:.2g} px in the mean, {half['max_px']:.2g} px at most."
+    )
+    click.echo(f"Terms of use: {made['license']}")
+    click.echo(f"Next: read {folder / 'model_card.md'}")
 
 
 @main.command()

@@ -63,6 +63,23 @@ def spacing_of(affine: np.ndarray) -> np.ndarray:
     return np.linalg.norm(affine[..., :d, :d], axis=-2)
 
 
+def spread_of(affine: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Returns how wide covariances are in space: root mean squares, in mm.
+
+    Args:
+        affine: Array `(D + 1, D + 1)`.
+        covariance: Array `(..., D, D)`, in squared pixels.
+
+    Example: 0.3 mm along x and 0.4 mm along y.
+
+    >>> float(spread_of(np.diag([0.1, 0.1, 1.0]), np.diag([9.0, 16.0])).round(6))
+    0.5
+    """
+    linear = np.asarray(affine, np.float64)[:-1, :-1]
+    in_space = linear @ np.asarray(covariance, np.float64) @ linear.T
+    return np.sqrt(np.trace(in_space, axis1=-2, axis2=-1))
+
+
 def affine_from_spacing(spacing) -> np.ndarray:
     """Returns the affine of an axis-aligned image whose first pixel is the origin.
 

@@ -199,6 +199,24 @@ def invert_map(affine, points, grid, elastic=None, arrays=KERAS):
     return arrays.where(missing, math.nan, found)
 
 
+def aspect_of(affine, arrays=KERAS):
+    """Returns the spacing x, y(, z) of an affine, ones where it is not usable.
+
+    Args:
+        affine: Array `(..., D + 1, D + 1)`.
+        arrays: The library, see above.
+
+    Returns:
+        Array `(..., D)`.
+    """
+    d = affine.shape[-1] - 1
+    linear = affine[..., :d, :d]
+    spacing = arrays.sqrt(arrays.sum(linear * linear, axis=-2))
+    usable = arrays.cast((spacing > 0.0) & (spacing < math.inf), "int32")
+    calibrated = arrays.sum(usable, axis=-1)[..., None] == d
+    return arrays.where(calibrated, spacing, 1.0)
+
+
 def pad_border(image, d, outside, arrays=KERAS):
     """Puts one pixel of `outside` around an image `(..., *sizes)` of D axes."""
     batch = len(image.shape) - d
@@ -215,27 +233,38 @@ def interpolate(image, places, arrays=KERAS, sizes=None):
         places: List of D arrays `(..., *grid)`, x, y(, z) in pixels of the image
             without its border.
         arrays: The library, see above.
-        sizes: D ints, the sizes with the border where the image is given flat, as
-            `(n,)` with anything after its last pixel.
+        sizes: int array `(..., D)`, the sizes with the border where images are given
+            flat, as `(..., n)` with anything after their last pixels: those of a
+            batch may differ in size.
 
     Returns:
         float32 array `(..., *grid)`.
     """
     d = len(places)
-    shape = arrays.shape(image) if sizes is None else [sizes[k] for k in range(d)]
+    shape = arrays.shape(image)
+    if sizes is None:
+        batch, lengths, count = shape[:-d], shape[-d:], math.prod(shape[-d:])
+    else:
+        sizes = arrays.convert_to_tensor(sizes)
+        batch, lengths, count = (
+            shape[:-1],
+            [spread(sizes[..., k], d) for k in range(d)],
+            shape[-1],
+        )
     corners, weights = [], []
-    for place, size in zip(reversed(places), shape[-d:], strict=True):
+    for place, size in zip(reversed(places), lengths, strict=True):
         limit = arrays.cast(size - 2, "float32")
         place = arrays.clip(place + 1.0, 0.0, limit + 1.0)
         corner = arrays.minimum(arrays.floor(place), limit)
         weights.append(place - corner)
         corners.append(arrays.cast(corner, "int32"))
-    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    first = sum(corner * s for corner, s in zip(corners, strides[-d:], strict=True))
-    for size, stride in zip(shape[:-d], strides[:-d], strict=True):  # of the batch
-        first = first + spread(arrays.arange(size) * stride, d)
+    strides = [math.prod(lengths[axis + 1 :]) for axis in range(d)]
+    first = sum(corner * s for corner, s in zip(corners, strides, strict=True))
+    for axis, size in enumerate(batch):
+        stride = count * math.prod(batch[axis + 1 :])
+        first = first + spread(arrays.arange(size) * stride, d + len(batch) - 1 - axis)
     flat = arrays.reshape(image, (-1,))
-    return _blend(flat, first, strides[-d:], weights, arrays)
+    return _blend(flat, first, strides, weights, arrays)
 
 
 def along_axis(matrix, field, axis, d, arrays, product):

@@ -30,6 +30,10 @@ def setup_cfg() -> configparser.ConfigParser:
     return config
 
 
+# Presets of images without a free licence lie in the repository alone.
+PRESET = "synthetic_hand"
+
+
 def folders() -> dict[str, Path]:
     """The mapped packages and their folders: `scn_keras.datasets` to `datasets/`."""
     lines = setup_cfg()["options"]["package_dir"].strip().splitlines()
@@ -45,7 +49,12 @@ def tree() -> dict[str, Path]:
     files = {}
     for package, folder in folders().items():
         for path in folder.rglob("*"):
-            if path.is_file() and not {"__pycache__", "dummy_data"} & set(path.parts):
+            parts = set(path.parts)
+            if {"__pycache__", "dummy_data"} & parts:
+                continue
+            if "presets" in parts and PRESET not in parts:
+                continue
+            if path.is_file():
                 files[f"{package.replace('.', '/')}/{path.relative_to(folder)}"] = path
     return files
 
@@ -131,6 +140,9 @@ def wheel(tmp_path_factory) -> Path:
     for path in REPOSITORY.iterdir():
         if path.is_file():
             shutil.copy(path, checkout)
+    restricted = checkout / "saved_models" / "presets" / "restricted"
+    restricted.mkdir(parents=True, exist_ok=True)
+    (restricted / "config.json").write_text("{}")
     # The warnings of setuptools are about its own future.
     hook = "import setuptools.build_meta as b; b.build_{}({!r})"
     run(hook.format("sdist", str(build)), checkout, PYTHONWARNINGS="ignore")
@@ -138,6 +150,7 @@ def wheel(tmp_path_factory) -> Path:
     with tarfile.open(sdist) as archive:
         archive.extractall(build, filter="data")
     unpacked = build / sdist.name.removesuffix(".tar.gz")
+    assert not (unpacked / restricted.relative_to(checkout)).exists()
     run(hook.format("wheel", str(build)), unpacked, PYTHONWARNINGS="ignore")
     (path,) = build.glob("*.whl")
     return path
@@ -146,7 +159,8 @@ def wheel(tmp_path_factory) -> Path:
 def test_wheel_holds_the_tree_under_one_name(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     package = {name for name in names if ".dist-info/" not in name}
-    assert package == set(tree())
+    assert package == set(tree())  # and so no preset but one
+    assert f"scn_keras/saved_models/presets/{PRESET}/model.weights.h5" in package
     assert {name.split("/")[0] for name in package} == {"scn_keras"}
 
 

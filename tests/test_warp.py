@@ -257,3 +257,47 @@ def test_keras_gives_the_numbers_of_numpy(grid):
 
         results.append(run(read, arrays, affine, elastic, image.astype("float32")))
     np.testing.assert_allclose(results[1], results[0], rtol=0, atol=2e-4)
+
+
+@LIBRARIES
+def test_aspect_of_an_affine(arrays):
+    turned = [[0.0, -0.2, 9.0], [0.1, 0.0, -5.0], [0.0, 0.0, 1.0]]
+    unusable = [
+        np.diag([*spacing, 1.0])
+        for spacing in ((0.0, 0.1), (np.nan, 0.1), (np.inf, 0.1), (0.0, 0.0))
+    ]
+    affines = np.stack([turned, *unusable]).astype("float32")
+
+    def aspect(affines):
+        return warp.aspect_of(affines, arrays)
+
+    found = run(aspect, arrays, affines)
+    np.testing.assert_allclose(found, [[0.1, 0.2]] + [[1.0, 1.0]] * 4, rtol=1e-6)
+
+
+@LIBRARIES
+@pytest.mark.parametrize("shapes", [((9, 12), (14, 7)), ((4, 5, 6), (7, 4, 3))])
+def test_images_of_unlike_sizes_in_one_batch(shapes, arrays):
+    d = len(shapes[0])
+    random = np.random.default_rng(3)
+    images = [random.normal(size=shape).astype("float32") for shape in shapes]
+    places = [random.uniform(-3, 16, (2, *[5] * d)).astype("float32") for _ in range(d)]
+    flat = np.zeros((2, max(np.prod(np.add(s, 2)) for s in shapes) + 5), "float32")
+    for row, image in enumerate(images):
+        bordered = np.pad(image, 1, constant_values=-1.0).ravel()
+        flat[row, : bordered.size] = bordered
+    sizes = np.add(shapes, 2).astype("int32")
+
+    def read(flat, sizes, *places):
+        return warp.interpolate(flat, places, arrays, sizes)
+
+    found = run(read, arrays, flat, sizes, *places)
+    for row, image in enumerate(images):
+        expected = ndimage.map_coordinates(
+            image,
+            [place[row] for place in reversed(places)],
+            order=1,
+            mode="grid-constant",
+            cval=-1.0,
+        )
+        np.testing.assert_allclose(found[row], expected, rtol=0, atol=1e-5)

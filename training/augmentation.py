@@ -169,8 +169,8 @@ class Augmentation:
         The same seed gives the same parameters, for each library its own.
 
         Args:
-            seed: What the library takes: ints for NumPy, int32 `(2,)` for TensorFlow,
-                an int or a `keras.random.SeedGenerator` for Keras.
+            seed: What the library takes: an int or several for NumPy, int32 `(2,)`
+                for TensorFlow, an int or a `keras.random.SeedGenerator` for Keras.
             grid: The sizes of the grid in array order.
             arrays: The library, `warp.NUMPY` or `warp.KERAS`, or for graphs of
                 `tf.data` `preprocessing.TENSORFLOW`.
@@ -396,11 +396,7 @@ class Augmentation:
         """
         d = points.shape[-1]
         grid = tuple(image.shape[-1 - d : -1])
-        linear = affine[..., :d, :d]
-        spacing = arrays.sqrt(arrays.sum(linear * linear, axis=-2))
-        usable = arrays.cast((spacing > 0.0) & (spacing < math.inf), "int32")
-        calibrated = arrays.sum(usable, axis=-1)[..., None] == d
-        spacing = arrays.where(calibrated, spacing, 1.0)
+        spacing = warp.aspect_of(affine, arrays)
         size = arrays.convert_to_tensor(np.array(grid[::-1], "float32"))
         back = self.affine(drawn, grid, spacing, size, arrays)
         elastic = self.elastic_displacements(drawn, grid, spacing, arrays)

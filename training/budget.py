@@ -4,16 +4,21 @@ import itertools
 import pathlib
 import time
 
-from scn_keras.training import data, pipeline
+import keras
+
 from scn_keras.training.fit import compiled_model
 from scn_keras.training.recipe import Recipe
+from scn_keras.training.source import open_source
 
 _WARM_UP = 3  # the first steps trace and compile
 _TIMED_SECONDS = 10.0
 
 
 def steps_within(
-    minutes: float, recipe: Recipe, data_dir: str | pathlib.Path | None = None
+    minutes: float,
+    recipe: Recipe,
+    data_dir: str | pathlib.Path | None = None,
+    arrays: str | pathlib.Path | None = None,
 ) -> int:
     """Measures a few steps of a recipe and returns how many fit into a time.
 
@@ -25,6 +30,7 @@ def steps_within(
         minutes: Float, of training and validating, without reading the data.
         recipe: `Recipe`, whose own `steps` are not used.
         data_dir: Where prepared data sets lie.
+        arrays: A folder of arrays to train on instead, see `fit`.
 
     Returns:
         Int, at least 1.
@@ -41,20 +47,26 @@ def steps_within(
     """
     if not minutes > 0:
         raise ValueError(f"`minutes` must be positive. Received: minutes={minutes}")
-    schema = data.prepared_builder(recipe.dataset, data_dir).SCHEMA
-    training, validation = data.training_samples(recipe, data_dir)
-    model = compiled_model(recipe, len(schema))
-    batches = iter(pipeline.training_batches(training, recipe, schema=schema))
+    source = open_source(recipe, data_dir, arrays)
+    model = compiled_model(recipe, len(source.schema))
+    batches = _arrays(source.training())
     for batch in itertools.islice(batches, _WARM_UP):
         model.train_on_batch(*batch)
     step = _mean_seconds(model.train_on_batch, batches)
-    if validation is not None:
-        prepared = pipeline.evaluation_batches(validation, recipe).cache()
-        number = sum(1 for _ in prepared)
+    if source.validation is not None:
+        number = sum(1 for _ in source.validation)
         # The first batch traces; of a single batch that cannot be left out.
-        seconds = _mean_seconds(model.test_on_batch, iter(prepared.repeat(2)), skip=1)
+        twice = itertools.chain(source.validation, source.validation)
+        seconds = _mean_seconds(model.test_on_batch, _arrays(twice), skip=1)
         step += number * seconds / recipe.steps_per_epoch
     return max(int(60.0 * minutes / step), 1)
+
+
+def _arrays(batches):
+    # `train_on_batch` takes tensors of its own backend, which those of `tf.data` are
+    # not everywhere.
+    for batch in batches:
+        yield keras.tree.map_structure(keras.ops.convert_to_numpy, batch)
 
 
 def _mean_seconds(function, batches, skip=0):

@@ -1,6 +1,5 @@
 """Tells whether one run is better than another on the same images."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import rich.console
 from rich import box
 from rich import table as rich_table
 
-from scn_keras.training.evaluate import read_points
+from scn_keras.training.points_table import read_points
 from scn_keras.training.run import Run
 
 RESAMPLES = 10_000
@@ -19,19 +18,21 @@ PROTOCOL = (
     "split",
     "n_images",
     "truth",
+    "unit",
     "spacing",
     "inequality",
     "pooling",
 )
 # What may differ without telling anything about the method.
-_INCIDENTAL = ("command", "scn_keras", "subset_of", "spacing_mm", "interval")
+_INCIDENTAL = ("command", "run", "scn_keras", "subset_of", "spacing_mm", "interval")
+_RADII = {"mm": (2.0, 4.0), "px": (10.0, 20.0)}
 
 
 def compare(
     first: Run,
     second: Run,
     split: str | None = None,
-    radii: Sequence[float] = (2.0, 4.0),
+    radii: Sequence[float] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
@@ -49,16 +50,17 @@ def compare(
         second: `Run`, likewise.
         split: Str, a split or subset that both were evaluated on; `None` for the
             test split of the first run's recipe.
-        radii: Sequence of floats, mm, of the success detection rates.
+        radii: Sequence of floats, of the success detection rates; `None` for 2 and
+            4 mm, or 10 and 20 px.
         resamples: Int, how often the patients are drawn.
         seed: Int, of these draws.
 
     Returns:
         One dict for each truth of the data set: `protocol`, which both share,
         `differs` (what does not agree, by name, as a pair), `n_images`, `n_points`,
-        and `mre_mm`, `sdr_percent` (by radius) and `per_landmark` (with `name`), each
-        of them a dict of `first`, `second`, `difference` (second - first), `ci95`
-        and `p`.
+        and `mre_mm` (`mre_px` where the protocol's unit is pixels), `sdr_percent` (by
+        radius) and `per_landmark` (with `name`), each of them a dict of `first`,
+        `second`, `difference` (second - first), `ci95` and `p`.
 
     Raises:
         FileNotFoundError: If a run has not been evaluated on the split.
@@ -123,6 +125,7 @@ def print_comparison(
     console = console or rich.console.Console()
     for result in compared:
         protocol = result["protocol"]
+        unit = protocol["unit"]
         against = f" against {protocol['truth']}" if protocol["truth"] else ""
         table = rich_table.Table(
             title=f"{protocol['split']}{against}: {result['n_images']} images, "
@@ -135,9 +138,9 @@ def print_comparison(
         table.add_column("")
         for label in ("first", "second", "second - first", "95 % interval", "p"):
             table.add_column(label, justify="right", no_wrap=True)
-        table.add_row("MRE, mm", *_cells(result["mre_mm"], 3))
+        table.add_row(f"MRE, {unit}", *_cells(result[f"mre_{unit}"], 3))
         for radius, numbers in result["sdr_percent"].items():
-            table.add_row(f"< {radius} mm, %", *_cells(numbers, 1))
+            table.add_row(f"< {radius} {unit}, %", *_cells(numbers, 1))
         for numbers in result["per_landmark"] if landmarks else ():
             table.add_row(f"[dim]{numbers['name']}", *_cells(numbers, 3))
         console.print(table, "")
@@ -162,9 +165,9 @@ def _cells(numbers, digits):
 def _results(run, split):
     """Reads the results of a split by truth."""
     found = {}
-    for path in sorted((run.path / "results").glob("*.json")):
-        result = json.loads(path.read_text())
-        protocol = result.get("protocol", {})
+    for result in run.results():
+        # Results without a unit are older than pixels.
+        protocol = result["protocol"] = {"unit": "mm", **result["protocol"]}
         if protocol.get("split") == split:
             found[protocol["truth"]] = result
     if not found:
@@ -200,6 +203,7 @@ def _paired(first, second, result, truth, radii, resamples, seed):
     counts = ~np.isnan(distances).any(axis=0)
     groups = [points[0][id]["group"] for id in ids]
     draws = _draws(groups, resamples, seed)
+    unit = result["protocol"]["unit"]
 
     def numbers(values, counts):
         if not counts.any():
@@ -221,10 +225,10 @@ def _paired(first, second, result, truth, radii, resamples, seed):
     return {
         "n_images": int(counts.any(axis=1).sum()),
         "n_points": int(counts.sum()),
-        "mre_mm": numbers(distances, counts),
+        f"mre_{unit}": numbers(distances, counts),
         "sdr_percent": {
             f"{radius:g}": numbers(100.0 * (distances < radius), counts)
-            for radius in radii
+            for radius in radii or _RADII[unit]
         },
         "per_landmark": [
             {

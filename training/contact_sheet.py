@@ -18,6 +18,7 @@ from scn_keras.datasets.projections import Projection, projections
 from scn_keras.geometry import spacing_of
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.training import data, overlay, pipeline
+from scn_keras.training.placement import Placement, shape_of, true_points
 from scn_keras.training.recipe import Network, Recipe
 from scn_keras.training.recipes import load_recipe, recipe_names
 
@@ -84,10 +85,15 @@ def contact_sheet(
     else:
         recipe = _fitting(augmented, builder, seed)
         title += f", augmented as in {recipe.name}"
+        placement = None
+        if recipe.coarse is not None:
+            placement = Placement(recipe, shape_of(samples.values(), recipe))
         cells = [
             cell
             for number, id in enumerate(wanted)
-            for cell in _drawn(samples[id], id, recipe, builder, number, columns)
+            for cell in _drawn(
+                samples[id], id, recipe, builder, number, columns, placement
+            )
         ]
         names = (recipe.observer or "points",)
     return _sheet(f"{title}, seed {seed}", cells, columns, builder.SCHEMA, names)
@@ -100,10 +106,12 @@ def recipe_for(dataset: str, data_dir: str | pathlib.Path | None = None) -> Reci
         dataset: Str, `NAME` or `NAME/CONFIG`.
         data_dir: Where prepared data sets lie.
     """
-    recipes = [load_recipe(name) for name in recipe_names()]
-    for recipe in recipes:
-        if recipe.dataset.partition("/")[0] == dataset.partition("/")[0]:
-            return recipe
+    name, _, _ = dataset.partition("/")
+    recipes = [load_recipe(recipe) for recipe in recipe_names()]
+    own = {recipe.dataset.partition("/")[0]: recipe for recipe in reversed(recipes)}
+    own |= {recipe.dataset: recipe for recipe in reversed(recipes)}
+    if known := own.get(dataset, own.get(name)):
+        return known
     builder = data.prepared_builder(dataset, data_dir)
     volume = builder.DIMENSIONS == 3
     return Recipe(
@@ -173,10 +181,14 @@ def _stored(sample: Mapping[str, Any], id: str, features: Sequence[str]) -> _Cel
     return _Cell(title, [projections(image, p, spacing) for p in observers], None)
 
 
-def _drawn(sample, id, recipe, builder, number, columns):
+def _drawn(sample, id, recipe, builder, number, columns, placement):
     """The cells of one sample: as it is on the grid, then augmented."""
     keys = [k for k in sample if k in ("image", "affine") or k.startswith("points")]
-    prepared = pipeline.prepare({key: tf.constant(sample[key]) for key in keys}, recipe)
+    stored = {key: tf.constant(sample[key]) for key in keys}
+    if placement is not None:
+        points = true_points(sample, recipe)
+        stored["grid_to_source"] = placement.grid_to_source(points, sample["affine"])
+    prepared = pipeline.prepare(stored, recipe)
     plain = dataclasses.replace(recipe, augmentation=None)
     for column in range(columns):
         image, y = pipeline.augment(

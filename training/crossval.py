@@ -7,8 +7,9 @@ from typing import Any
 import rich.console
 
 from scn_keras.training import data
-from scn_keras.training.evaluate import HELD_OUT, locate_cases, write_results
+from scn_keras.training.evaluate import locate_images, write_results
 from scn_keras.training.fit import fit
+from scn_keras.training.prepared_split import HELD_OUT, PreparedSplit
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 
@@ -57,30 +58,31 @@ def crossval(
             f"{path} exists and is not empty. Continue it with --resume, or name "
             "another folder with --out."
         )
-    builder = data.prepared_builder(recipe.dataset, data_dir)
+    schema = data.prepared_builder(recipe.dataset, data_dir).SCHEMA
     parts = [
         dataclasses.replace(recipe, name=f"{recipe.name}_{k}", fold=(k, folds))
         for k in range(folds)
     ]
     data.training_samples(parts[0], data_dir)  # or says that there are too many
-    cases, seconds = [], 0.0
+    located, seconds = [], 0.0
     for k, part in enumerate(parts):
         console.print(f"Part {k + 1} of {folds}")
         run = fit(part, path / f"fold{k}", data_dir, resume=True)
-        found, took = locate_cases(run, builder, HELD_OUT, data_dir, console=console)
-        cases += found
+        images = PreparedSplit(part, HELD_OUT, data_dir)
+        found, took = locate_images(run, images, console=console)
+        located += found
         seconds += took
     together = path / "all"
     whole = dataclasses.replace(recipe, test_split=HELD_OUT)
     run = (
         Run(together)
         if (together / "recipe.json").is_file()
-        else Run.create(together, whole, builder.SCHEMA)
+        else Run.create(together, whole, schema)
     )
-    cases.sort(key=lambda case: case.id)
+    located.sort(key=lambda image: image.id)
     about = {
         "fold": f"each of {folds}",
         "validation": None,
         "command": ["scn-keras", "crossval", recipe.name, "--folds", str(folds)],
     }
-    return write_results(run, builder, HELD_OUT, cases, seconds, about)
+    return write_results(run, images, located, seconds, about)

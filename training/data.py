@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from scn_keras.datasets import builder_class
-from scn_keras.training import pipeline
+from scn_keras.training import pipeline, selection
 from scn_keras.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -107,32 +107,21 @@ def training_samples(
         ValueError: If the recipe does not fit the data.
     """
     builder = prepared_builder(recipe.dataset, data_dir)
-    if builder.SPACING_FROM_POINTS and (settings := _in_millimetres(recipe)):
-        raise ValueError(
-            f"The millimetres of {recipe.dataset!r} come from the landmarks that are "
-            f"to be found ({builder.SPACING_RULE}), and {' and '.join(settings)} would "
-            "show them to the network. Leave those settings out."
+    if builder.SPACING_FROM_POINTS:
+        selection.refuse_millimetres(recipe, builder.SPACING_RULE)
+    selection.mirror_pairs(recipe, builder.SCHEMA)
+    samples = _as_dataset(builder, recipe.train_split).map(
+        lambda sample: selection.without_other_truths(
+            sample, builder.GROUND_TRUTHS, recipe
         )
-    pipeline.mirror_pairs(recipe, builder.SCHEMA)
-    others = {f"points_{t}" for t in builder.GROUND_TRUTHS if t != recipe.observer}
-
-    def of_observers(sample):
-        # Where observers are averaged or drawn, other ground truths are none.
-        return {name: value for name, value in sample.items() if name not in others}
-
-    samples = _as_dataset(builder, recipe.train_split).map(of_observers)
+    )
     if recipe.validation == 0.0 and recipe.fold is None:
         return samples, None
     without_images = _as_dataset(
         builder, recipe.train_split, {"image": tfds.decode.SkipDecoding()}
     )
     groups = [sample["group"].decode() for sample in without_images.as_numpy_iterator()]
-    if recipe.fold is None:
-        training, validation = pipeline.split_groups(
-            groups, recipe.validation, recipe.seed
-        )
-    else:
-        training, validation = pipeline.fold_groups(groups, recipe.fold, recipe.seed)
+    training, validation = selection.training_groups(groups, recipe)
     # Of a set whose size it does not know, Keras warns that it ran out of data.
     size = tf.data.experimental.assert_cardinality(
         sum(group in validation for group in groups)
@@ -141,17 +130,6 @@ def training_samples(
         pipeline.of_groups(samples, training),
         pipeline.of_groups(samples, validation).apply(size),
     )
-
-
-def _in_millimetres(recipe):
-    settings = [] if recipe.grid_spacing is None else ["grid_spacing"]
-    if recipe.augmentation is not None:
-        settings += [
-            f"augmentation.{name}"
-            for name in ("translation_mm", "elastic_mm")
-            if getattr(recipe.augmentation, name)
-        ]
-    return settings
 
 
 def _as_dataset(builder, split, decoders=None):

@@ -19,7 +19,8 @@ def make_ensemble(
 
     It holds copies of their weights and is evaluated, compared and used to predict
     as any run. `inference.json` names the members. A single run is allowed, to have
-    one with test-time augmentation.
+    one with test-time augmentation. Of runs from coarse to fine the first one's coarse
+    part serves all.
 
     Args:
         runs: Runs, finished, of the same landmarks on the same grid.
@@ -53,6 +54,8 @@ def make_ensemble(
         ]
         if run.schema != first.schema:
             unlike.append("landmarks")
+        if _shape(run) != _shape(first):  # each has seen images in a pose of its own
+            unlike.append("the mean shape that grids are laid over")
         if unlike:
             raise ValueError(
                 f"{run.path} does not go into one ensemble with {first.path}: they "
@@ -67,10 +70,19 @@ def make_ensemble(
             made.inference_path,
             {"members": [str(run.path) for run in runs], "views": views},
         )
-        temporary = path / "model.tmp.keras"
-        LandmarkEnsemble(models).save(temporary)
-        temporary.replace(made.model_path)
+        if recipe.coarse is not None:
+            made.shape_path.write_text(_shape(first), "utf-8")
+            shutil.copytree(
+                first.path / "coarse",
+                path / "coarse",
+                ignore=shutil.ignore_patterns("checkpoints"),
+            )
+        made.save_model(LandmarkEnsemble(models))
     except BaseException:
         shutil.rmtree(path)
         raise
     return made
+
+
+def _shape(run):
+    return run.shape_path.read_text("utf-8") if run.recipe.coarse is not None else ""

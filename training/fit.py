@@ -11,12 +11,13 @@ from rich.console import Console
 
 from scn_keras import losses
 from scn_keras.files.atomic_write import write_text
+from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.metrics import PointError, SuccessDetectionRate
-from scn_keras.models import LandmarkModel
-from scn_keras.training import data, pipeline
+from scn_keras.models import LandmarkModel, preset_path
 from scn_keras.training.recipe import LOSSES, Recipe
 from scn_keras.training.run import Run, build_model
-from scn_keras.training.tensorboard_log import TensorBoardLog
+from scn_keras.training.source import open_source
+from scn_keras.training.start_from import start_from
 
 
 def fit(
@@ -25,11 +26,12 @@ def fit(
     data_dir: str | pathlib.Path | None = None,
     resume: bool = False,
     tensorboard: bool = False,
+    arrays: str | pathlib.Path | None = None,
 ) -> Run:
     """Trains a recipe and keeps everything in the folder of a run.
 
     A run that was interrupted continues from its last checkpoint and ends with the
-    model that it would have ended with.
+    model that it would have ended with, on the same backend and data.
 
     Args:
         recipe: `Recipe`. Where a run is resumed it must be the run's own.
@@ -38,6 +40,8 @@ def fit(
         resume: Bool, whether to continue the run in `path`, if there is one.
         tensorboard: Bool, whether to keep curves and pictures of points in the run's
             folder `tensorboard` as well.
+        arrays: A folder of arrays, see `ArrayFolder`, to train on instead of a
+            prepared data set. Then nothing but Keras, NumPy and a backend is needed.
 
     Returns:
         The finished `Run`.
@@ -51,11 +55,11 @@ def fit(
     """
     # Before the folder is made: what cannot be trained leaves none.
     if tensorboard:
+        from scn_keras.training.tensorboard_log import TensorBoardLog
+
         TensorBoardLog.require()
-    schema = data.prepared_builder(recipe.dataset, data_dir).SCHEMA
-    training, validation = data.training_samples(recipe, data_dir)
-    if validation is not None:
-        validation = pipeline.evaluation_batches(validation, recipe).cache()
+    source = open_source(recipe, data_dir, arrays)
+    schema = source.schema
     path = pathlib.Path(path)
     model: LandmarkModel | None = None
     if resume and (path / "recipe.json").is_file():
@@ -68,23 +72,27 @@ def fit(
         if run.model_path.is_file():
             return run
     else:
-        model = compiled_model(recipe, len(schema))
+        model = _new_model(recipe, schema)
         run = Run.create(path, recipe, schema)
+    if recipe.coarse is not None:
+        fit(recipe.coarse, run.path / "coarse", data_dir, True, tensorboard)
+        source.place(run)
 
     extra: list[keras.callbacks.Callback] = []
     if recipe.optimizer.average is not None:
         extra.append(_AveragedValidation())
     if tensorboard:
-        shown = validation or pipeline.evaluation_batches(training, recipe)
+        shown = source.plain() if source.validation is None else source.validation
         extra.append(TensorBoardLog(run.path / "tensorboard", shown, schema))
 
     while True:
         keras.utils.set_random_seed(recipe.seed)  # of what the pipeline draws
         if run.checkpoint.is_file():
             model = keras.models.load_model(run.checkpoint)
+            model.jit_compile = _jit_compile(recipe)  # the backend may be another
         elif model is None:
-            model = compiled_model(recipe, len(schema))
-        step = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+            model = _new_model(recipe, schema)
+        step = int(keras.ops.convert_to_numpy(model.optimizer.iterations.value))
         recorder = _Recorder(run, step)
         # The last epoch may be shorter, so that `steps` is met exactly.
         left = recipe.steps - step
@@ -92,10 +100,10 @@ def fit(
         if steps:
             with recorder.bar:
                 model.fit(
-                    pipeline.training_batches(training, recipe, step, schema),
+                    source.training(step),
                     steps_per_epoch=steps,
                     epochs=left // steps,
-                    validation_data=validation,
+                    validation_data=source.validation,
                     callbacks=[recorder, *extra],
                     shuffle=False,
                     verbose=0,
@@ -106,9 +114,7 @@ def fit(
     # With averaging, what was averaged is the model. Keras did so at the end of `fit`,
     # but not if the run died after its last step.
     model.optimizer.finalize_variable_values(model.trainable_variables)
-    temporary = run.path / "model.tmp.keras"
-    _in_float32(model, recipe, len(schema)).save(temporary)
-    temporary.replace(run.model_path)
+    run.save_model(_in_float32(model, recipe, len(schema)))
     return run
 
 
@@ -120,8 +126,22 @@ def compiled_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
         make_optimizer(recipe),
         make_loss(recipe),
         metrics=[PointError(), SuccessDetectionRate(2.0)],
-        jit_compile=recipe.jit_compile,
+        jit_compile=_jit_compile(recipe),
     )
+    return model
+
+
+def _jit_compile(recipe: Recipe) -> bool | str:
+    # Without it, JAX runs operation by operation.
+    return recipe.jit_compile or keras.backend.backend() == "jax"
+
+
+def _new_model(recipe: Recipe, schema: LandmarkSchema) -> LandmarkModel:
+    model = compiled_model(recipe, len(schema))
+    if recipe.start is not None:
+        source = Run(preset_path(recipe.start))
+        said = start_from(model, recipe, schema, source)
+        Console().print(said, markup=False, highlight=False, soft_wrap=True)
     return model
 
 
@@ -229,14 +249,22 @@ class _AveragedValidation(keras.callbacks.Callback):
     """
 
     def on_test_begin(self, logs=None):
-        self.trained = [
-            keras.ops.convert_to_numpy(v) for v in self.model.trainable_variables
-        ]
+        self.trained = self._weights()
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        # On JAX, they now are the optimiser's arrays, which a step would give away.
+        self._assign(self._weights())
 
     def on_test_end(self, logs=None):
+        self._assign(self.trained)
+
+    def _weights(self):
+        return [
+            keras.ops.convert_to_numpy(v.value) for v in self.model.trainable_variables
+        ]
+
+    def _assign(self, weights):
         for variable, value in zip(
-            self.model.trainable_variables, self.trained, strict=True
+            self.model.trainable_variables, weights, strict=True
         ):
             variable.assign(value)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
 import numpy as np
@@ -11,6 +11,9 @@ import tensorflow as tf
 from scn_keras.geometry import apply_affine
 from scn_keras.training import preprocessing
 from scn_keras.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from scn_keras.training.placement import Placement
 
 # Turns in degrees and magnifications under which an image is looked at again.
 _VIEWS = ((0.0, 1.0), (3.0, 1.0), (-3.0, 1.0), (0.0, 1.05), (0.0, 1.0 / 1.05))
@@ -37,7 +40,7 @@ def to_network(
     Returns:
         `(grid image, grid_to_source)`, `(*grid, 1)` and `(D + 1, D + 1)`.
     """
-    images, to_source = _to_views(image, spacing, recipe, None)
+    images, to_source = _to_views(image, spacing, recipe, None, None)
     return images[0], to_source[0]
 
 
@@ -72,6 +75,8 @@ def locate(
     recipe: Recipe,
     batch_size: int = 4,
     views: np.ndarray | None = None,
+    placement: "Placement | None" = None,
+    keep_image: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Finds the landmarks of a stream of images, keeping no heatmaps.
 
@@ -79,11 +84,16 @@ def locate(
         model: `LandmarkModel` or `LandmarkEnsemble`.
         images: Dataset of dicts with `image` `(*sizes, 1)`, integers or floats from
             0 to 1, and `affine` `(D + 1, D + 1)`; whatever else they hold is handed
-            through.
+            through. `grid_to_source` `(D + 1, D + 1)`, if it is there, says where the
+            grid lies.
         recipe: `Recipe`.
         batch_size: Int.
         views: What `test_time_views` returned, for the mean of the points found in
             all views, each weighted by its score; `None` for the image as it is.
+        placement: `Placement`, which finds that place for a recipe with a coarse
+            part: `Run.placement`.
+        keep_image: Bool, whether `image` is handed through, too, which takes images
+            of one size or batches of one.
 
     Yields:
         The dict of each image, in order, as NumPy arrays: without `image`, with
@@ -93,15 +103,19 @@ def locate(
     """
 
     def prepare(sample):
-        rest = {name: value for name, value in sample.items() if name != "image"}
+        dropped = () if keep_image else ("image",)
+        rest = {name: value for name, value in sample.items() if name not in dropped}
         grid_images, to_source = _to_views(
             preprocessing.grey_values(sample["image"], recipe.normalization),
             preprocessing.spacing_of(sample["affine"]),
             recipe,
             views,
+            sample.get("grid_to_source"),
         )
         return rest, grid_images, to_source
 
+    if placement is not None:
+        images = placement.by_coarse(images)
     batches = images.map(prepare, tf.data.AUTOTUNE).batch(batch_size)
     for rest, grid_images, to_source in batches.prefetch(
         tf.data.AUTOTUNE
@@ -133,7 +147,7 @@ def locate(
             yield {name: value[row] for name, value in batch.items()}
 
 
-def _to_views(image, spacing, recipe, views):
+def _to_views(image, spacing, recipe, views, place):
     reduced = preprocessing.reduce_image(
         image,
         recipe.grid,
@@ -142,9 +156,8 @@ def _to_views(image, spacing, recipe, views):
         recipe.normalization_limits,
         recipe.grid_spacing,
     )
-    to_source = [reduced.grid_to_source]
-    if views is not None:
-        to_source = [reduced.grid_to_source @ view for view in views]
+    place = reduced.grid_to_source if place is None else place
+    to_source = [place] if views is None else [place @ view for view in views]
     images = [preprocessing.to_grid(reduced, recipe.grid, one) for one in to_source]
     return tf.stack(images), tf.stack(to_source)
 

@@ -18,7 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scn_keras.datasets.projections import projections
 from scn_keras.geometry import affine_from_spacing, apply_affine, spacing_of
 from scn_keras.landmark_schema import LandmarkSchema
-from scn_keras.models import LandmarkModel
+from scn_keras.layers import Upsample
+from scn_keras.models import LandmarkEnsemble, LandmarkModel
 
 PREDICTED = "#E69F00"
 TRUE = "#56B4E9"
@@ -62,10 +63,11 @@ def draw_overlay(
     named: int = 3,
     margin: float | None = None,
     width: float = 5.0,
+    unit: str = "mm",
 ) -> figure.Figure:
     """Draws predicted points as dots, and true ones as rings, on their image.
 
-    With a usable affine the rings have a radius in millimetres: a dot outside of its
+    With a usable affine, or in pixels, the rings have a radius: a dot outside of its
     ring is a miss. The farthest misses are named, with their distance. Of a volume
     the brightest values along each axis are drawn, z upwards, with the names on the
     first of the three planes.
@@ -77,11 +79,12 @@ def draw_overlay(
         true: Array `(N, D)` likewise, or `None`.
         affine: Array `(D + 1, D + 1)`, pixels to mm, or `None`.
         title: Str.
-        radius: Float, mm.
+        radius: Float, in the unit.
         named: Int, how many misses are named at most.
         margin: Float, how much of the image is shown around the points, as a share
             of their extent; `None` for the whole image.
         width: Float, inches.
+        unit: `"mm"`, or `"px"` for radius and distances in pixels of the image.
 
     Returns:
         A matplotlib `Figure`.
@@ -94,6 +97,8 @@ def draw_overlay(
     ```
     """
     image = _without_channel(image, predicted.shape[-1])
+    if unit == "px":
+        affine = np.eye(predicted.shape[-1] + 1)
     if affine is not None and not (spacing_of(affine) > 0.0).all():
         affine = None
     distances = None
@@ -130,38 +135,50 @@ def draw_overlay(
                     list(errors), colors=PREDICTED, linewidths=1.5
                 )
             )
-            label = _draw_rings(axes, view.true, view.affine, radius)
+            label = _draw_rings(axes, view.true, view.affine, radius, unit)
             keys.append(_key(label, marker="o", color=TRUE, fillstyle="none"))
         axes.plot(*view.predicted.T, "o", ms=4, mfc=PREDICTED, mec="black", mew=0.5)
     if distances is not None:
-        _name_misses(panels[0], schema, views[0].predicted, distances, radius, named)
-    _strips(drawing, panels[0], title, keys, views[0].affine)
+        _name_misses(
+            panels[0], schema, views[0].predicted, distances, radius, named, unit
+        )
+    _strips(drawing, panels[0], title, keys, views[0].affine, unit)
     return drawing
 
 
-def inner_heatmaps(model: LandmarkModel, image: np.ndarray) -> dict[str, np.ndarray]:
+def inner_heatmaps(
+    model: LandmarkModel | LandmarkEnsemble, image: np.ndarray
+) -> dict[str, np.ndarray]:
     """Returns the heatmaps of one image at each stage of the network.
 
     Args:
-        model: `LandmarkModel`.
+        model: `LandmarkModel` or `LandmarkEnsemble`.
         image: Array `(*spatial, 1)` as the network sees it.
 
     Returns:
         Dict of `local appearance`, `spatial configuration` and their `product`,
-        arrays `(*spatial, N)`; of `heatmaps` alone where the network has no layers
-        `local_appearance` and `spatial_configuration`.
+        arrays `(*spatial, N)` of the image's size; of `heatmaps` alone where the
+        network has no layers `local_appearance` and `spatial_configuration`, or the
+        model is an ensemble: their mean.
     """
-    network = model.network
+    ensemble = isinstance(model, LandmarkEnsemble)
+    network = (model.members[0] if ensemble else model).network
     stages = {
         layer.name.replace("_", " "): layer.output
         for layer in network.layers
-        if layer.name in ("local_appearance", "spatial_configuration")
+        if layer.name in ("local_appearance", "spatial_configuration") and not ensemble
     }
-    stages["product" if stages else "heatmaps"] = network.outputs[0]
-    heatmaps = keras.Model(network.inputs, stages).predict_on_batch(
-        np.asarray(image)[None]
-    )
-    return {name: np.asarray(heatmaps[name][0], np.float32) for name in stages}
+    stages["product" if stages else "heatmaps"] = model(network.inputs[0])
+    stride = getattr(network, "heatmap_stride", 1)
+    enlarge = Upsample(stride, "linear", "replicate", dtype="float32")
+    if stride > 1:
+        stages = {name: enlarge(heatmaps) for name, heatmaps in stages.items()}
+    # Not by `predict`, which would compile each of these models for one image.
+    heatmaps = keras.Model(network.inputs, stages)([np.asarray(image)[None]])
+    return {
+        name: keras.ops.convert_to_numpy(heatmaps[name][0]).astype(np.float32)
+        for name in stages
+    }
 
 
 def heatmap_figure(
@@ -355,7 +372,7 @@ def _show(axes, image, dimmed=1.0):
     )
 
 
-def _draw_rings(axes, true, affine, radius):
+def _draw_rings(axes, true, affine, radius, unit):
     if affine is None:
         axes.plot(*true.T, "o", ms=7, mfc="none", mec=TRUE, mew=1.2)
         return "true"
@@ -371,10 +388,10 @@ def _draw_rings(axes, true, affine, radius):
             path_effects=[patheffects.withStroke(linewidth=2.0, foreground="black")],
         )
     )
-    return f"true, with {radius:g} mm around"
+    return f"true, with {radius:g} {unit} around"
 
 
-def _name_misses(axes, schema, predicted, distance, radius, named):
+def _name_misses(axes, schema, predicted, distance, radius, named, unit):
     farthest = np.argsort(-np.nan_to_num(distance))[:named]
     misses = [index for index in farthest if distance[index] >= radius]
     left, right = axes.get_xlim()
@@ -387,7 +404,7 @@ def _name_misses(axes, schema, predicted, distance, radius, named):
         # Names do not cover each other: the next one is at least a line lower.
         lowest = max(y, lowest + line)
         axes.annotate(
-            f"{schema.names[index]} {distance[index]:.1f} mm",
+            f"{schema.names[index]} {distance[index]:.1f} {unit}",
             (x, y),
             (x + (-0.03 if inwards else 0.03) * abs(right - left), lowest),
             color=_INK,
@@ -399,7 +416,7 @@ def _name_misses(axes, schema, predicted, distance, radius, named):
         )
 
 
-def _strips(drawing, axes, title, keys, affine):
+def _strips(drawing, axes, title, keys, affine, unit):
     height = drawing.get_figheight()
     middle = 0.5 * _STRIP / height
     drawing.text(
@@ -431,7 +448,7 @@ def _strips(drawing, axes, title, keys, affine):
     drawing.text(
         0.975 - share,
         middle,
-        f"{length:g} mm",
+        f"{length:g} {unit}",
         color=_INK,
         fontsize=8,
         ha="right",

@@ -16,12 +16,12 @@ Images and volumes take the same path: D below is 2 or 3.
 import math
 import types
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from scn_keras import warp
 from scn_keras.geometry import letterbox
+from scn_keras.training.on_grid import ReducedImage, to_reduced
 
 NORMALIZATIONS = ("range", "percentile", "window")
 OUTSIDE = -1.0  # what lies around the image: black
@@ -29,24 +29,6 @@ OUTSIDE = -1.0  # what lies around the image: black
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG"
 _BMP = b"BM"
-
-
-class ReducedImage(NamedTuple):
-    """A smoothed, thinned-out, normalised image and where its pixels lie.
-
-    Attributes:
-        image: float32 `(*sizes, 1)`, about -1 to 1.
-        to_source: float32 `(D + 1, D + 1)`, from its pixels to those of the source
-            image.
-        grid_to_source: float32 `(D + 1, D + 1)`, letterbox or crop: from pixels of
-            the grid to those of the source image.
-        size: float32 `(D,)`, the size of the source image in x, y(, z).
-    """
-
-    image: tf.Tensor
-    to_source: tf.Tensor
-    grid_to_source: tf.Tensor
-    size: tf.Tensor
 
 
 def _shape(x):
@@ -281,7 +263,7 @@ def to_grid(
     """
     if to_source is None:
         to_source = reduced.grid_to_source
-    affine = to_reduced(reduced, to_source)
+    affine = to_reduced(reduced, to_source, TENSORFLOW)
     image = warp.pad_border(reduced.image[..., 0], len(grid), OUTSIDE, TENSORFLOW)
     places = warp.lattice(affine, grid, arrays=TENSORFLOW)
     return warp.interpolate(image, places, TENSORFLOW)[..., None]
@@ -303,19 +285,6 @@ def flatten(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     unit = tf.bitwise.left_shift(1, tf.maximum(tf.cast(bits, tf.int32) - 2, 0))
     rest = tf.math.floormod(-count, unit)
     return tf.pad(tf.reshape(image, [-1]), [[0, rest]]), tf.shape(image)
-
-
-def to_reduced(reduced: ReducedImage, to_source: tf.Tensor) -> tf.Tensor:
-    """Turns an affine into the source image into one into the reduced image."""
-    # `to_source` of the reduced image is diagonal. A matrix product would lose digits
-    # where the exported graph runs on a GPU, see `apply_affine`.
-    return to_source / tf.linalg.diag_part(reduced.to_source)[:, None]
-
-
-def aspect_of(affine: tf.Tensor) -> tf.Tensor:
-    """Returns the spacing x, y(, z) of an affine, ones where it is not usable."""
-    spacing = spacing_of(affine)
-    return tf.where(is_calibrated(spacing), spacing, tf.ones_like(spacing))
 
 
 def spacing_of(affine: tf.Tensor) -> tf.Tensor:

@@ -16,10 +16,11 @@ NETWORKS: dict[str, dict[str, Any]] = {
         **{"filters": 128, "levels": 4, "kernel_size": 3, "dropout": 0.5},
         **{"spatial_filters": None, "spatial_kernel_size": 11, "spatial_factor": 16},
         **{"spatial_border": "zero", "heatmap_initializer": 1e-4, "padding": "zero"},
+        "stride": 1,
     },
     "LocalizationUNet": {
         **{"filters": 128, "levels": 5, "dropout": 0.0, "stem": False},
-        **{"head_kernel_size": 1, "heatmap_initializer": 1e-4},
+        **{"head_kernel_size": 1, "heatmap_initializer": 1e-4, "stride": 1},
     },
     "ConvolutionalNet": {
         **{"filters": 128, "levels": 1, "convolutions": 6, "kernel_size": 11},
@@ -53,6 +54,10 @@ LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
     "binary_crossentropy": ("HeatmapBinaryCrossentropy", {}),
     "softmax_crossentropy": ("SpatialSoftmaxCrossentropy", {}),
 }
+_OF_BOTH_STAGES = (
+    *("dataset", "observer", "train_split", "test_split", "validation", "fold"),
+    "seed",
+)
 PEAKS = (
     *("argmax", "parabola", "log_parabola", "dark", "centroid", "soft_argmax"),
     "gaussian_fit",
@@ -88,6 +93,7 @@ class Network:
     convolutions: int | None = None
     local_activation: str | None = None
     spatial_activation: str | None = None
+    stride: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in NETWORKS:
@@ -203,6 +209,13 @@ class Recipe:
         jit_compile: Bool or `"auto"`, as in Keras. XLA makes training on a CPU with
             TensorFlow about three times slower.
         seed: Int.
+        start: Str or `None`, the name of a preset or the folder of a run: the weights
+            that the training starts from, see `start_from`.
+        coarse: `Recipe` or `None`: coarse to fine. It is trained first, on the same
+            data (its data set, splits, observer and seed are those of this recipe,
+            whatever it says), and this recipe's grid is laid over the points that it
+            finds, in their mean pose and size, see `Placement`. `grid_spacing` is then
+            in mm of an image of mean size.
 
     Raises:
         ValueError: If values do not go together.
@@ -233,11 +246,14 @@ class Recipe:
     cache: str = "memory"
     jit_compile: bool | str = False
     seed: int = 0
+    start: str | None = None
+    coarse: "Recipe | None" = None
 
     def __post_init__(self) -> None:
+        stride = self.network.stride or 1
         factors = (
-            2 ** ((self.network.levels or 1) - 1),
-            self.network.spatial_factor or 1,
+            stride * 2 ** ((self.network.levels or 1) - 1),
+            stride * (self.network.spatial_factor or 1),
         )
         if self.network.kind == "scn_verse2020":  # one U-Net on top of the other
             factors = (factors[0], factors[0] * factors[1])
@@ -300,6 +316,20 @@ class Recipe:
                 "`validation` must be a share from 0 to below 1. "
                 f"Received: validation={self.validation}"
             )
+        if self.coarse is not None:
+            if self.grid_spacing is None or len(self.coarse.grid) != len(self.grid):
+                raise ValueError(
+                    "A recipe with a `coarse` one needs a `grid_spacing`, and both "
+                    "grids as many axes. Received: grid_spacing="
+                    f"{self.grid_spacing}, grid={self.grid}, coarse.grid="
+                    f"{self.coarse.grid}"
+                )
+            # What is held out of one stage must be held out of the other.
+            shared = {name: getattr(self, name) for name in _OF_BOTH_STAGES}
+            coarse = dataclasses.replace(
+                self.coarse, name=f"{self.name}_coarse", **shared
+            )
+            object.__setattr__(self, "coarse", coarse)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the recipe as plain values, ready for JSON."""
@@ -320,7 +350,7 @@ class Recipe:
         Raises:
             ValueError: If a key does not exist or a value has the wrong type.
         """
-        recipe = self
+        changes = []
         for setting in settings:
             key, equals, text = setting.partition("=")
             if not equals:
@@ -328,30 +358,68 @@ class Recipe:
                     "A setting is `key=value`, for example network.filters=64. "
                     f"Received: {setting!r}"
                 )
-            try:
-                value = ast.literal_eval(text)
-            except (ValueError, SyntaxError):
-                value = text
-            recipe = _replace(recipe, key.split("."), value, key)
-        return recipe
+            changes.append((key.split("."), _value(text), key))
+        return _changed(self, changes)
+
+    def settings(self, base: "Recipe") -> list[str]:
+        """Returns what `override` makes this recipe of another with."""
+        return _settings(base, self, "")
 
 
-def _replace(part: Any, path: list[str], value: Any, key: str) -> Any:
-    known = {field.name: field for field in dataclasses.fields(part)}
-    if path[0] not in known:
-        raise ValueError(
-            f"The recipe has no setting `{key}`. There are, at this place: "
-            f"{', '.join(known)}."
-        )
-    current = getattr(part, path[0])
-    annotation = typing.get_type_hints(type(part))[path[0]]
-    if len(path) > 1:
+def _changed(part: Any, changes: list[tuple[list[str], Any, str]]) -> Any:
+    """Changes all at once: values that go together may come one after the other."""
+    known = {
+        field.name: getattr(part, field.name) for field in dataclasses.fields(part)
+    }
+    hints = typing.get_type_hints(type(part))
+    whole: dict[str, Any] = {}
+    inner: dict[str, list[tuple[list[str], Any, str]]] = {}
+    for (name, *rest), value, key in changes:
+        if name not in known:
+            raise ValueError(
+                f"The recipe has no setting `{key}`. There are, at this place: "
+                f"{', '.join(known)}."
+            )
+        if rest:
+            inner.setdefault(name, []).append((rest, value, key))
+        else:
+            whole[name] = _coerce(hints[name], value, key)
+            inner.pop(name, None)
+    for name, among in inner.items():
+        current = whole.get(name, known[name])
         if not dataclasses.is_dataclass(current):
-            raise ValueError(f"The recipe's `{path[0]}` has no parts. Received: {key}")
-        return dataclasses.replace(
-            part, **{path[0]: _replace(current, path[1:], value, key)}
-        )
-    return dataclasses.replace(part, **{path[0]: _coerce(annotation, value, key)})
+            raise ValueError(
+                f"The recipe's `{name}` has no parts. Received: {among[0][2]}"
+            )
+        whole[name] = _changed(current, among)
+    return dataclasses.replace(part, **whole)
+
+
+def _value(text: str) -> Any:
+    """Reads a value as in Python; what is none is a string."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _settings(base: Any, part: Any, prefix: str) -> list[str]:
+    settings: list[str] = []
+    for field in dataclasses.fields(part):
+        old, new = getattr(base, field.name), getattr(part, field.name)
+        key = prefix + field.name
+        if old == new:
+            continue
+        # Another kind of network takes other arguments, so it is set whole.
+        kinds = [getattr(value, "kind", None) for value in (old, new)]
+        if dataclasses.is_dataclass(new) and not isinstance(new, type):
+            if type(old) is type(new) and kinds[0] == kinds[1]:
+                settings += _settings(old, new, f"{key}.")
+                continue
+            new = dataclasses.asdict(new)
+        plain = isinstance(new, str) and _value(new) == new
+        settings.append(f"{key}={new if plain else repr(new)}")
+    return settings
 
 
 def _from_dict(cls: type, data: Mapping[str, Any], prefix: str) -> Any:

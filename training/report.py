@@ -6,7 +6,7 @@ import html
 import json
 import pathlib
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -17,24 +17,35 @@ from rich import progress
 
 from scn_keras.files.atomic_write import write_text
 from scn_keras.geometry import apply_affine, invert_affine
-from scn_keras.training import data, inference, overlay, preprocessing
-from scn_keras.training.evaluate import (
-    HELD_OUT,
-    known_truths,
-    read_points,
-    true_points,
-)
+from scn_keras.training import inference, overlay
+from scn_keras.training.evaluate import split_of
+from scn_keras.training.expected_error import expected_error
+from scn_keras.training.points_table import read_points
 from scn_keras.training.result_table import (
+    DIGITS,
+    HEADLINE_RADIUS,
     SHOWN_RADII,
     between_observers,
     interval,
     mean_and_sd,
+    median,
     observer_pairs,
     rate,
+    unit_of,
 )
 from scn_keras.training.run import Run
+from scn_keras.training.statistics import RADII
 
 _FARTHEST = 15
+_HEATMAPS = (
+    "Of one landmark, orange is positive and blue is negative. Rings are true points, "
+    "dots predicted ones."
+)
+_FACTORS = (
+    "Local appearance responds wherever the image looks like the landmark, spatial "
+    "configuration where the other landmarks say that it is; their product is what the "
+    f"network gives. {_HEATMAPS} Two negative factors have a positive product."
+)
 _STYLES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
 
 
@@ -44,6 +55,8 @@ def write_report(
     data_dir: str | pathlib.Path | None = None,
     worst: int = 10,
     best: int = 3,
+    folder: str | pathlib.Path | None = None,
+    path: str | pathlib.Path | None = None,
 ) -> pathlib.Path:
     """Writes `report.html` of an evaluated run: one file that asks for no other.
 
@@ -59,6 +72,9 @@ def write_report(
         data_dir: Where prepared data sets lie.
         worst: Int, how many of the worst images are shown.
         best: Int, how many of the best.
+        folder: The folder of images that the run was evaluated on, in place of the
+            recipe's data set.
+        path: Where the page goes, `None` for `report.html` in the run.
 
     Returns:
         The path of the report.
@@ -67,15 +83,15 @@ def write_report(
         FileNotFoundError: If the run has not been evaluated on the split, or the
             data set is not there.
     """
-    split = split or run.recipe.test_split
+    images = split_of(run, split, data_dir, folder)
+    split, truths = images.name, images.truths
     points = read_points(run, split)
-    builder = data.prepared_builder(run.recipe.dataset, data_dir)
-    truths = known_truths(builder)
-    results = _sorted(_read_results(run), split, truths)
-    truth = _headline_truth(run, results)
+    results = _sorted(run.results(), split, truths)
+    truth = _headline_truth(run, [r for r in results if _is_of(r, split)])
     headlines = [
         r for r in results if r["protocol"]["truth"] == truth and _is_of(r, split)
     ]
+    unit = unit_of(headlines[0])
     cases = {
         id: case
         for id, case in points.items()
@@ -86,9 +102,8 @@ def write_report(
     typical = order[len(order) // 2]
     farthest = _farthest(cases, truth)
     wanted = {*shown_worst, *shown_best, typical, farthest[0][0]}
-    stored_in = run.recipe.train_split if split == HELD_OUT else split
-    samples = data.find_samples(run.recipe.dataset, stored_in, wanted, data_dir)
-    true = {id: true_points(sample, truth, builder) for id, sample in samples.items()}
+    samples = images.find(wanted)
+    true = {id: images.true_points(sample, truth) for id, sample in samples.items()}
 
     def pictures(ids):
         for id in progress.track(ids, "draw images"):
@@ -99,11 +114,14 @@ def write_report(
                 cases[id]["points_px"],
                 true[id],
                 samples[id]["affine"],
-                title=f"{id}: mean error {error:.2f} mm",
+                title=f"{id}: mean error {error:.2f} {unit}",
+                radius=float(HEADLINE_RADIUS[unit]),
                 margin=0.15,
+                unit=unit,
             )
             alt = (
-                f"Image {id} with predicted and true points, {error:.2f} mm on average"
+                f"Image {id} with predicted and true points, {error:.2f} {unit} on "
+                "average"
             )
             yield _picture(overlay.to_jpeg(drawing), "jpeg", alt)
 
@@ -114,29 +132,24 @@ def write_report(
         title=html.escape(f"{run.recipe.name} on {protocol['dataset']}"),
         subtitle=html.escape(_subtitle(run)),
         cards="\n".join(_card(result) for result in headlines),
-        results=_results_table(results),
+        results="\n".join(_results_tables(results)),
         observers="\n".join(
             f"<p>{html.escape(between_observers(pair, scope).capitalize())}</p>"
             for scope, pair in observer_pairs(results)
         ),
         protocol=_definitions(protocol),
-        curves="\n".join(_curves(run, points, truths, truth, split)),
+        curves="\n".join(_curves(run, points, truths, truth, split, unit)),
         headline=html.escape(_about(headlines[0])),
         landmarks=_landmark_table(headlines[0]),
-        heatmaps="\n".join(_heatmaps(run, samples, true, typical, farthest[0])),
-        farthest=_farthest_table(run, farthest),
+        heatmaps="\n".join(_heatmaps(run, samples, true, typical, farthest[0], unit)),
+        farthest=_farthest_table(run, farthest, unit),
         worst="\n".join(pictures(shown_worst)),
         best="\n".join(pictures(shown_best)),
         footer=_footer(run),
     )
-    path = run.path / "report.html"
+    path = run.path / "report.html" if path is None else pathlib.Path(path)
     write_text(path, page)
     return path
-
-
-def _read_results(run: Run) -> list[dict[str, Any]]:
-    paths = sorted((run.path / "results").glob("*.json"))
-    return [json.loads(path.read_text("utf-8")) for path in paths]
 
 
 def _sorted(results, split, truths):
@@ -145,7 +158,9 @@ def _sorted(results, split, truths):
     def key(result):
         protocol = result["protocol"]
         place = (protocol["split"] != split, not _is_of(result, split))
-        return (*place, protocol["split"], truths.index(protocol["truth"]))
+        # Results of other data sets may be against other truths.
+        order = [*truths, protocol["truth"]].index(protocol["truth"])
+        return (*place, protocol["split"], order)
 
     return sorted(results, key=key)
 
@@ -161,7 +176,7 @@ def _headline_truth(run, results):
 
 
 def _farthest(cases, truth) -> list[tuple[str, int, float, float]]:
-    """The farthest points: image, landmark, distance in mm and score."""
+    """The farthest points: image, landmark, distance and score."""
     rows = [
         (id, index, float(distance), float(case["score"][index]))
         for id, case in cases.items()
@@ -187,24 +202,33 @@ def _subtitle(run: Run) -> str:
 
 
 def _card(result: Mapping[str, Any]) -> str:
-    ci95 = result["ci95"]
-    between = interval(ci95["mre_mm"], 2)
-    rates = interval(ci95["sdr_percent"]["2"], 1)
+    ci95, unit = result["ci95"], unit_of(result)
+    radius = HEADLINE_RADIUS[unit]
+    between = interval(ci95[f"mre_{unit}"], 2)
+    rates = interval(ci95["sdr_percent"][radius], 1)
     return (
         '<div class="card">'
-        f"<b>{result['mre_mm']:.2f} mm</b>"
+        f"<b>{result[f'mre_{unit}']:.2f} {unit}</b>"
         f"mean point error on {html.escape(_about(result))}, "
         f"{result['n_images']} images"
         f"{f', 95 % interval {between}' if between else ''}"
-        f'<p class="soft">{result["sdr_percent"]["2"]:.1f} % of points within 2 mm'
-        f"{f' ({rates})' if rates else ''}, half of them within "
-        f"{result['median_mm']:.2f} mm, 95 % within "
-        f"{result['percentiles_mm']['p95']:.2f} mm</p></div>"
+        f'<p class="soft">{result["sdr_percent"][radius]:.1f} % of points within '
+        f"{radius} {unit}{f' ({rates})' if rates else ''}, half of them within "
+        f"{result[f'median_{unit}']:.2f} {unit}, 95 % within "
+        f"{result[f'percentiles_{unit}']['p95']:.2f} {unit}</p></div>"
     )
 
 
-def _results_table(results: Sequence[Mapping[str, Any]]) -> str:
+def _results_tables(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yields a table of the results in millimetres, and of those in pixels."""
+    for unit in RADII:
+        if rows := [result for result in results if unit_of(result) == unit]:
+            yield f'<div class="table">{_results_table(rows, unit)}</div>'
+
+
+def _results_table(results: Sequence[Mapping[str, Any]], unit: str) -> str:
     rows = []
+    farthest = f"{RADII[unit][-1]:g}"
     for result in results:
         protocol, ci95 = result["protocol"], result["ci95"]
         rows.append(
@@ -212,40 +236,46 @@ def _results_table(results: Sequence[Mapping[str, Any]]) -> str:
                 html.escape(protocol["split"]),
                 html.escape(protocol["truth"] or "–"),
                 str(result["n_images"]),
-                f"{mean_and_sd(result)}<small>{interval(ci95['mre_mm'], 3)}</small>",
-                f"{result['median_mm']:.3f}",
+                f"{mean_and_sd(result, unit)}"
+                f"<small>{interval(ci95[f'mre_{unit}'], DIGITS[unit])}</small>",
+                median(result, unit),
                 *(
                     f"{rate(result, r)}"
                     f"<small>{interval(ci95['sdr_percent'][r], 1)}</small>"
-                    for r in SHOWN_RADII
+                    for r in SHOWN_RADII[unit]
                 ),
-                f"{result['percentiles_mm']['p95']:.3f}",
-                str(result["outliers"]["10"]),
+                *(
+                    f"{result[f'percentiles_{unit}'][p]:.{DIGITS[unit]}f}"
+                    for p in ("p90", "p95", "p99")
+                ),
+                str(result["outliers"][farthest]),
             ]
         )
-    radii = [f"&lt; {r} mm" for r in SHOWN_RADII]
-    head = ["split", "truth", "n", "mean ± sd", "median", *radii, "p95", "≥ 10 mm"]
+    radii = [f"&lt; {r} {unit}" for r in SHOWN_RADII[unit]]
+    numbers = [f"mean ± sd, {unit}", "median", *radii, "p90", "p95", "p99"]
+    head = ["split", "truth", "n", *numbers, f"≥ {farthest} {unit}"]
     return _table(head, rows, texts=2)
 
 
 def _landmark_table(result: Mapping[str, Any]) -> str:
-    radii = [f"&lt; {r} mm" for r in SHOWN_RADII]
+    unit = unit_of(result)
+    radii = [f"&lt; {r} {unit}" for r in SHOWN_RADII[unit]]
     return _table(
-        ["landmark", "n", "mean ± sd", "median", *radii],
+        ["landmark", "n", f"mean ± sd, {unit}", "median", *radii],
         (
             [
                 html.escape(row["name"]),
                 str(row["n"]),
-                mean_and_sd(row),
-                "–" if row["median_mm"] is None else f"{row['median_mm']:.3f}",
-                *(rate(row, r) for r in SHOWN_RADII),
+                mean_and_sd(row, unit),
+                median(row, unit),
+                *(rate(row, r) for r in SHOWN_RADII[unit]),
             ]
             for row in result["per_landmark"]
         ),
     )
 
 
-def _farthest_table(run: Run, farthest) -> str:
+def _farthest_table(run: Run, farthest, unit: str) -> str:
     rows = (
         [
             html.escape(id),
@@ -255,7 +285,7 @@ def _farthest_table(run: Run, farthest) -> str:
         ]
         for id, index, distance, score in farthest
     )
-    return _table(["image", "landmark", "mm", "score"], rows, texts=2)
+    return _table(["image", "landmark", unit, "score"], rows, texts=2)
 
 
 def _table(head: Iterable[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
@@ -307,51 +337,70 @@ def _picture(image: bytes, kind: str, alt: str, caption: str = "") -> str:
     )
 
 
-def _heatmaps(run, samples, true, typical, farthest):
-    if not run.model_path.is_file():  # of a cross-validation: each part has its own
+def _heatmaps(run, samples, true, typical, farthest, unit):
+    if not run.model_path.is_file():
+        yield _soft("Each part of the cross-validation has a model of its own.")
         return
     model = run.load_model()
-
-    def draw(id, landmark, caption):
-        grid_image, grid_to_source = inference.to_network(
-            preprocessing.grey_values(
-                tf.constant(samples[id]["image"]), run.recipe.normalization
-            ),
-            preprocessing.spacing_of(tf.constant(samples[id]["affine"])),
+    id, index, distance, _ = farthest
+    figures = (
+        (typical, None, f"{typical}, an image of median error: all landmarks."),
+        (
+            id,
+            index,
+            f"{id}, the farthest point: {run.schema.names[index]}, {distance:.1f} "
+            f"{unit} off.",
+        ),
+    )
+    for number, (id, landmark, caption) in enumerate(figures):
+        image = {name: samples[id][name] for name in ("image", "affine")}
+        (found,) = inference.locate(
+            model,
+            tf.data.Dataset.from_tensors(image),
             run.recipe,
+            views=run.views,
+            placement=run.placement,
         )
-        heatmaps = overlay.inner_heatmaps(model, grid_image.numpy())
-        located = model.peak(list(heatmaps.values())[-1][None])["points"][0]
+        heatmaps = overlay.inner_heatmaps(model, found["grid_image"])
+        if number == 0:
+            yield _soft(_FACTORS if len(heatmaps) > 1 else _HEATMAPS)
+        to_grid = invert_affine(found["grid_to_source"])
         drawing = overlay.heatmap_figure(
-            grid_image.numpy(),
+            found["grid_image"],
             heatmaps,
             run.schema,
             landmark,
-            np.asarray(located),
-            apply_affine(invert_affine(grid_to_source.numpy()), true[id]),
+            apply_affine(to_grid, found["points_px"]),
+            apply_affine(to_grid, true[id]),
         )
         picture = _picture(overlay.to_jpeg(drawing), "jpeg", caption, caption)
-        return f'<div class="wide">{picture}</div>'
-
-    yield draw(typical, None, f"{typical}, an image of median error: all landmarks.")
-    id, index, distance, _ = farthest
-    name = run.schema.names[index]
-    yield draw(id, index, f"{id}, the farthest point: {name}, {distance:.1f} mm off.")
+        kind = "wide" if len(heatmaps) > 1 else "pictures"
+        yield f'<div class="{kind}">{picture}</div>'
 
 
-def _curves(run, points, truths, truth, split):
+def _soft(text: str) -> str:
+    return f'<p class="soft">{text}</p>'
+
+
+def _curves(run, points, truths, truth, split, unit):
     yield _picture(
-        overlay.to_svg(_error_curve(points, truths)),
+        overlay.to_svg(_error_curve(points, truths, unit)),
         "svg+xml",
         "Cumulative curve of the point errors",
         f"Share of the points of {split} that are nearer to the truth than a distance.",
     )
+    errors = np.stack([case["errors"][truth] for case in points.values()])
+    expected = np.stack(
+        [expected_error(case["spread"], case["score"]) for case in points.values()]
+    )
     yield _picture(
-        overlay.to_svg(_spread_curve(points, truth)),
+        overlay.to_svg(_doubt_curve(errors, expected, unit)),
         "svg+xml",
-        "Point error against the width of the heatmap's peak",
-        "Is a point farther off where its heatmap's peak is wider? A dot is a point; "
-        "the line joins the medians of ten equal shares of them.",
+        "Point error against the error that the heatmap's peak lets expect",
+        "Does the network doubt where it is wrong? The expected error is a fifth of "
+        "the peak's width divided by its score. A dot is a point; the line joins the "
+        "means of ten equal shares of them, and on the grey one both are equal. "
+        f"{_ranked(errors, expected)}",
     )
     if run.history_path.is_file():
         with run.history_path.open(newline="") as file:
@@ -365,7 +414,7 @@ def _curves(run, points, truths, truth, split):
         )
 
 
-def _error_curve(points, truths):
+def _error_curve(points, truths, unit):
     drawing, (axes,) = _axes(1)
     errors = {
         truth: np.concatenate([case["errors"][truth] for case in points.values()])
@@ -373,73 +422,100 @@ def _error_curve(points, truths):
     }
     errors = {truth: np.sort(e[~np.isnan(e)]) for truth, e in errors.items()}
     limit = max(np.percentile(e, 99) for e in errors.values() if e.size)
-    limit = float(np.clip(limit, 4.0, 10.0))
+    limit = float(np.clip(limit, RADII[unit][-2], RADII[unit][-1]))
     for (truth, e), (color, style) in zip(errors.items(), _STYLES, strict=False):
         share = 100.0 * np.arange(1, e.size + 1) / e.size
         axes.step(e, share, style, where="post", color=color, label=truth or "points")
-    for radius in SHOWN_RADII:
+    for radius in SHOWN_RADII[unit]:
         axes.axvline(float(radius), color="#9aa5ab", lw=0.7, zorder=0)
     axes.set(xlim=(0.0, limit), ylim=(0.0, 100.0))
-    axes.set_xlabel("distance to the truth, mm")
+    axes.set_xlabel(f"distance to the truth, {unit}")
     axes.set_ylabel("% of points")
     if len(errors) > 1:
         axes.legend(title="truth", frameon=False, loc="lower right")
     return drawing
 
 
-def _spread_curve(points, truth):
+def _doubt_curve(errors, expected, unit):
     drawing, (axes,) = _axes(1)
-    errors = np.concatenate([case["errors"][truth] for case in points.values()])
-    spread = np.concatenate([case["spread_mm"] for case in points.values()])
-    here = (errors > 0) & (spread > 0)
-    errors, spread = errors[here], spread[here]
+    here = (errors > 0) & (expected > 0)
+    errors, expected = errors[here], expected[here]
     color, _ = _STYLES[0]
-    axes.plot(spread, errors, ".", ms=2, color=color, alpha=0.35, rasterized=True)
-    tenths = np.array_split(np.argsort(spread), min(10, max(len(spread), 1)))
+    axes.plot(expected, errors, ".", ms=2, color=color, alpha=0.35, rasterized=True)
+    tenths = np.array_split(np.argsort(expected), min(10, max(len(expected), 1)))
     axes.plot(
-        [np.median(spread[tenth]) for tenth in tenths if len(tenth)],
-        [np.median(errors[tenth]) for tenth in tenths if len(tenth)],
+        [np.mean(expected[tenth]) for tenth in tenths if len(tenth)],
+        [np.mean(errors[tenth]) for tenth in tenths if len(tenth)],
         "o-",
         color=_STYLES[1][0],
         ms=4,
     )
-    _logarithmic(axes, "x", spread)
+    _logarithmic(axes, "x", expected)
     _logarithmic(axes, "y", errors)
-    axes.set_xlabel("width of the peak, mm")
-    axes.set_ylabel("distance to the truth, mm")
+    if len(expected):
+        ends = np.percentile(expected, (0, 100))
+        axes.plot(ends, ends, color="#9aa5ab", lw=0.7, zorder=0)
+    axes.set_xlabel(f"expected error, {unit}")
+    axes.set_ylabel(f"distance to the truth, {unit}")
     return drawing
 
 
+def _ranked(errors, expected):
+    """Says how well images are put in the order of their errors."""
+    present = ~np.isnan(errors).all(axis=1)
+    if present.sum() < 3:
+        return ""
+    first, second = (
+        np.argsort(np.argsort(np.nanmean(values[present], axis=1)))
+        for values in (errors, expected)
+    )
+    # Spearman's: ranks of n images have the variance (n^2 - 1) / 12.
+    correlation = 12.0 * np.cov(first, second, bias=True)[0, 1] / (len(first) ** 2 - 1)
+    return f"Rank correlation of the means of the images: {correlation:.2f}."
+
+
 def _history_curve(rows):
-    drawing, panels = _axes(2)
+    labels = {"point_error": "point error, mm", "loss": "loss"}
+    # Of images without a spacing no error was measured.
+    shown_names = [
+        name for name in labels if any(_number(row[name]) > 0.0 for row in rows)
+    ]
+    drawing, panels = _axes(len(shown_names))
     steps = [int(row["step"]) for row in rows]
     marker = "o" if len(rows) < 20 else ""
-    for axes, name, label in zip(
-        panels, ("point_error", "loss"), ("point error, mm", "loss"), strict=True
-    ):
+    for axes, name in zip(panels, shown_names, strict=True):
         shown = []
         for column, about, (color, style) in zip(
             (name, f"val_{name}"), ("training", "validation"), _STYLES, strict=False
         ):
             if column in rows[0]:
-                values = [float(row[column] or "nan") for row in rows]
+                values = [_number(row[column]) for row in rows]
                 axes.plot(steps, values, style, color=color, label=about, marker=marker)
                 shown += values
         _logarithmic(axes, "y", np.array(shown))
-        axes.set_ylabel(label)
+        axes.set_ylabel(labels[name])
     panels[0].legend(frameon=False)
     panels[-1].set_xlabel("step")
     return drawing
 
 
+def _number(text):
+    return float(text or "nan")
+
+
 def _logarithmic(axes, name, values):
-    if not (values > 0).any():  # such as errors of images without a spacing
+    if not (values > 0).any():
         return
     getattr(axes, f"set_{name}scale")("log")
     axis = getattr(axes, f"{name}axis")
     # Plain numbers: 20, not 2 × 10¹.
     axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
-    axis.set_minor_formatter(ticker.LogFormatter(minor_thresholds=(2, 0.5)))
+    axis.set_minor_formatter(_PlainFormatter(minor_thresholds=(2, 0.5)))
+
+
+class _PlainFormatter(ticker.LogFormatter):
+    def __call__(self, x, pos=None):
+        return super().__call__(x, pos) and f"{x:g}"  # 0.3, not 3e-01
 
 
 def _axes(count):

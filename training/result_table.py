@@ -6,8 +6,15 @@ from typing import Any
 import rich.console
 from rich import box
 from rich import table as rich_table
+from rich.markup import escape
 
-SHOWN_RADII = ("2", "2.5", "3", "4")
+# By unit: the radii that tables have columns of, and that of headlines.
+SHOWN_RADII: Mapping[str, tuple[str, ...]] = {
+    "mm": ("2", "2.5", "3", "4"),
+    "px": ("5", "10", "20", "50"),
+}
+HEADLINE_RADIUS = {"mm": "2", "px": "10"}
+DIGITS = {"mm": 3, "px": 2}
 
 
 def print_results(
@@ -15,35 +22,53 @@ def print_results(
     console: rich.console.Console | None = None,
     landmarks: bool = False,
 ) -> None:
-    """Prints one row for every split and truth, with 95 % intervals.
+    """Prints one row for every split, run and truth, with 95 % intervals.
 
     Args:
-        results: What `evaluate` returned.
+        results: What `evaluate` returned, of one run or of several.
         console: `rich.console.Console`.
         landmarks: Bool, whether to print the numbers of each landmark as well.
     """
     console = console or rich.console.Console()
-    by_scope: dict[str, list[Mapping[str, Any]]] = {}
+    runs = len({result["protocol"]["run"] for result in results})
+    tables: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for result in results:
-        by_scope.setdefault(result["protocol"]["split"], []).append(result)
-    for scope, rows in by_scope.items():
-        console.print(_scope_table(scope, rows), "")
+        protocol = result["protocol"]
+        # Of runs on unlike data sets, splits may have one name.
+        key = (protocol["dataset"], protocol["split"], unit_of(result))
+        tables.setdefault(key, []).append(result)
+    for (_, scope, _), rows in tables.items():
+        console.print(_scope_table(scope, rows, runs > 1), "")
     for scope, pair in observer_pairs(results):
         console.print(between_observers(pair, scope))
-    console.print(
-        "[dim]mm, and % of points nearer than; below each its 95 % interval, "
-        f"bootstrapped over patients. Spacing: {results[0]['protocol']['spacing']}."
-    )
+    for unit in sorted({unit_of(result) for result in results}):
+        rules = {r["protocol"]["spacing"] for r in results if unit_of(r) == unit}
+        console.print(
+            f"[dim]{unit}, and % of points nearer than; below each its 95 % interval, "
+            f"bootstrapped over patients. Spacing: {escape('; '.join(sorted(rules)))}."
+        )
     if landmarks:
         for result in results:
-            console.print(_landmark_table(result))
+            console.print(_landmark_table(result, runs > 1))
 
 
-def mean_and_sd(numbers: Mapping[str, Any]) -> str:
+def unit_of(result: Mapping[str, Any]) -> str:
+    """Returns the unit of a result, `"mm"` or `"px"`."""
+    return result["protocol"].get("unit", "mm")  # older ones do not say
+
+
+def mean_and_sd(numbers: Mapping[str, Any], unit: str) -> str:
     """Returns `1.234 ± 0.987`, or a dash for a landmark that is always missing."""
-    if numbers["mre_mm"] is None:
+    if numbers[f"mre_{unit}"] is None:
         return "–"
-    return f"{numbers['mre_mm']:.3f} ± {numbers['sd_mm']:.3f}"
+    mean, sd = (f"{numbers[f'{n}_{unit}']:.{DIGITS[unit]}f}" for n in ("mre", "sd"))
+    return f"{mean} ± {sd}"
+
+
+def median(numbers: Mapping[str, Any], unit: str) -> str:
+    """Returns `0.987`, or a dash."""
+    value = numbers[f"median_{unit}"]
+    return "–" if value is None else f"{value:.{DIGITS[unit]}f}"
 
 
 def interval(bounds: Sequence[float] | None, digits: int) -> str:
@@ -56,9 +81,11 @@ def interval(bounds: Sequence[float] | None, digits: int) -> str:
 def between_observers(pair: Mapping[str, Any], split: str) -> str:
     """Returns a sentence on how far two observers are from each other."""
     first, second = pair["names"]
+    unit = "mm" if "mre_mm" in pair else "px"
+    radius = HEADLINE_RADIUS[unit]
     return (
-        f"{first} and {second} themselves are {mean_and_sd(pair)} mm apart on {split}, "
-        f"{rate(pair, '2')} % of points within 2 mm."
+        f"{first} and {second} themselves are {mean_and_sd(pair, unit)} {unit} apart "
+        f"on {split}, {rate(pair, radius)} % of points within {radius} {unit}."
     )
 
 
@@ -80,49 +107,62 @@ def observer_pairs(
             yield from ((scope, pair) for pair in result.get("between_observers", ()))
 
 
-def _scope_table(scope: str, rows: Sequence[Mapping[str, Any]]) -> rich_table.Table:
+def _scope_table(
+    scope: str, rows: Sequence[Mapping[str, Any]], runs: bool
+) -> rich_table.Table:
     counts = f"{rows[0]['n_images']} images, {rows[0]['ci95']['groups']} patients"
-    table = _table(f"{scope}: {counts}", "truth")
+    unit = unit_of(rows[0])
+    table = _table(f"{scope}: {counts}", unit, "run" if runs else "truth")
     for row in rows:
-        ci95 = row["ci95"]
+        ci95, protocol = row["ci95"], row["protocol"]
+        about = protocol["truth"] or "–"
+        if runs:
+            about = f"{escape(protocol['run'])}\n[dim]{about}"
         table.add_row(
-            row["protocol"]["truth"] or "–",
-            f"{mean_and_sd(row)}\n[dim]{interval(ci95['mre_mm'], 3)}",
-            f"{row['median_mm']:.3f}",
+            about,
+            f"{mean_and_sd(row, unit)}\n"
+            f"[dim]{interval(ci95[f'mre_{unit}'], DIGITS[unit])}",
+            median(row, unit),
             *(
                 f"{rate(row, r)}\n[dim]{interval(ci95['sdr_percent'][r], 1)}"
-                for r in SHOWN_RADII
+                for r in SHOWN_RADII[unit]
             ),
         )
     return table
 
 
-def _table(title: str, *labels: str) -> rich_table.Table:
+def _table(title: str, unit: str, *labels: str) -> rich_table.Table:
     # As narrow as it goes: all of it fits into 80 columns.
     table = rich_table.Table(
-        title=title,
+        title=f"{title}, {unit}",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
     )
     for label in labels:
-        table.add_column(label, justify="right" if label == "n" else "left")
-    for label in ("MRE ± SD", "median", *(f"< {r}" for r in SHOWN_RADII)):
+        table.add_column(
+            label,
+            justify="right" if label == "n" else "left",
+            overflow="fold",
+            min_width=len(label),
+        )
+    for label in ("MRE ± SD", "median", *(f"< {r}" for r in SHOWN_RADII[unit])):
         table.add_column(label, justify="right", no_wrap=True)
     return table
 
 
-def _landmark_table(result: Mapping[str, Any]) -> rich_table.Table:
-    truth = result["protocol"]["truth"]
-    against = f" against {truth}" if truth else ""
-    table = _table(f"{result['protocol']['split']}{against}", "landmark", "n")
+def _landmark_table(result: Mapping[str, Any], runs: bool) -> rich_table.Table:
+    protocol, unit = result["protocol"], unit_of(result)
+    against = f" against {protocol['truth']}" if protocol["truth"] else ""
+    run = f"{protocol['run']} on " if runs else ""
+    table = _table(f"{run}{protocol['split']}{against}", unit, "landmark", "n")
     for row in result["per_landmark"]:
         table.add_row(
-            row["name"],
+            escape(row["name"]),
             str(row["n"]),
-            mean_and_sd(row),
-            "–" if row["median_mm"] is None else f"{row['median_mm']:.3f}",
-            *(rate(row, r) for r in SHOWN_RADII),
+            mean_and_sd(row, unit),
+            median(row, unit),
+            *(rate(row, r) for r in SHOWN_RADII[unit]),
         )
     return table

@@ -3,8 +3,9 @@ import os
 import pathlib
 import platform
 import sys
+import zipfile
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -15,8 +16,14 @@ from scn_keras.files.atomic_write import write_text
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.layers import GaussianHeatmap, HeatmapPeak
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
-from scn_keras.training.inference import test_time_views
+from scn_keras.models.from_preset import CONFIG_FILE, from_preset
 from scn_keras.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from scn_keras.training.placement import Placement
+
+# Where a model file carries what belongs to it, beside the entries of Keras.
+_INSIDE = "run"
 
 
 class Run:
@@ -25,7 +32,8 @@ class Run:
     `recipe.json` (with nothing left to default), `landmarks.json`,
     `environment.json`, `history.csv`, `checkpoints/`, `model.keras`,
     `results/*.json`, `report.html`; of an ensemble `inference.json`, which names its
-    members.
+    members; of a recipe with a coarse one `shape.json`, the mean shape in mm, and
+    `coarse/`, that one's run. A preset (`from_preset`) is read as a run, too.
 
     Args:
         path: The folder.
@@ -86,13 +94,31 @@ class Run:
         """The views under which every image is looked at, `None` for it as it is."""
         if not self._inference["views"]:
             return None
+        # Loads TensorFlow, which training on arrays does without.
+        from scn_keras.training.inference import test_time_views
+
         return test_time_views(self.recipe.grid)
+
+    @property
+    def shape_path(self) -> pathlib.Path:
+        return self.path / "shape.json"
+
+    @property
+    def placement(self) -> "Placement | None":
+        """What lays the grid over an image, of a recipe with a coarse one."""
+        if self.recipe.coarse is None:
+            return None
+        from scn_keras.training.placement import Placement
+
+        return Placement.of(self)
 
     @property
     def inference(self) -> str:
         """How points come about, for people who read a result."""
         members = len(self._inference["members"])
         models = "one model" if members < 2 else f"mean heatmaps of {members} models"
+        if self.recipe.coarse is not None:
+            models = f"from coarse to fine, {models}"
         views = self.views
         if views is None:
             return f"{models}, no test-time augmentation"
@@ -110,6 +136,8 @@ class Run:
         Raises:
             FileNotFoundError: If the training has not ended.
         """
+        if (self.path / CONFIG_FILE).is_file():
+            return from_preset(self.path)
         if not self.model_path.is_file():
             raise FileNotFoundError(
                 f"{self.path} holds no trained model yet. Finish its training with "
@@ -117,12 +145,70 @@ class Run:
             )
         return keras.models.load_model(self.model_path, compile=False)
 
+    def save_model(self, model: LandmarkModel | LandmarkEnsemble) -> None:
+        """Writes `model.keras`, which carries what this folder says about it.
+
+        Keras reads the file as any other. With recipe and landmarks in it, under
+        `run/`, it is of use without the folder: see `from_file`.
+        """
+        temporary = self.path / "model.tmp.keras"
+        model.save(temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            for path in _carried(self.path):
+                archive.write(path, f"{_INSIDE}/{path.relative_to(self.path)}")
+        temporary.replace(self.model_path)
+
+    @classmethod
+    def from_file(cls, file: str | pathlib.Path, folder: str | pathlib.Path) -> "Run":
+        """Returns the run of a `.keras` file that `save_model` wrote, for prediction.
+
+        Args:
+            file: The file.
+            folder: An empty folder, where it is unpacked and must stay.
+
+        Raises:
+            ValueError: If the file is none of Keras', or carries no recipe.
+        """
+        file, folder = pathlib.Path(file), pathlib.Path(folder)
+        if not zipfile.is_zipfile(file):
+            raise ValueError(f"{file} is no .keras file, or a damaged one.")
+        with zipfile.ZipFile(file) as archive:
+            carried = [n for n in archive.namelist() if n.startswith(f"{_INSIDE}/")]
+            if f"{_INSIDE}/recipe.json" not in carried:
+                raise ValueError(
+                    f"{file} does not say what an image goes through before the "
+                    "network, and what its landmarks are called: it is not the "
+                    "model.keras that `scn-keras train` writes, or one of an early "
+                    "version. Give the folder of its run."
+                )
+            archive.extractall(folder, carried)
+        run = cls(folder / _INSIDE)
+        run.model_path.symlink_to(file.resolve())
+        return run
+
+    def results(self) -> list[dict[str, Any]]:
+        """Reads what `write_result` has written, in the order of the files' names."""
+        paths = sorted((self.path / "results").glob("*.json"))
+        found = [_read_json(path) for path in paths]
+        # Whatever else a person has put there.
+        return [one for one in found if isinstance(one, dict) and "protocol" in one]
+
     def write_result(self, name: str, result: dict[str, Any]) -> pathlib.Path:
         """Writes `results/NAME.json` and returns its path."""
         path = self.path / "results" / f"{name}.json"
         path.parent.mkdir(exist_ok=True)
         write_json(path, result)
         return path
+
+
+def _carried(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Lists the files of a run without which its model is of no use."""
+    names = ("recipe.json", "landmarks.json", "inference.json", "shape.json")
+    carried = [folder / name for name in names if (folder / name).is_file()]
+    coarse = folder / "coarse"
+    if coarse.is_dir():
+        carried += [*_carried(coarse), coarse / "model.keras"]
+    return carried
 
 
 def build_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:

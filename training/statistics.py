@@ -1,13 +1,17 @@
 """What the distances between predicted and true landmarks amount to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from scn_keras.metrics import on_arrays
 
-RADII_MM = (1.0, 2.0, 2.5, 3.0, 4.0, 10.0)
+# Pixels are no measure of the patient: the radii are only to be far apart.
+RADII: Mapping[str, tuple[float, ...]] = {
+    "mm": (1.0, 2.0, 2.5, 3.0, 4.0, 10.0),
+    "px": (2.0, 5.0, 10.0, 20.0, 50.0),
+}
 PERCENTILES = (50, 75, 90, 95, 99)
 RESAMPLES = 2000
 
@@ -16,9 +20,10 @@ def error_statistics(
     distances: np.ndarray,
     names: Sequence[str],
     groups: Sequence[str] | None = None,
-    radii: Sequence[float] = RADII_MM,
+    radii: Sequence[float] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    unit: str = "mm",
 ) -> dict[str, Any]:
     """Summarises distances between predicted and true landmarks.
 
@@ -29,13 +34,14 @@ def error_statistics(
     within one patient are not independent.
 
     Args:
-        distances: Array `(images, landmarks)` in mm, NaN where the landmark or the
-            scale of the image is missing.
+        distances: Array `(images, landmarks)`, NaN where the landmark or, of
+            millimetres, the scale of the image is missing.
         names: Sequence of str, the names of the landmarks.
         groups: Sequence of str, the patient of each image; `None` for one an image.
-        radii: Sequence of floats, mm.
+        radii: Sequence of floats; `None` for those of the unit in `RADII`.
         resamples: Int, how often the groups are drawn anew for the intervals.
         seed: Int, of these draws.
+        unit: `"mm"`, or `"px"` for distances in pixels of the images.
 
     Returns:
         Dict of plain values, ready for JSON: `n_images` and `n_points` that count,
@@ -44,7 +50,8 @@ def error_statistics(
         `ci95` with the bounds of `mre_mm` and `sdr_percent` (`None` where there are
         fewer than two groups) and the number of `groups`, and `per_landmark`, a
         list of dicts with `name`, `n`, `mre_mm`, `sd_mm`, `median_mm` and
-        `sdr_percent`, `None` for a landmark that is always missing.
+        `sdr_percent`, `None` for a landmark that is always missing. Of pixels the
+        keys are `mre_px` and so on: no number in pixels is called millimetres.
 
     Raises:
         ValueError: If shapes do not go together or no distance is there.
@@ -77,35 +84,41 @@ def error_statistics(
             f"missing, or no image has a scale. Received: shape {distances.shape}"
         )
     points = distances[present]
+    radii = RADII[unit] if radii is None else radii
     return {
         "n_images": int(present.any(axis=1).sum()),
         "n_points": points.size,
-        **moments(points, radii),
-        "percentiles_mm": {
+        **moments(points, radii, unit),
+        f"percentiles_{unit}": {
             f"p{q}": float(on_arrays.point_error_percentile(points, q))
             for q in PERCENTILES
         },
         "outliers": {_key(r): int(on_arrays.outlier_count(points, r)) for r in radii},
-        "ci95": _intervals(distances, groups, radii, resamples, seed),
+        "ci95": _intervals(distances, groups, radii, resamples, seed, unit),
         "per_landmark": [
-            {"name": name, "n": int(here.sum()), **moments(column[here], radii)}
+            {"name": name, "n": int(here.sum()), **moments(column[here], radii, unit)}
             for name, column, here in zip(names, distances.T, present.T, strict=True)
         ],
     }
 
 
-def moments(points: np.ndarray, radii: Sequence[float] = RADII_MM) -> dict[str, Any]:
+def moments(
+    points: np.ndarray, radii: Sequence[float] | None = None, unit: str = "mm"
+) -> dict[str, Any]:
     """Returns `mre_mm`, `sd_mm`, `median_mm`, `sdr_percent` of distances `(n,)`.
 
-    All are `None` where there is no distance.
+    All are `None` where there is no distance. See `error_statistics`.
     """
+    radii = RADII[unit] if radii is None else radii
     if not points.size:
-        empty = dict.fromkeys(("mre_mm", "sd_mm", "median_mm"))
-        return {**empty, "sdr_percent": dict.fromkeys(map(_key, radii))}
+        return {
+            **dict.fromkeys((f"mre_{unit}", f"sd_{unit}", f"median_{unit}")),
+            "sdr_percent": dict.fromkeys(map(_key, radii)),
+        }
     return {
-        "mre_mm": float(on_arrays.point_error(points)),
-        "sd_mm": float(on_arrays.point_error_deviation(points)),
-        "median_mm": float(on_arrays.point_error_percentile(points)),
+        f"mre_{unit}": float(on_arrays.point_error(points)),
+        f"sd_{unit}": float(on_arrays.point_error_deviation(points)),
+        f"median_{unit}": float(on_arrays.point_error_percentile(points)),
         "sdr_percent": {
             _key(r): 100.0 * float(on_arrays.success_detection_rate(points, r))
             for r in radii
@@ -119,6 +132,7 @@ def _intervals(
     radii: Sequence[float],
     resamples: int,
     seed: int,
+    unit: str,
 ) -> dict[str, Any]:
     """Bounds between which 95 % of the resampled means and rates lie."""
     scored = ~np.isnan(distances).all(axis=1)
@@ -126,7 +140,7 @@ def _intervals(
     count = int(group.max()) + 1
     if count < 2:
         unknown = dict.fromkeys(map(_key, radii))
-        return {"mre_mm": None, "sdr_percent": unknown, "groups": count}
+        return {f"mre_{unit}": None, "sdr_percent": unknown, "groups": count}
 
     rows = distances[scored]
     points = (~np.isnan(rows)).sum(axis=1)
@@ -143,7 +157,7 @@ def _intervals(
     bounds = np.percentile(means, (2.5, 97.5), axis=0).T
     rates = 100.0 * bounds[1:]
     return {
-        "mre_mm": bounds[0].tolist(),
+        f"mre_{unit}": bounds[0].tolist(),
         "sdr_percent": {
             _key(r): pair.tolist() for r, pair in zip(radii, rates, strict=True)
         },

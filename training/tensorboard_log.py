@@ -1,4 +1,7 @@
+import itertools
 import pathlib
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,7 +23,7 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     Args:
         folder: Path. What is there stays, for a training that continues.
-        samples: Dataset of batches `(image, {"points", "affine"})`.
+        batches: Batches `(image, {"points", "affine"})`.
         schema: `LandmarkSchema`.
 
     Raises:
@@ -28,13 +31,13 @@ class TensorBoardLog(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, folder: pathlib.Path, samples: tf.data.Dataset, schema: LandmarkSchema
+        self, folder: pathlib.Path, batches: Iterable[Any], schema: LandmarkSchema
     ) -> None:
         super().__init__()
         self.require()
         self.writer = tf.summary.create_file_writer(str(folder))
         self.schema = schema
-        self.samples = list(samples.unbatch().take(_IMAGES).as_numpy_iterator())
+        self.samples = list(itertools.islice(_samples(batches), _IMAGES))
 
     @staticmethod
     def require() -> None:
@@ -49,13 +52,13 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         # Keras counts epochs from 0 in every call of `fit`; the optimiser does not.
-        step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        step = int(_number(self.model.optimizer.iterations))
         with self.writer.as_default(step=step):
             for name, value in (logs or {}).items():
                 tf.summary.scalar(name, value)
-            rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+            rate = _number(self.model.optimizer.learning_rate)
             tf.summary.scalar("learning_rate", float(rate))
-            tf.summary.histogram("sigma", self.model.target.sigma.numpy())
+            tf.summary.histogram("sigma", _number(self.model.target.sigma))
             for number, picture in enumerate(self._pictures()):
                 tf.summary.image(f"points/{number}", picture[None])
         self.writer.flush()
@@ -71,3 +74,14 @@ class TensorBoardLog(keras.callbacks.Callback):
                 truth["affine"],
             )
             yield tf.io.decode_png(to_png(drawing, dpi=100), channels=3)
+
+
+def _samples(batches: Iterable[Any]) -> Iterator[Any]:
+    for batch in batches:
+        batch = keras.tree.map_structure(_number, batch)
+        for row in range(len(batch[0])):
+            yield keras.tree.map_structure(lambda values, row=row: values[row], batch)
+
+
+def _number(tensor):
+    return keras.ops.convert_to_numpy(tensor)

@@ -120,6 +120,14 @@ A test set may be absent as a whole.
     OBSERVERS = ("senior", "junior")
     SUBSETS = {"test1_unique": ("test1", TEST1_UNIQUE)}  # noqa: RUF012
     SPACING_RULE = "0.1 mm per pixel, assumed of every film as in the challenge"
+    LICENSE = (
+        "The challenge's images come without a clear licence: for research only. The "
+        "Apache licence of scn-keras does not cover this model."
+    )
+    LIMITS = (
+        "Lateral cephalograms, whole, as in the challenge. 20 of the training films "
+        "are in its Test1 again: `test1_unique` leaves them out."
+    )
 
     # Split: the folder of its images and its films' numbers.
     FILMS: ClassVar[dict[str, tuple[str, range]]] = {

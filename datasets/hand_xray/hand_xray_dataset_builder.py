@@ -53,6 +53,14 @@ Payer et al. published, in one folder anywhere in it:
 """
 
     SCHEMA = HAND_SCHEMA
+    LICENSE = (
+        "The atlas's images come without a licence: for research only. The Apache "
+        "licence of scn-keras does not cover this model."
+    )
+    LIMITS = (
+        "Radiographs of one whole left hand each, of children. Millimetres rest on a "
+        "convention, a wrist of 50 mm in the true points."
+    )
     SPACING_RULE = (
         "wrist width of 50 mm between landmarks 2 and 6 of the ground truth, a "
         "convention; it scales errors and must never set the network's grid"

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,12 +16,8 @@ from scn_keras.files import (
     read_image_header,
     read_point_sets,
 )
+from scn_keras.files.find_images import find_images, image_id, stem_of
 
-# The first that fits counts. `.raw`, `.zraw` and `.img` go with a header beside them.
-_IMAGE_SUFFIXES = (
-    *(".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".dcm", ".ima"),
-    *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gipl", ".vtk", ".mrc"),
-)
 _POINTS_SUFFIXES = (".mrk.json", ".fcsv", ".csv", ".tsv", ".json")
 
 
@@ -84,13 +79,6 @@ def read_folder(
     return found
 
 
-def stem_of(name: str, suffixes: tuple[str, ...] = _IMAGE_SUFFIXES) -> str:
-    """Returns a file's name without folders, also of Windows, and its endings."""
-    name = name.replace("\\", "/").rsplit("/", 1)[-1]
-    lower = name.lower()
-    return next((name[: -len(s)] for s in suffixes if lower.endswith(s)), name)
-
-
 def _place(path: Path, points: PointSet) -> str:
     return f"{path}, line {points.lines[0]}" if points.lines else str(path)
 
@@ -98,49 +86,17 @@ def _place(path: Path, points: PointSet) -> str:
 def _find_images(folder: Path, problems: list[str]) -> dict[str, Path]:
     """Returns the image file, or the folder of a DICOM series, of each id."""
     found: dict[str, Path] = {}
-    for parent, subfolders, names in os.walk(folder):
-        subfolders[:] = sorted(n for n in subfolders if not n.startswith("."))
-        files = [Path(parent, n) for n in sorted(names) if not n.startswith(".")]
-        images = [f for f in files if f.name.lower().endswith(_IMAGE_SUFFIXES)]
-        images += [f for f in files if not f.suffix and _is_dicom(f)]
-        if Path(parent) != folder and _is_series(images):
-            images = [Path(parent)]
-        for path in images:
-            id = path.name if path.is_dir() else stem_of(path.name)
-            if id in found:
-                problems.append(
-                    f"{found[id]} and {path} have the same id, {id!r}: the names of "
-                    "images must differ in more than folder and ending."
-                )
-            found.setdefault(id, path)
+    for path in find_images(folder, may_be_series=False):
+        id = image_id(path)
+        if id in found:
+            problems.append(
+                f"{found[id]} and {path} have the same id, {id!r}: the names of "
+                "images must differ in more than folder and ending."
+            )
+        found.setdefault(id, path)
     if not found:
         problems.append(f"There are no images in {folder}.")
     return dict(sorted(found.items()))
-
-
-def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM" and path.name != "DICOMDIR"
-
-
-def _is_series(images: list[Path]) -> bool:
-    """Tells slices of one volume from films that lie beside each other."""
-    if len(images) < 2 or not all(_is_dicom(path) for path in images):
-        return False
-    import SimpleITK as sitk
-
-    series = set()
-    for path in images[:2]:
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        try:
-            reader.ReadImageInformation()
-        except RuntimeError:  # said when it is read
-            return True
-        if not reader.HasMetaDataKey("0020|0032"):  # Image Position (Patient)
-            return False
-        series.add(reader.GetMetaData("0020|000e"))
-    return len(series) == 1
 
 
 def _read_points(

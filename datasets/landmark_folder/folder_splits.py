@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from scn_keras.datasets.landmark_folder.folder_files import FolderImage, stem_of
+from scn_keras.datasets.landmark_folder.folder_files import FolderImage
 from scn_keras.datasets.landmark_folder.folder_settings import (
     FILE_NAME,
     FolderSettings,
 )
+from scn_keras.files.find_images import stem_of
 
 
 def patients(

@@ -36,6 +36,8 @@ class Builder(LandmarkBuilder):
     ]
 
     SPACING_RULE = "exact, the hands are drawn in millimetres"
+    LICENSE = "Apache License 2.0, as scn-keras, which draws the images."
+    LIMITS = "Drawn images, not taken ones: what it finds in those was not measured."
 
     SCHEMA = HAND_SCHEMA
 

@@ -40,6 +40,8 @@ class Builder(LandmarkBuilder):
     DIMENSIONS = 3
     IMAGE_DTYPE = "int16"
     SPACING_RULE = "exact, the volumes are drawn in millimetres"
+    LICENSE = "Apache License 2.0, as scn-keras, which draws the images."
+    LIMITS = "Drawn images, not taken ones: what it finds in those was not measured."
 
     SCHEMA = LandmarkSchema(
         names=(

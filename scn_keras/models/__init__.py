@@ -8,6 +8,9 @@ before it loads what was saved here.
 import scn_keras.losses
 import scn_keras.metrics  # noqa: F401
 from scn_keras.models.convolutional_net import ConvolutionalNet as ConvolutionalNet
+from scn_keras.models.from_preset import from_preset as from_preset
+from scn_keras.models.from_preset import preset_names as preset_names
+from scn_keras.models.from_preset import preset_path as preset_path
 from scn_keras.models.landmark_ensemble import LandmarkEnsemble as LandmarkEnsemble
 from scn_keras.models.landmark_model import LandmarkModel as LandmarkModel
 from scn_keras.models.localization_unet import LocalizationUNet as LocalizationUNet

@@ -5,6 +5,7 @@ import pytest
 import SimpleITK as sitk
 
 from scn_keras.files import read_image, read_image_header
+from scn_keras.files.find_images import find_images, image_id
 
 CT, CR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.1"
 
@@ -195,6 +196,25 @@ def test_series_is_a_volume_in_its_order(tmp_path, volume):
     header = read_image_header(folder)
     assert header.shape == (6, 5, 4)
     assert header.dtype == "int16"
+
+
+def test_series_is_one_image_of_its_folder(tmp_path, volume):
+    (tmp_path / "all" / ".trash").mkdir(parents=True)
+    head = write_series(tmp_path / "all" / "head", volume)
+    film = sitk.GetImageFromArray(np.zeros((4, 5), np.uint8))
+    for name in ("b.PNG", "a.nii.gz", "notes.txt", ".trash/c.png"):
+        path = tmp_path / "all" / name
+        if path.suffix == ".txt":
+            path.write_text("no image")
+        else:
+            sitk.WriteImage(film, str(path.with_suffix(path.suffix.lower())))
+            path.with_suffix(path.suffix.lower()).rename(path)
+    folder = tmp_path / "all"
+    found = [*find_images(folder)]
+    assert found == [folder / "a.nii.gz", folder / "b.PNG", head]
+    assert [image_id(path) for path in found] == ["a", "b", "head"]
+    assert [*find_images(head)] == [head]
+    assert len([*find_images(head, may_be_series=False)]) == 6
 
 
 def test_series_of_a_tilted_gantry_is_sheared(tmp_path, volume):

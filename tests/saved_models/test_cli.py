@@ -26,7 +26,7 @@ def png(tmp_path):
 
 
 COMMANDS = [
-    *([name] for name in ("train", "evaluate", "predict", "export", "demo")),
+    *([name] for name in ("train", "evaluate", "predict", "export", "preset", "demo")),
     ["datasets"],
     ["datasets", "check"],
     ["datasets", "prepare"],

@@ -96,7 +96,9 @@ def files(draw_blob):
 def test_formats_and_sizes_in_one_batch_give_the_planted_points(serve, files):
     images, points, spacings = files
     found = serve(images, spacings)
-    assert set(found) == {"points_px", "points_mm", "score", "calibrated"}
+    assert set(found) == {
+        *("points_px", "points_mm", "score", "covariance_px2", "calibrated"),
+    }
     assert found["points_px"].shape == (len(images), 2, 2)
     # In pixels of the grid: eight bits of grey leave about a hundredth.
     sizes = np.array([size for size, *_ in _FILES.values()])

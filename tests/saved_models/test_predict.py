@@ -1,5 +1,6 @@
 import csv
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,12 +13,15 @@ from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkModel
 from scn_keras.saved_models.parity import largest_difference
 from scn_keras.saved_models.predict import predict, schema_of
+from scn_keras.saved_models.prediction import Prediction
 from scn_keras.saved_models.prediction_files import (
+    worst,
     write_csv,
     write_json,
     write_markups,
     write_overlays,
 )
+from scn_keras.training.ensemble import make_ensemble
 from scn_keras.training.recipe import Network, Recipe
 from scn_keras.training.run import Run
 
@@ -106,6 +110,89 @@ def test_unknown_millimetres_are_null_and_empty(blob_run, png, tmp_path):
     text = (tmp_path / "points.json").read_text()
     assert json.loads(text)[0]["landmarks"][0]["mm"] is None
     assert "nan" not in (text + (tmp_path / "points.csv").read_text()).lower()
+
+
+def test_a_file_of_a_run_suffices_alone(tiny_run, png, tmp_path):
+    alone = tmp_path / "hands.keras"
+    alone.write_bytes(tiny_run.model_path.read_bytes())
+    keras.models.load_model(alone, compile=False)  # it is one of Keras' as any other
+    assert schema_of(alone) == tiny_run.schema
+    (found,), problems = predict(alone, [png], (0.1, 0.1))
+    (expected,), _ = predict(tiny_run.path, [png], (0.1, 0.1))
+    assert problems == []
+    np.testing.assert_array_equal(found.points_px, expected.points_px)
+    assert [path.name for path in tmp_path.glob("hands*")] == ["hands.keras"]
+
+
+def test_a_file_of_an_ensemble_suffices_alone(tiny_run, png, tmp_path):
+    made = make_ensemble([tiny_run], tmp_path / "made", views=True)
+    (found,), _ = predict(made.model_path, [png])
+    (expected,), _ = predict(made.path, [png])
+    np.testing.assert_array_equal(found.points_px, expected.points_px)
+    (plain,), _ = predict(tiny_run.path, [png])
+    assert np.abs(found.points_px - plain.points_px).max() > 0.01  # of five views
+
+
+def test_a_file_that_does_not_suffice_is_refused(blob_run, png, tmp_path):
+    bare = tmp_path / "bare.keras"
+    blob_run.load_model().save(bare)
+    with pytest.raises(ValueError, match="Give the folder of its run"):
+        predict(bare, [png])
+    with pytest.raises(ValueError, match=r"blob.png is no \.keras file"):
+        predict(png, [png])
+
+
+def test_folders_of_images(blob_run, png, tmp_path):
+    folder = tmp_path / "films"
+    (folder / "more").mkdir(parents=True)
+    for name in ("b.png", "a.png", "more/c.PNG", ".hidden.png", "notes.txt"):
+        (folder / name).write_bytes(png.read_bytes())
+    (tmp_path / "empty").mkdir()
+    found, problems = predict(blob_run.path, [png, folder, tmp_path / "empty"])
+    assert [str(f.file.relative_to(tmp_path)) for f in found] == [
+        *("blob.png", "films/a.png", "films/b.png", "films/more/c.PNG"),
+    ]
+    assert problems == [f"There are no images in {tmp_path / 'empty'}."]
+
+
+def test_the_width_of_peaks_is_that_of_the_planted_blob(model, tmp_path, draw_blob):
+    blob = draw_blob((400, 300), POINT, (20.0, 20.0))
+    image = sitk.GetImageFromArray(np.uint16(blob * 65535))
+    path = tmp_path / "blob.mha"
+    image.SetSpacing((0.3, 0.3))
+    sitk.WriteImage(image, str(path))
+    (found,), _ = predict(model, [path])
+    # The network smooths by 1.5 px of the grid, each 6.25 px of the image; so does, by
+    # (6.25 - 1) / 2 px, the reduction.
+    variance = 20.0**2 + (1.5 * 6.25) ** 2 + (5.25 / 2) ** 2
+    assert found.spread_px[0] == pytest.approx(np.sqrt(2 * variance), rel=0.02)
+    np.testing.assert_allclose(found.spread_mm, 0.3 * found.spread_px, rtol=1e-6)
+
+
+def guess(name, spread, score, calibrated=True):
+    mm = np.asarray(spread) * (0.1 if calibrated else np.nan)
+    return Prediction(
+        *(Path(name), np.zeros((2, 2)), np.zeros((2, 2)), np.array(score)),
+        *(calibrated, (), np.asarray(spread), mm),
+    )
+
+
+def test_the_worst_come_first():
+    narrow = guess("narrow.png", [10.0, 10.0], [1.0, 1.0])
+    wide = guess("wide.png", [10.0, 30.0], [1.0, 1.0])
+    low = guess("low.png", [10.0, 10.0], [0.2, 1.0])
+    lost = guess("lost.png", [10.0, 10.0], [0.0, 1.0])
+    chosen, unit = worst([narrow, lost, wide, low], 3)
+    assert [p.file.stem for p in chosen] == ["lost", "low", "wide"]
+    assert unit == "mm"
+    np.testing.assert_allclose(low.expected_error("mm"), [1.0, 0.2])
+    np.testing.assert_allclose(lost.expected_error("px"), [40.0, 2.0])
+    mixed = [narrow, guess("bare.png", [20.0, 20.0], [1.0, 1.0], calibrated=False)]
+    chosen, unit = worst(mixed, 5)
+    assert [p.file.stem for p in chosen] == ["bare", "narrow"]
+    assert unit == "px"
+    with pytest.raises(ValueError, match="does not say how wide"):
+        worst([guess("old.png", [np.nan, np.nan], [1.0, 1.0])], 1)
 
 
 def test_overlays_are_pictures_of_the_files(blob_run, png, tmp_path):

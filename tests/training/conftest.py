@@ -1,5 +1,7 @@
 """A tiny data set and a tiny recipe, trained in a second or two."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -94,3 +96,16 @@ def finished(dots_dir, recipe, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         _name_dots(patch)
         return fit(recipe, tmp_path_factory.mktemp("runs") / "finished", dots_dir)
+
+
+@pytest.fixture(scope="session")
+def finished_in_stages(dots_dir, recipe, tmp_path_factory):
+    """A run of the recipe from coarse to fine, of four steps each."""
+    steps = {"steps": 4, "steps_per_epoch": 2}
+    coarse = dataclasses.replace(recipe, grid=(24, 24), **steps)
+    staged = dataclasses.replace(
+        recipe, name="staged", grid_spacing=(0.6, 0.6), coarse=coarse, **steps
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        _name_dots(patch)
+        return fit(staged, tmp_path_factory.mktemp("runs") / "staged", dots_dir)

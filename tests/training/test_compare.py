@@ -6,8 +6,9 @@ import rich.console
 import scipy.stats
 
 from scn_keras.landmark_schema import LandmarkSchema
-from scn_keras.training import evaluate as evaluation
 from scn_keras.training.compare import compare, print_comparison
+from scn_keras.training.located_image import LocatedImage
+from scn_keras.training.points_table import write_points
 from scn_keras.training.recipe import Network, Recipe
 from scn_keras.training.run import Run
 
@@ -25,20 +26,20 @@ def planted_run(folder, errors, groups=None, steps=100, **protocol):
         steps=steps,
     )
     run = Run.create(folder, recipe, SCHEMA)
-    cases = [
-        evaluation.Case(
+    unit = protocol.get("unit", "mm")
+    located = [
+        LocatedImage(
             id,
             groups[n] if groups else id,
-            np.eye(3),
-            np.zeros((2, 2)),
+            np.diag([0.0, 0.0, 1.0]) if unit == "px" else np.eye(3),
             np.zeros((2, 2)),
             np.ones(2),
-            np.ones(2),
+            np.zeros((2, 2, 2)),
             {None: np.stack([errors[n], np.zeros(2)], axis=-1)},
         )
         for n, id in enumerate(IDS)
     ]
-    evaluation._write_points(evaluation._points_path(run, "test"), cases, (None,), run)
+    write_points(run, "test", located, (None,), unit)
     run.write_result(
         "test",
         {
@@ -138,11 +139,29 @@ def test_unlike_protocols_are_refused(tmp_path, errors):
     second = planted_run(tmp_path / "second", errors, inequality="<=")
     with pytest.raises(ValueError, match="unlike.*inequality: < and <="):
         compare(first, second)
+    pixels = planted_run(tmp_path / "pixels", errors, unit="px")
+    with pytest.raises(ValueError, match="unlike.*unit: mm and px"):
+        compare(first, pixels)
     with pytest.raises(FileNotFoundError, match="no result on 'train'. Run `scn-keras"):
         compare(first, second, "train")
     third = planted_run(tmp_path / "third", errors, truth="senior")
     with pytest.raises(ValueError, match="unlike truths"):
         compare(first, third)
+
+
+def test_pixels(tmp_path, errors):
+    runs = [
+        planted_run(tmp_path / name, e, unit="px")
+        for name, e in (("first", 10 * errors), ("second", 10 * errors + 2))
+    ]
+    (result,) = compare(*runs)
+    assert result["protocol"]["unit"] == "px"
+    assert result["mre_px"]["difference"] == pytest.approx(2.0)
+    assert list(result["sdr_percent"]) == ["10", "20"]
+    console = rich.console.Console(file=io.StringIO(), width=80)
+    print_comparison([result], ("first", "second"), console)
+    text = console.file.getvalue()
+    assert "MRE, px" in text and "< 10 px, %" in text and "mm" not in text
 
 
 def test_table(tmp_path, errors):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rich.console
 
-from scn_keras.training import data, pipeline
+from scn_keras.training import data, selection
 from scn_keras.training.crossval import crossval
 from scn_keras.training.evaluate import evaluate, read_points
 from scn_keras.training.report import write_report
@@ -24,15 +24,15 @@ def short(recipe):
 
 def test_parts_are_all_groups_once():
     groups = [f"p{n // 2}" for n in range(14)]
-    parts = [pipeline.fold_groups(groups, (k, 3), seed=5) for k in range(3)]
+    parts = [selection.fold_groups(groups, (k, 3), seed=5) for k in range(3)]
     held_out = [group for _, part in parts for group in part]
     assert sorted(held_out) == sorted(set(groups))
     assert sorted(len(part) for _, part in parts) == [2, 2, 3]
     for training, part in parts:
         assert sorted(training + part) == sorted(set(groups))
-    assert parts != [pipeline.fold_groups(groups, (k, 3), seed=6) for k in range(3)]
+    assert parts != [selection.fold_groups(groups, (k, 3), seed=6) for k in range(3)]
     with pytest.raises(ValueError, match="8 parts of 7 groups"):
-        pipeline.fold_groups(groups, (0, 8), seed=5)
+        selection.fold_groups(groups, (0, 8), seed=5)
 
 
 @pytest.mark.parametrize("fold", [(2, 2), (-1, 3), (0, 1)])

@@ -1,23 +1,22 @@
 import csv
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
 import rich.console
 import tensorflow_datasets as tfds
+from click.testing import CliRunner
 
+from scn_keras.cli import main
 from scn_keras.datasets.landmark_builder import LandmarkBuilder
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.losses import HeatmapSquaredError
 from scn_keras.metrics import PointError, SuccessDetectionRate
 from scn_keras.training import data, pipeline
-from scn_keras.training.evaluate import (
-    evaluate,
-    known_truths,
-    read_points,
-    true_points,
-)
+from scn_keras.training.evaluate import evaluate, read_points
+from scn_keras.training.prepared_split import PreparedSplit
 from scn_keras.training.recipe import Network, Recipe
 from scn_keras.training.result_table import print_results
 from scn_keras.training.run import Run
@@ -202,12 +201,14 @@ def test_protocol_says_what_the_numbers_mean(planted):
         "subset_of": "test",
         "n_images": 2,
         "truth": "mean",
+        "unit": "mm",
         "training_observer": "random",
         "spacing": "planted",
         "spacing_mm": [pytest.approx(0.1), 0.5],
         "inequality": "<",
         "decoder": "log_parabola",
         "grid": [48, 40],
+        "run": str(run.path),
         "recipe": "known",
         "seed": 0,
         "command": [
@@ -245,11 +246,58 @@ def test_subset_alone(planted):
     assert len(read_points(run, "test_part")) == 2
 
 
-def test_nothing_to_score(planted, monkeypatch):
+def test_without_any_spacing_there_are_pixels_and_no_millimetres(planted, monkeypatch):
     run, data_dir = planted
     monkeypatch.setattr(Planted, "SUBSETS", {"last": ("test", frozenset({"3"}))})
-    with pytest.raises(ValueError, match="There is no distance to summarise"):
-        evaluate(run, "last", data_dir=data_dir, console=quiet())
+    run.load_model = lambda: StandIn(ON_GRID + [[3.0, 4.0], [0.0, 30.0]])
+    console = quiet()
+    results = evaluate(run, "last", data_dir=data_dir, console=console)
+    assert "No image of last has a usable spacing" in console.file.getvalue()
+    for result in results:  # both observers are where the stand-in is not off
+        assert result["protocol"]["unit"] == "px"
+        assert result["protocol"]["spacing_mm"] is None
+        assert result["ids"] == ["3"]
+        assert result["excluded"] == []
+        # A pixel of the grid is two of the image.
+        assert result["mre_px"] == pytest.approx((10.0 + 60.0) / 2)
+        assert result["sdr_percent"] == {"2": 0, "5": 0, "10": 0, "20": 50, "50": 50}
+        assert result["outliers"]["50"] == 1
+        assert result["percentiles_px"]["p99"] == pytest.approx(59.5)
+        assert result["ci95"]["mre_px"] is None
+        assert result["per_landmark"][1]["median_px"] == pytest.approx(60.0)
+        assert "_mm" not in json.dumps({**result, "protocol": None})
+    assert results[0]["between_observers"][0]["mre_px"] == 0.0
+
+    points = read_points(run, "last")
+    np.testing.assert_allclose(points["3"]["errors"]["mean"], [10.0, 60.0])
+    # 1 px2 on the grid is 4 px2 of the image, along each of two axes.
+    np.testing.assert_allclose(points["3"]["spread"], 8**0.5, atol=1e-4)
+
+    console = quiet()
+    print_results(results, console, landmarks=True)
+    text = console.file.getvalue()
+    assert "last: 1 images, 1 patients, px" in text
+    assert "35.00 ± 25.00" in text
+    assert " mm" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_several_runs_are_a_row_each(planted, tmp_path):
+    run, data_dir = planted
+    other = Run.create(tmp_path / "a_run_with_quite_a_name", run.recipe, run.schema)
+    other.load_model = lambda: StandIn(ON_GRID + 1.0)
+    results = [
+        result
+        for one in (run, other)
+        for result in evaluate(one, "test_part", None, data_dir, console=quiet())
+    ]
+    console = quiet()
+    print_results(results, console)
+    text = console.file.getvalue()
+    assert text.count("test_part: 2 images") == 1
+    for result in results:
+        assert f"{result['mre_mm']:.3f} ±" in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_errors(planted, monkeypatch):
@@ -303,8 +351,44 @@ def test_agrees_with_the_metrics_of_fit(tiny_run, tiny_data):
     assert (tiny_run.path / "results" / "test.json").is_file()
 
 
+def test_command_on_several_runs(tiny_run, tiny_data, tmp_path, monkeypatch):
+    reports = []
+
+    def write_report(run, split, data_dir, folder, path):
+        reports.append((run.path, split, data_dir, folder, path))
+        return path or run.path / "report.html"
+
+    monkeypatch.setattr("scn_keras.training.report.write_report", write_report)
+    other = tmp_path / "other"
+    shutil.copytree(tiny_run.path, other)
+    runs = [str(tiny_run.path), str(other)]
+    data_dir = ["--data-dir", str(tiny_data)]
+    out, page = tmp_path / "all.json", tmp_path / "page.html"
+
+    refused = CliRunner().invoke(main, ["evaluate", *runs, "--report", str(page)])
+    assert refused.exit_code == 2
+    assert "--report is for one RUN" in refused.output
+
+    done = CliRunner().invoke(main, ["evaluate", *runs, *data_dir, "--json", str(out)])
+    assert done.exit_code == 0, done.output
+    results = json.loads(out.read_text())
+    assert [result["protocol"]["run"] for result in results] == runs
+    assert results[0]["mre_mm"] == results[1]["mre_mm"]
+    assert results[1] == json.loads((other / "results" / "test.json").read_text())
+    assert "test: 3 images, 3 patients, mm" in done.output
+
+    arguments = ["evaluate", runs[1], *data_dir, "--split", "test"]
+    done = CliRunner().invoke(main, [*arguments, "--report", str(page)])
+    assert f"Report: {page}" in done.output
+    assert reports == [
+        *((path, None, tiny_data, None, None) for path in (tiny_run.path, other)),
+        (other, "test", tiny_data, None, page),
+    ]
+
+
 def test_a_ground_truth_is_no_observer():
     class Builder:
+        SUBSETS = {}
         OBSERVERS = ("first", "second")
         GROUND_TRUTHS = ("challenge",)
 
@@ -317,10 +401,11 @@ def test_a_ground_truth_is_no_observer():
         "points_challenge": np.array([[50.0, 50.0]]),
         "points_px": np.array([[9.0, 9.0]]),
     }
-    assert known_truths(Builder()) == ("first", "second", "mean", "challenge")
+    images = PreparedSplit.__new__(PreparedSplit)
+    images.builder = Builder()
+    assert images.truths == ("first", "second", "mean", "challenge")
     found = {
-        truth: true_points(sample, truth, Builder())[0].tolist()
-        for truth in known_truths(Builder())
+        truth: images.true_points(sample, truth)[0].tolist() for truth in images.truths
     }
     assert found == {
         "first": [0.0, 0.0],

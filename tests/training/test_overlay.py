@@ -6,9 +6,10 @@ import matplotlib
 import matplotlib.image
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from scn_keras.landmark_schema import LandmarkSchema
-from scn_keras.models import LandmarkModel
+from scn_keras.models import LandmarkModel, SpatialConfigurationNet
 from scn_keras.training import data, inference, overlay, preprocessing
 
 SCHEMA = LandmarkSchema(("tip", "base", "side"), links=((0, 1),))
@@ -261,3 +262,19 @@ def test_inner_heatmaps_of_a_network_without_the_two_parts():
     assert {name: maps.shape for name, maps in stages.items()} == {
         "heatmaps": (8, 8, 2)
     }
+
+
+def test_inner_heatmaps_coarser_than_the_image_are_enlarged():
+    network = SpatialConfigurationNet(
+        2, (32, 16, 1), filters=4, levels=2, spatial_factor=4, stride=2
+    )
+    image = np.random.default_rng(0).normal(size=(32, 16, 1)).astype("float32")
+    stages = overlay.inner_heatmaps(LandmarkModel(network), image)
+    assert [maps.shape for maps in stages.values()] == [(32, 16, 2)] * 3
+    product = np.asarray(network(image[None]))[0]
+    expected = scipy.ndimage.zoom(
+        product, (2, 2, 1), order=1, mode="nearest", grid_mode=True
+    )
+    np.testing.assert_allclose(
+        stages["product"], expected, atol=1e-5 * np.abs(product).max()
+    )

@@ -442,11 +442,3 @@ def test_a_blob_arrives_where_the_letterbox_says(shape, grid, aspect):
             whole = np.abs(ratio - np.round(ratio)) < 1e-6
             bound = np.where(whole, 0.002, 1 / (8 * ratio**2))
             assert (np.abs(peak - expected) <= bound + 1e-3).all()
-
-
-def test_aspect_of_an_affine():
-    turned = np.array([[0.0, -0.2, 9.0], [0.1, 0.0, -5.0], [0, 0, 1]], np.float32)
-    np.testing.assert_allclose(preprocessing.aspect_of(turned), [0.1, 0.2], rtol=1e-6)
-    for spacing in ((0.0, 0.1), (np.nan, 0.1), (np.inf, 0.1), (0.0, 0.0)):
-        affine = np.diag([*spacing, 1.0]).astype(np.float32)
-        np.testing.assert_array_equal(preprocessing.aspect_of(affine), [1.0, 1.0])

@@ -115,6 +115,42 @@ def test_override(setting, path, value):
     assert Recipe.from_dict(back) == SMALL
 
 
+@pytest.mark.parametrize("first", [SMALL, UNUSUAL], ids=["small", "unusual"])
+@pytest.mark.parametrize("second", [SMALL, UNUSUAL], ids=["small", "unusual"])
+def test_settings_are_what_override_takes(first, second):
+    settings = second.settings(first)
+    assert first.override(settings) == second
+    assert (settings == []) == (first == second)
+
+
+def test_settings_say_what_differs_and_no_more():
+    other = dataclasses.replace(
+        SMALL,
+        name="12",  # a string that looks like a number
+        augmentation=dataclasses.replace(
+            SMALL.augmentation, translation=0.0, translation_mm=5.0
+        ),
+        network=Network(kind="LocalizationUNet", filters=8),
+    )
+    settings = other.settings(SMALL)
+    assert settings[0] == "name='12'"
+    assert settings[1].startswith("network={'filters': 8,")
+    assert settings[2:] == [
+        "augmentation.translation=0.0",
+        "augmentation.translation_mm=5.0",
+    ]
+    assert SMALL.override(settings) == other
+
+
+def test_values_that_go_together_are_set_at_once():
+    # Either of the two alone would be refused.
+    changed = SMALL.override(["grid=(40, 24)", "network.spatial_factor=8"])
+    assert changed.grid == (40, 24)
+    assert SMALL.override(["network.spatial_factor=8", "grid=(40, 24)"]) == changed
+    with pytest.raises(ValueError, match="`grid` must be"):
+        SMALL.override(["grid=(40, 24)"])
+
+
 def test_overrides_follow_each_other():
     result = SMALL.override(["seed=1", "network.filters=8", "seed=2"])
     assert (result.seed, result.network.filters) == (2, 8)
@@ -152,6 +188,7 @@ def test_overrides_follow_each_other():
         ("grid=(100, 64)", r"multiples of 8 .*and 16.*grid=\(100, 64\)"),
         ("network.levels=7", r"multiples of 64 .*grid=\(480, 384\)|multiples of 64"),
         ("network.spatial_factor=36", "multiples of 8 .*and 36"),
+        ("network.stride=8", "multiples of 64 .*and 128"),
         ("batch_size=0", "`batch_size` must be at least 1. Received: batch_size=0"),
         ("steps=0", "`steps` must be at least 1"),
         ("steps_per_epoch=-1", "`steps_per_epoch` must be at least 1"),

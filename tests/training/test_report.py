@@ -5,10 +5,14 @@ import re
 import shutil
 import xml.etree.ElementTree
 
+import numpy as np
 import pytest
 import rich.console
+import scipy.stats
 import tensorflow as tf
 
+from scn_keras.training import report as report_module
+from scn_keras.training.ensemble import make_ensemble
 from scn_keras.training.evaluate import evaluate, read_points
 from scn_keras.training.report import write_report
 from scn_keras.training.run import Run, write_json
@@ -118,6 +122,31 @@ def test_worst_come_first(report, tiny_run, results):
     shown = re.findall(r'alt="Image (\S+) with .*?, ([\d.]+) mm on average"', report)
     assert [id for id, _ in shown] == [order[2], order[1], order[0]]
     assert [error for _, error in shown] == [f"{errors[id]:.2f}" for id, _ in shown]
+
+
+def test_an_ensemble_has_no_inner_heatmaps(tiny_run, tiny_data, report, tmp_path):
+    made = make_ensemble([tiny_run], tmp_path / "made", views=True)
+    evaluate(made, data_dir=tiny_data, console=rich.console.Console(file=io.StringIO()))
+    page = write_report(made, data_dir=tiny_data, worst=1, best=1).read_text("utf-8")
+    assert "Local appearance responds" in report
+    assert "Local appearance responds" not in page
+    kinds = [s.removeprefix("data:image/").split(";")[0] for s in Page(page).sources]
+    # Two curves, for it has no history; two figures of heatmaps, worst and best image.
+    assert kinds == ["svg+xml"] * 2 + ["jpeg"] * 4
+
+
+def test_rank_correlation_is_spearmans():
+    random = np.random.default_rng(0)
+    errors = random.gamma(2.0, 1.0, (30, 4))
+    expected = errors + random.gamma(2.0, 1.0, (30, 4))
+    errors[3] = np.nan  # an image without a truth
+    errors[5, 2] = np.nan
+    rows = np.arange(30) != 3
+    rho, _ = scipy.stats.spearmanr(
+        np.nanmean(errors[rows], axis=1), expected[rows].mean(axis=1)
+    )
+    assert report_module._ranked(errors, expected).endswith(f": {rho:.2f}.")
+    assert report_module._ranked(errors[:2], expected[:2]) == ""
 
 
 def test_a_split_must_be_evaluated_first(tiny_run, tiny_data, results):

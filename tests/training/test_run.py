@@ -54,6 +54,42 @@ def test_a_run_without_a_model_says_how_to_go_on(tmp_path, recipe):
         run.load_model()
 
 
+def test_a_model_file_carries_what_predicts(finished_in_stages, tmp_path):
+    file = tmp_path / "alone.keras"
+    file.write_bytes(finished_in_stages.model_path.read_bytes())
+    run = Run.from_file(file, tmp_path / "unpacked")
+    assert run.recipe == finished_in_stages.recipe
+    assert run.schema == finished_in_stages.schema
+    assert run.shape_path.read_text() == finished_in_stages.shape_path.read_text()
+    for alone, whole in (
+        (run, finished_in_stages),
+        (run.placement.coarse, finished_in_stages.placement.coarse),
+    ):
+        weights = [one.load_model().get_weights() for one in (alone, whole)]
+        for one, other in zip(*weights, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_model_file_that_carries_nothing(finished, tmp_path):
+    bare = tmp_path / "bare.keras"
+    finished.load_model().save(bare)
+    with pytest.raises(ValueError, match="does not say what an image goes through"):
+        Run.from_file(bare, tmp_path / "unpacked")
+    bare.write_bytes(bare.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="is no .keras file, or a damaged one"):
+        Run.from_file(bare, tmp_path / "unpacked")
+    assert list(tmp_path.iterdir()) == [bare]
+
+
+def test_results_are_read_back(tmp_path, recipe):
+    run = Run.create(tmp_path, recipe, SCHEMA)
+    assert run.results() == []
+    result = {"protocol": {"split": "test"}, "mre_mm": 1.5}
+    run.write_result("test", result)
+    run.write_result("all_of_them", [result])  # what `evaluate --json` writes
+    assert run.results() == [result]
+
+
 def test_results_are_written_by_name(tmp_path, recipe):
     run = Run.create(tmp_path, recipe, SCHEMA)
     for result in ({"mre_mm": 1.5}, {"mre_mm": 1.25}):

@@ -5,8 +5,7 @@
 
 What to change first: `grid` (slices, rows, columns; in the proportions of the volumes,
 multiples of 8); for CT `normalization=window` with `normalization_limits=(-1000.0,
-1000.0)`; where heads or bodies lie in any pose, `augmentation.any_rotation=True`, and
-several times the steps.
+1000.0)`. Where heads or bodies lie in any pose, begin with `mouse_skull` instead.
 
 Needs a processor with bfloat16 instructions to be fast; on others set
 network.dtype=float32.

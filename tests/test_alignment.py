@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from scn_keras.alignment import align, mean_shape
+from scn_keras.geometry import apply_affine
+
+
+def some_points(number=12, d=3, seed=0):
+    # Unlike extents along the axes, the least along x.
+    return np.random.default_rng(seed).normal(size=(number, d)) * [2.0, 4.0, 9.0][:d]
+
+
+def similarity(seed, scale=1.0, d=3):
+    random = np.random.default_rng(seed)
+    affine = np.eye(d + 1)
+    turn = Rotation.random(rng=random).as_matrix()
+    if d == 2:
+        turn = Rotation.from_euler("z", random.uniform(0, 7)).as_matrix()
+    affine[:d, :d] = scale * turn[:d, :d]
+    affine[:d, d] = random.uniform(-20, 20, d)
+    return affine
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_a_similarity_is_found_again(d):
+    expected, points = similarity(1, 1.7, d), some_points(d=d)
+    found = align(points, apply_affine(expected, points))
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rotation_and_scale_are_those_of_least_squares(weighted):
+    random = np.random.default_rng(2)
+    points = some_points()
+    target = apply_affine(similarity(3, 0.6), points) + random.normal(size=(12, 3))
+    weights = random.uniform(0.1, 1.0, 12) if weighted else np.ones(12)
+    found = align(points, target, weights if weighted else None)
+    share = (weights / weights.sum())[:, None]
+    x, y = points - (share * points).sum(0), target - (share * target).sum(0)
+    turn = Rotation.align_vectors(y, x, weights)[0].as_matrix()
+    turned = x @ turn.T  # its best scale is a regression through the origin
+    scale = (share * turned * y).sum() / (share * turned**2).sum()
+    np.testing.assert_allclose(found[:3, :3], scale * turn, atol=1e-7)
+    np.testing.assert_allclose(
+        (share * (apply_affine(found, points) - target)).sum(0), 0.0, atol=1e-9
+    )
+
+
+def test_in_the_plane_it_is_a_regression_of_complex_numbers():
+    points = some_points(d=2)
+    noise = np.random.default_rng(4).normal(size=points.shape)
+    target = apply_affine(similarity(5, 2.5, 2), points) + noise
+    x, y = (p[:, 0] + 1j * p[:, 1] for p in (points, target))
+    (slope, offset), *_ = np.linalg.lstsq(np.stack([x, np.ones(12)], 1), y, rcond=None)
+    expected = [
+        [slope.real, -slope.imag, offset.real],
+        [slope.imag, slope.real, offset.imag],
+        [0.0, 0.0, 1.0],
+    ]
+    np.testing.assert_allclose(align(points, target), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_what_is_left_stays_left(d):
+    points = some_points(d=d)
+    found = align(points, points * [-1.0, 1.0, 1.0][:d])
+    assert np.linalg.det(found) > 0.0
+
+
+def test_points_without_weight_or_place_have_no_part():
+    expected, points = similarity(6, 1.2), some_points()
+    target = apply_affine(expected, points)
+    points[0], target[1], target[2] = np.nan, np.nan, 1e3
+    found = align(points, target, np.arange(12) != 2)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    with pytest.raises(ValueError, match=r"at least 3 points.*Received: 2"):
+        align(points[:5], target[:5], np.arange(5) != 2)
+
+
+def test_a_third_of_the_points_may_lie_anywhere():
+    random = np.random.default_rng(7)
+    expected, points = similarity(8, 0.9), some_points(45)
+    true = apply_affine(expected, points)
+    target = true + random.normal(0.0, 0.2, true.shape)
+    target[::3] = true.mean(0) + random.normal(0.0, 9.0, (15, 3))
+
+    def off(robust):
+        found = apply_affine(align(points, target, robust=robust), points)
+        return np.linalg.norm(found - true, axis=-1).max()
+
+    assert off(True) < 0.4 < 3.0 < off(False)
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_the_mean_of_one_shape_in_all_poses_is_that_shape(d):
+    shape = some_points(d=d)
+    scales = [0.5, 1.0, 2.0]  # of mean 1, as factors
+    shapes = [apply_affine(similarity(k, s, d), shape) for k, s in enumerate(scales)]
+    mean = mean_shape(shapes)
+    back = align(mean, shape)
+    np.testing.assert_allclose(apply_affine(back, mean), shape, atol=1e-6)
+    assert np.linalg.det(back) == pytest.approx(1.0)
+
+
+def test_the_mean_has_a_pose_of_its_own():
+    noise = np.random.default_rng(9).normal(size=(30, 12, 3))
+    shape = some_points()
+    mean = mean_shape(
+        [apply_affine(similarity(k), shape + n) for k, n in enumerate(noise)]
+    )
+    extents = np.ptp(mean, axis=0)
+    assert extents[0] < extents[1] < extents[2]
+    np.testing.assert_allclose(mean.min(0), -mean.max(0), atol=1e-9)
+    # 30 shapes average out most of a noise of 1.
+    off = apply_affine(align(mean, shape), mean) - shape
+    assert np.sqrt((off**2).mean()) < 0.3
+
+
+def test_missing_points_count_where_they_are():
+    shape = some_points()
+    shapes = [apply_affine(similarity(k), shape) for k in range(4)]
+    for k, missing in enumerate(([0], [1, 2], [], [5])):
+        shapes[k][[*missing, 11]] = np.nan
+    mean = mean_shape(shapes)
+    assert np.isnan(mean).any(-1).tolist() == [False] * 11 + [True]
+    moved = apply_affine(align(mean, shape), mean)
+    np.testing.assert_allclose(moved[:11], shape[:11], atol=1e-6)

@@ -27,6 +27,12 @@ def result_of(run: Run, split: str, truth: str | None = None) -> dict[str, Any]:
     return json.loads((run.path / "results" / f"{name}.json").read_text("utf-8"))
 
 
+def protocol_of(run: Run, split: str, truth: str | None = None) -> dict[str, Any]:
+    """Returns the protocol of a result, without where it lay on a machine."""
+    protocol = result_of(run, split, truth)["protocol"]
+    return {k: v for k, v in protocol.items() if k not in ("run", "command")}
+
+
 def seconds_of(run: Run) -> float:
     """Returns how long a run was trained, by its history."""
     last = run.history_path.read_text("utf-8").splitlines()[-1]

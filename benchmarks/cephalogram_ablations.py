@@ -13,7 +13,7 @@ import argparse
 import json
 import pathlib
 
-from benchmarks._runs import finished, result_of, seconds_of
+from benchmarks._runs import finished, protocol_of, result_of, seconds_of
 from scn_keras.training.compare import compare
 from scn_keras.training.evaluate import HELD_OUT
 from scn_keras.training.recipes import load_recipe
@@ -59,7 +59,7 @@ def main() -> None:
         print(f"{name}: {row['mre_mm']:.3f} mm, {row.get('against_base')}", flush=True)
     if arguments.out:
         report = {
-            "protocol": result_of(base, HELD_OUT, "mean")["protocol"],
+            "protocol": protocol_of(base, HELD_OUT, "mean"),
             "base": BASE,
             "results": results,
         }

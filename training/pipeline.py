@@ -168,8 +168,10 @@ def grid_element(
 
 # Some thirty passes over the grid become one, which takes a third of the time.
 @functools.partial(tf.function, jit_compile=True, autograph=False)
-def _compiled_image(*arguments):
-    return image_on_grid(*arguments, arrays=TENSORFLOW)
+def _compiled_image(flat, sizes, affine, elastic, drawn, grid, augmentation):
+    return image_on_grid(
+        flat, sizes, affine, elastic, drawn, grid, augmentation, TENSORFLOW
+    )
 
 
 def reduce_sample(sample: Mapping[str, tf.Tensor], recipe: Recipe) -> ReducedImage:

@@ -115,7 +115,7 @@ def locate(
         return rest, grid_images, to_source
 
     if placement is not None:
-        images = placement.by_coarse(images)
+        images = placement.again(placement.by_coarse(images), model)
     batches = images.map(prepare, tf.data.AUTOTUNE).batch(batch_size)
     for rest, grid_images, to_source in batches.prefetch(
         tf.data.AUTOTUNE

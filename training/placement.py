@@ -23,7 +23,9 @@ class Placement:
     A similarity takes the mean shape of the training images to the points of an image,
     and the grid, whose centre is that of the mean shape, goes with it. So the network
     sees every image in one pose and size. Training images are placed by their true
-    points; the recipe's augmentation is to cover what the coarse run is off by.
+    points; the recipe's augmentation is to cover what the coarse run is off by. Where
+    points are to be found, the grid is laid twice: over those of the coarse run, and
+    again over those that the network then finds.
 
     Samples get an entry `grid_to_source`, which the pipeline and `inference.locate`
     obey.
@@ -77,17 +79,33 @@ class Placement:
 
     def by_coarse(self, samples: tf.data.Dataset) -> tf.data.Dataset:
         """Places samples, which need have no points, by what the coarse run finds."""
+        coarse = self.coarse
+        if coarse is None:
+            raise ValueError("Only a placement with a coarse run finds points.")
+        return self._by_found(
+            samples, coarse.load_model(), coarse.recipe, coarse.views, coarse.placement
+        )
+
+    def again(
+        self, samples: tf.data.Dataset, model: inference.Locator
+    ) -> tf.data.Dataset:
+        """Places placed samples anew, by what the finer network finds in them.
+
+        What the coarse run was off by is gone then.
+        """
+        return self._by_found(samples, model, self.recipe)
+
+    def _by_found(self, samples, model, recipe, views=None, placement=None):
         d, spec = len(self.recipe.grid), samples.element_spec
-        coarse, model = self._coarse()
 
         def placed() -> Iterator[Mapping[str, Any]]:
             for found in inference.locate(
                 model,
                 samples,
-                coarse.recipe,
+                recipe,
                 batch_size=1,  # images are of unlike sizes
-                views=coarse.views,
-                placement=coarse.placement,
+                views=views,
+                placement=placement,
                 keep_image=True,
             ):
                 to_source = self.grid_to_source(
@@ -127,11 +145,6 @@ class Placement:
         )
         to_source = invert_affine(to_space) @ shape_to_space @ self._grid_to_shape
         return to_source.astype(np.float32)
-
-    def _coarse(self):
-        if self.coarse is None:
-            raise ValueError("Only a placement with a coarse run finds points.")
-        return self.coarse, self.coarse.load_model()
 
 
 def place(

@@ -3,11 +3,18 @@
 A small U-Net sees the whole volume at 0.9 mm, turned every way (rotations drawn evenly
 from all of SO(3)). The mean shape of the training heads, laid over what it finds, gives
 pose and size; a SpatialConfiguration-Net then sees the head alone, in one pose, at
-0.15 mm (heatmaps at 0.3 mm). `mouse_skull_unet` is its twin with a U-Net.
+0.3 mm. `mouse_skull_unet` is its twin with a U-Net.
 
     scn-keras datasets prepare landmark_folder/mouse_skull --manual-dir FOLDER
     scn-keras train mouse_skull
     scn-keras evaluate runs/mouse_skull
+
+Of the 20 heads at hand, 15 train and SJL/J, A/J, CAF1/J, CAST/EiJ and FVB/NJ test. All
+settings were chosen on 3 of the 15 (`--set validation=0.2`), where the points of the
+coarse stage are off by 2.3 mm (many are on the wrong side), the pose laid over them by
+0.26 mm, the mean shape in that pose by 0.35 mm, and the points of the fine stage by
+0.19 mm (600 steps) or, with the U-Net, 0.22 mm (900 steps). Both stages take about 15
+minutes of one CPU core.
 """
 
 import dataclasses
@@ -25,8 +32,8 @@ def recipe() -> Recipe:
         train_split="train[:15]",
         test_split="train[15:]",
         validation=0.0,
-        grid=(176, 96, 80),
-        grid_spacing=(0.15, 0.15, 0.15),
+        grid=(88, 48, 40),
+        grid_spacing=(0.3, 0.3, 0.3),
         normalization="range",
         normalization_limits=None,
         network=Network(
@@ -36,7 +43,6 @@ def recipe() -> Recipe:
             spatial_kernel_size=3,
             spatial_factor=8,
             heatmap_initializer=0.05,
-            stride=2,
             dtype="mixed_bfloat16",
         ),
         optimizer=dataclasses.replace(coarse.optimizer, learning_rate=3e-3),
@@ -51,7 +57,8 @@ def recipe() -> Recipe:
             elastic=0.02,
             gamma=0.3,
         ),
-        steps=1500,
+        steps=900,
+        steps_per_epoch=100,
         coarse=coarse,
     )
 

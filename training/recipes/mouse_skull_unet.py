@@ -17,7 +17,6 @@ def recipe() -> Recipe:
             kind="LocalizationUNet",
             filters=16,
             levels=4,
-            stride=2,
             dtype="mixed_bfloat16",
         ),
     )

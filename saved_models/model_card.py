@@ -31,9 +31,7 @@ def model_card(
         f"**Terms of use.** {metadata['license']}",
         "## Use",
         f"""```
-scn-keras predict {name} FILE...
-scn-keras export {name} DIR
-scn-keras train RECIPE --from {name}
+{_commands(name, recipe)}
 ```
 
 ```python
@@ -55,6 +53,13 @@ In place of the name, the path of this folder.""",
         "; ".join(schema.names) + ".",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _commands(name, recipe):
+    commands = [f"predict {name} FILE...", f"train RECIPE --from {name}"]
+    if len(recipe.grid) == 2 and recipe.coarse is None:  # what `export` takes
+        commands.insert(1, f"export {name} DIR")
+    return "\n".join(f"scn-keras {command}" for command in commands)
 
 
 def _results(results: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -47,6 +47,12 @@ _COMMON = (
     "sign sin sqrt stack sum take where"
 ).split()
 
+
+def _random(seed, stream):
+    # A seed may be several integers; NumPy 2.5 takes no nested sequences.
+    return np.random.default_rng([*np.ravel(seed), stream])
+
+
 NUMPY = types.SimpleNamespace(
     **{name: getattr(np, name) for name in _COMMON},
     cast=np.asarray,
@@ -54,8 +60,8 @@ NUMPY = types.SimpleNamespace(
     contract=np.matmul,
     inv=np.linalg.inv,
     solve=np.linalg.solve,
-    normal=lambda seed, shape: np.random.default_rng([seed, 1]).normal(size=shape),
-    uniform=lambda seed, shape: np.random.default_rng([seed, 0]).uniform(-1, 1, shape),
+    normal=lambda seed, shape: _random(seed, 1).normal(size=shape),
+    uniform=lambda seed, shape: _random(seed, 0).uniform(-1, 1, shape),
 )
 KERAS = types.SimpleNamespace(
     **{name: getattr(ops, name) for name in _COMMON},

@@ -25,7 +25,8 @@ from matplotlib import figure
 
 from benchmarks._runs import finished, protocol_of, result_of, seconds_of
 from scn_keras.training.data import sample_ids
-from scn_keras.training.evaluate import HELD_OUT, read_points
+from scn_keras.training.points_table import read_points
+from scn_keras.training.prepared_split import HELD_OUT
 from scn_keras.training.recipes import load_recipe
 from scn_keras.training.run import Run
 from scn_keras.training.statistics import error_statistics
@@ -199,10 +200,7 @@ def plot(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
     for axes, (label, value) in zip(
         drawing.subplots(1, len(panels)), panels.items(), strict=True
     ):
-        for kind, color, shift in (
-            ("SCN", "#c04f15", 0.97),
-            ("U-Net", "#2a6f97", 1.03),
-        ):
+        for kind, (color, shift) in LOOKS.items():
             of = [row for row in rows if row["network"] == kind]
             x = [row["training_images"] * shift for row in of]
             ends = np.array([value(row["ci95"]) for row in of])

@@ -17,7 +17,8 @@ from scn_keras.files.atomic_write import write_text
 from scn_keras.metrics.on_arrays import point_distances
 from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE
 from scn_keras.saved_models.model_card import model_card
-from scn_keras.training.evaluate import locate_images, read_points, split_of
+from scn_keras.training.evaluate import locate_images, split_of
+from scn_keras.training.points_table import read_points
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.recipes import load_recipe, recipe_names
 from scn_keras.training.run import Run, write_json

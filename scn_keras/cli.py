@@ -18,6 +18,7 @@ import click
 from scn_keras import __version__
 
 _FOLDER = click.Path(file_okay=False, path_type=pathlib.Path)
+_OUT_FILE = click.Path(dir_okay=False, path_type=pathlib.Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=pathlib.Path)
 _DATA_DIR = click.option(
     "--data-dir",
@@ -149,7 +150,7 @@ def prepare(
 @click.option(
     "--json",
     "json_path",
-    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    type=_OUT_FILE,
     help="Write the findings here as JSON.",
 )
 @_command
@@ -204,7 +205,7 @@ def check(
 )
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    type=_OUT_FILE,
     help="The file: .png, .jpg, or .html.  [default: NAME.png]",
 )
 @_DATA_DIR
@@ -429,13 +430,13 @@ def crossval(
 @click.option(
     "--json",
     "json_path",
-    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    type=_OUT_FILE,
     help="Write all results here as one JSON list, too.",
 )
 @click.option(
     "--report",
     "report_path",
-    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    type=_OUT_FILE,
     help="Where the report of one run goes.  [default: RUN/report.html]",
 )
 @_DATA_DIR
@@ -511,7 +512,7 @@ def ensemble(out: pathlib.Path, runs: tuple[pathlib.Path, ...], views: bool) -> 
 @click.option(
     "--json",
     "json_path",
-    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    type=_OUT_FILE,
     help="Write the numbers here as JSON.",
 )
 @_command
@@ -555,13 +556,13 @@ def compare(
 @click.option(
     "--json",
     "json_path",
-    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    type=_OUT_FILE,
     help="Write the points here as JSON.",
 )
 @click.option(
     "--csv",
     "csv_path",
-    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    type=_OUT_FILE,
     help="Write the points here as CSV.",
 )
 @click.option(

@@ -17,9 +17,7 @@ from scn_keras.metrics.on_arrays import point_distances
 from scn_keras.training import inference
 from scn_keras.training.folder_split import FolderSplit
 from scn_keras.training.located_image import LocatedImage
-from scn_keras.training.points_table import read_points as read_points
 from scn_keras.training.points_table import write_points
-from scn_keras.training.prepared_split import HELD_OUT as HELD_OUT
 from scn_keras.training.prepared_split import PreparedSplit
 from scn_keras.training.run import Run
 from scn_keras.training.statistics import RESAMPLES, error_statistics, moments

@@ -8,7 +8,8 @@ import rich.console
 
 from scn_keras.training import data, selection
 from scn_keras.training.crossval import crossval
-from scn_keras.training.evaluate import evaluate, read_points
+from scn_keras.training.evaluate import evaluate
+from scn_keras.training.points_table import read_points
 from scn_keras.training.report import write_report
 from scn_keras.training.run import Run
 

@@ -15,7 +15,8 @@ from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.losses import HeatmapSquaredError
 from scn_keras.metrics import PointError, SuccessDetectionRate
 from scn_keras.training import data, pipeline
-from scn_keras.training.evaluate import evaluate, read_points
+from scn_keras.training.evaluate import evaluate
+from scn_keras.training.points_table import read_points
 from scn_keras.training.prepared_split import PreparedSplit
 from scn_keras.training.recipe import Network, Recipe
 from scn_keras.training.result_table import print_results

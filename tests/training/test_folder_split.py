@@ -13,8 +13,9 @@ from PIL import Image
 from scn_keras.datasets import DatasetFolderError, prepare
 from scn_keras.files import PointSet, write_points
 from scn_keras.landmark_schema import LandmarkSchema
-from scn_keras.training.evaluate import evaluate, read_points
+from scn_keras.training.evaluate import evaluate
 from scn_keras.training.folder_split import FolderSplit
+from scn_keras.training.points_table import read_points
 from scn_keras.training.report import write_report
 from scn_keras.training.run import Run
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from scn_keras.cli import main
 from scn_keras.datasets.landmark_builder import LandmarkBuilder
 from scn_keras.landmark_schema import LandmarkSchema
-from scn_keras.training import data, pipeline
+from scn_keras.training import data, pipeline, preprocessing, selection
 from scn_keras.training.array_folder import ArrayFolder
 from scn_keras.training.array_source import ArraySource
 from scn_keras.training.augmentation import Augmentation
@@ -135,11 +135,11 @@ def assert_is_the_pipeline(recipe, path, data_dir, monkeypatch):
         chosen, observers, drawn = seen[-1]
         for row, number in enumerate(chosen):
             sample = samples[trained_on[number]]
-            points = pipeline.observed_points(
+            points = selection.observed_points(
                 {k: v for k, v in sample.items() if not k.endswith("phantom")},
                 recipe.observer,
                 tf.constant(observers[row]),
-                pipeline.TENSORFLOW,
+                preprocessing.TENSORFLOW,
             )
             expected = pipeline.grid_element(
                 pipeline.reduce_sample(sample, recipe),

@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from scn_keras.training import report as report_module
 from scn_keras.training.ensemble import make_ensemble
-from scn_keras.training.evaluate import evaluate, read_points
+from scn_keras.training.evaluate import evaluate
+from scn_keras.training.points_table import read_points
 from scn_keras.training.report import write_report
 from scn_keras.training.run import Run, write_json
 

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import logging
 import os
 import pathlib
 import sys
@@ -41,6 +42,7 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
                 tf.config.list_physical_devices()
                 # Advice on tracing is for those who write programs.
                 tf.get_logger().setLevel("ERROR")
+            logging.getLogger("absl").addFilter(_no_advice_for_tfds)
             return function(*args, **kwargs)
         except (ValueError, OSError, RuntimeError, ImportError) as error:
             if "SCN_KERAS_TRACEBACK" in os.environ:
@@ -55,6 +57,11 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
             ) from error
 
     return wrapped
+
+
+def _no_advice_for_tfds(record: logging.LogRecord) -> bool:
+    # TFDS calls what it has deprecated itself, for every compressed tensor.
+    return ".dtype` is deprecated" not in record.getMessage()
 
 
 @contextlib.contextmanager

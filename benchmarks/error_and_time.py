@@ -8,8 +8,8 @@ from their results. The time of an image is measured here, on the first --images
 split, decoded beforehand: everything from pixels to points, reduction, all views and,
 where there is one, the coarse stage, one image at a time. The runs take turns; of each
 the median of all rounds counts, and the first image of a round, for which graphs are
-built, does not. Times are given as ratios to the first run's, since machines differ, and
-in milliseconds. Training time is the clock's, as the run's history has it.
+built, does not. Times are in milliseconds and, since machines differ, as ratios to
+the first run's. Training time is the clock's, as the run's history has it.
 """
 
 import argparse

@@ -90,6 +90,7 @@ def main() -> None:
       scn-keras train RECIPE            fit a model, into the folder of a run
       scn-keras evaluate RUN            errors in millimetres, and a report
       scn-keras compare RUN RUN         which of two is better, and how surely
+      scn-keras calibrate RUN           how sure it may be, point by point
       scn-keras predict RUN FILE...     landmarks of your own images
       scn-keras export RUN DIR          a SavedModel for TF Serving
     `scn-keras demo` does all of it on synthetic hands, in a few minutes.
@@ -353,13 +354,16 @@ def train(
     path = out or pathlib.Path("runs") / resolved.name
     if minutes is not None:
         if resume and (path / "recipe.json").is_file():
-            # Measured anew it would be another recipe.
-            steps = Run(path).recipe.steps
+            measured = Run(path).recipe  # measured anew it would be another recipe
         else:
-            from scn_keras.training.budget import steps_within
+            from scn_keras.training.budget import recipe_within
 
-            steps = steps_within(minutes, resolved, data_dir, arrays)
-            click.echo(f"{steps} steps fit into {minutes:g} minutes.")
+            measured = recipe_within(minutes, resolved, data_dir, arrays)
+            before = "" if measured.coarse is None else f"{measured.coarse.steps} and "
+            click.echo(f"{before}{measured.steps} steps fit into {minutes:g} minutes.")
+        resolved = resolved.override([f"steps={measured.steps}"])
+        if measured.coarse is not None:
+            resolved = resolved.override([f"coarse.steps={measured.coarse.steps}"])
     if steps is not None:
         resolved = resolved.override([f"steps={steps}"])
     run = fit(resolved, path, data_dir, resume, tensorboard, arrays)
@@ -509,6 +513,58 @@ def ensemble(out: pathlib.Path, runs: tuple[pathlib.Path, ...], views: bool) -> 
     made = make_ensemble([Run(path) for path in runs], out, views)
     click.echo(f"Made: {made.path}, {made.inference}")
     click.echo(f"Next: scn-keras evaluate {made.path}")
+
+
+@main.command()
+@click.argument("run", type=_FOLDER)
+@click.option(
+    "--folds",
+    type=click.IntRange(min=2),
+    help="Into how many parts the patients are divided.  [default: 4]",
+)
+@click.option(
+    "--crossval",
+    type=_FOLDER,
+    metavar="FOLDER",
+    help="Take the runs of this finished cross-validation of the same recipe, in place "
+    "of training the parts.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting of the recipe for the parts: with --set steps=2000 they "
+    "take less time, and radii come out wider. May be repeated.",
+)
+@_DATA_DIR
+@_command
+def calibrate(
+    run: pathlib.Path,
+    folds: int | None,
+    crossval: pathlib.Path | None,
+    settings: tuple[str, ...],
+    data_dir: pathlib.Path | None,
+) -> None:
+    """Learn how far off the points of a RUN are, and which images it knows.
+
+    Every training image is located by a run of the same recipe that has not seen it.
+    From then on evaluate, predict and export say within which radius a point lies with
+    90 %, whether a landmark is there, and whether an image is to be trusted. The parts
+    are trained into RUN/calibration and can be removed afterwards; what was interrupted
+    continues when the command is given again.
+    """
+    from scn_keras.training.calibrate import calibrate as calibrate_run
+    from scn_keras.training.run import Run
+
+    if crossval is not None and (folds or settings):
+        raise click.UsageError(
+            "--crossval gives runs that are trained: leave out --folds and --set."
+        )
+    loaded = Run(run)
+    calibrate_run(loaded, folds or 4, crossval, settings, data_dir)
+    click.echo(f"Calibrated: {loaded.calibration_path}")
+    click.echo(f"Next: scn-keras evaluate {run}")
 
 
 @main.command()

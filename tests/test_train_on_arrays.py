@@ -18,7 +18,7 @@ from scn_keras.models import LandmarkModel
 from scn_keras.training.array_folder import ArrayFolder
 from scn_keras.training.array_source import ArraySource
 from scn_keras.training.augmentation import Augmentation
-from scn_keras.training.budget import steps_within
+from scn_keras.training.budget import recipe_within
 from scn_keras.training.fit import fit
 from scn_keras.training.recipe import Network, Optimizer, Recipe
 from scn_keras.training.run import Run
@@ -384,7 +384,7 @@ def test_steps_within_a_time(arrays, monkeypatch):
     monkeypatch.setattr(LandmarkModel, "train_on_batch", on_batch)
     monkeypatch.setattr(LandmarkModel, "test_on_batch", on_batch)
     # At least 0.1 s a step, and for the one batch of validation after every second.
-    assert 1 < steps_within(1.0, RECIPE, arrays=arrays) <= 400
+    assert 1 < recipe_within(1.0, RECIPE, arrays=arrays).steps <= 400
 
 
 # The command in a process where others are as if they were not installed.

@@ -1,5 +1,6 @@
 """How many steps of a recipe fit into a time."""
 
+import dataclasses
 import itertools
 import pathlib
 import time
@@ -14,26 +15,27 @@ _WARM_UP = 3  # the first steps trace and compile
 _TIMED_SECONDS = 10.0
 
 
-def steps_within(
+def recipe_within(
     minutes: float,
     recipe: Recipe,
     data_dir: str | pathlib.Path | None = None,
     arrays: str | pathlib.Path | None = None,
-) -> int:
-    """Measures a few steps of a recipe and returns how many fit into a time.
+) -> Recipe:
+    """Measures a few steps of a recipe and returns it with as many as fit into a time.
 
-    Validation is measured too, and counted as often as the recipe validates. The
+    Validation is measured too, and counted as often as the recipe validates. A recipe
+    from coarse to fine shares the time between its parts as their own steps would. The
     answer depends on the machine and on what else it does; written into a recipe, it
     makes a run that depends on neither.
 
     Args:
         minutes: Float, of training and validating, without reading the data.
-        recipe: `Recipe`, whose own `steps` are not used.
+        recipe: `Recipe`.
         data_dir: Where prepared data sets lie.
         arrays: A folder of arrays to train on instead, see `fit`.
 
     Returns:
-        Int, at least 1.
+        `Recipe`, that one with other `steps`, at least 1.
 
     Raises:
         FileNotFoundError: If the data set is not prepared.
@@ -42,11 +44,22 @@ def steps_within(
     Example:
 
     ```python
-    recipe = dataclasses.replace(recipe, steps=steps_within(30, recipe))
+    fit(recipe_within(30, recipe), "runs/half_an_hour")
     ```
     """
     if not minutes > 0:
         raise ValueError(f"`minutes` must be positive. Received: minutes={minutes}")
+    parts = [recipe] if recipe.coarse is None else [recipe, recipe.coarse]
+    own = sum(part.steps * _step_seconds(part, data_dir, arrays) for part in parts)
+    steps = [max(int(part.steps * 60.0 * minutes / own), 1) for part in parts]
+    if recipe.coarse is not None:
+        coarse = dataclasses.replace(recipe.coarse, steps=steps[1])
+        recipe = dataclasses.replace(recipe, coarse=coarse)
+    return dataclasses.replace(recipe, steps=steps[0])
+
+
+def _step_seconds(recipe, data_dir, arrays):
+    """Of a training step with its share of validation."""
     source = open_source(recipe, data_dir, arrays)
     model = compiled_model(recipe, len(source.schema))
     batches = _arrays(source.training())
@@ -59,7 +72,7 @@ def steps_within(
         twice = itertools.chain(source.validation, source.validation)
         seconds = _mean_seconds(model.test_on_batch, _arrays(twice), skip=1)
         step += number * seconds / recipe.steps_per_epoch
-    return max(int(60.0 * minutes / step), 1)
+    return step
 
 
 def _arrays(batches):

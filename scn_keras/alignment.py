@@ -6,9 +6,11 @@ missing point and has no part.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from scn_keras import warp
 from scn_keras.geometry import apply_affine
 
 _ROBUST_STEPS = 30
@@ -17,11 +19,12 @@ _MEAN_STEPS = 20
 
 
 def align(
-    points: np.ndarray,
-    target: np.ndarray,
-    weights: np.ndarray | None = None,
+    points: Any,
+    target: Any,
+    weights: Any = None,
     robust: bool = False,
-) -> np.ndarray:
+    arrays: Any = warp.NUMPY,
+) -> Any:
     """Returns the similarity that brings points as near as can be to their targets.
 
     It has the least sum of squared distances (Umeyama, IEEE TPAMI 13, 1991).
@@ -35,12 +38,15 @@ def align(
             distance and s the median one, at least a twentieth of the set's radius,
             until they settle (Geman and McClure, 1987). Bears about a third of points
             anywhere.
+        arrays: The library, see `scn_keras.warp`.
 
     Returns:
-        Float64 affine `(D + 1, D + 1)`.
+        Float64 affine `(D + 1, D + 1)`. In a graph, of fewer points than it takes, one
+        that brings all to one place.
 
     Raises:
-        ValueError: If fewer than D points are in both sets and have a weight.
+        ValueError: If fewer than D points are in both sets and have a weight; in a
+            graph, where that is not known beforehand, it is not raised.
 
     Example:
 
@@ -51,24 +57,37 @@ def align(
            [ 3.,  0.,  0.],
            [ 0.,  0.,  1.]])
     """
-    points, target = np.asarray(points, np.float64), np.asarray(target, np.float64)
-    if weights is None:
-        weights = np.ones(len(points))
-    there = ~np.isnan(points).any(-1) & ~np.isnan(target).any(-1) & (weights > 0)
-    points, target, weights = points[there], target[there], weights[there]
-    if len(points) < points.shape[-1]:
+    points, target, weights = (
+        arrays.cast(values, "float64")
+        for values in (points, target, 1.0 if weights is None else weights)
+    )
+    d = points.shape[-1]
+    there = ~arrays.isnan(arrays.sum(points + target, axis=-1)) & (weights > 0)
+    # Nothing is taken out, and so shapes stay: what has no part has no weight.
+    weights = arrays.where(there, weights, 0.0)
+    points = arrays.where(there[:, None], points, 0.0)
+    target = arrays.where(there[:, None], target, 0.0)
+    count = arrays.sum(arrays.cast(there, "int32"))
+    if arrays is warp.NUMPY and count < d:
         raise ValueError(
-            f"It takes at least {points.shape[-1]} points that are in both sets to lay "
-            f"one over the other. Received: {len(points)}"
+            f"It takes at least {d} points that are in both sets to lay one over the "
+            f"other. Received: {count}"
         )
-    affine = _similarity(points, target, weights)
+    affine = _similarity(points, target, weights, arrays)
     # Without a bound, of few points some fit ever better and the others are lost.
-    least = _LEAST_SPREAD * np.sqrt(np.square(target - target.mean(0)).sum(-1).mean())
-    for _ in range(_ROBUST_STEPS if robust else 0):
-        distance = np.linalg.norm(apply_affine(affine, points) - target, axis=-1)
-        share = distance / max(np.median(distance), least)
-        affine = _similarity(points, target, weights / (1.0 + share**2) ** 2)
-    return affine
+    among = arrays.cast(there, "float64")
+    radius = _spread(target, among / _or_one(arrays.sum(among), arrays), arrays)
+    least = _LEAST_SPREAD * arrays.sqrt(radius)
+
+    def step(_, affine):
+        off = apply_affine(affine, points) - target
+        distance = arrays.sqrt(arrays.sum(off * off, axis=-1))
+        typical = _median(distance, there, count, arrays)
+        share = distance / _or_one(arrays.maximum(typical, least), arrays)
+        reduced = weights / (1.0 + share**2) ** 2
+        return _similarity(points, target, reduced, arrays)
+
+    return arrays.fori_loop(0, _ROBUST_STEPS if robust else 0, step, affine)
 
 
 def mean_shape(shapes: Sequence[np.ndarray]) -> np.ndarray:
@@ -109,16 +128,39 @@ def mean_shape(shapes: Sequence[np.ndarray]) -> np.ndarray:
     return mean - 0.5 * (np.nanmin(mean, axis=0) + np.nanmax(mean, axis=0))
 
 
-def _similarity(points, target, weights):
-    weights = (weights / weights.sum())[:, None]
-    center, goal = (weights * points).sum(0), (weights * target).sum(0)
+def _similarity(points, target, weights, arrays):
+    weights = weights / _or_one(arrays.sum(weights), arrays)
+    center = arrays.sum(weights[:, None] * points, axis=0)
+    goal = arrays.sum(weights[:, None] * target, axis=0)
+    d, spread = points.shape[-1], _spread(points, weights, arrays)
     points, target = points - center, target - goal
-    u, strength, vt = np.linalg.svd(target.T @ (weights * points))
-    turn = np.ones(len(strength))
-    turn[-1] = np.sign(np.linalg.det(u) * np.linalg.det(vt))
-    scale = (strength * turn).sum() / (weights * points**2).sum()
-    d = len(strength)
-    affine = np.eye(d + 1)
-    affine[:d, :d] = scale * (u * turn) @ vt
-    affine[:d, d] = goal - affine[:d, :d] @ center
-    return affine
+    products = target[:, :, None] * points[:, None, :]
+    u, strength, vt = arrays.svd(arrays.sum(weights[:, None, None] * products, axis=0))
+    mirrored = arrays.sign(arrays.det(u) * arrays.det(vt))
+    strength, last = strength[: d - 1], strength[d - 1]
+    scale = (arrays.sum(strength) + mirrored * last) / _or_one(spread, arrays)
+    # The product of u and vt, the last column of u mirrored back if need be.
+    turn = sum(u[:, k, None] * vt[k] for k in range(d - 1))
+    linear = scale * (turn + mirrored * u[:, d - 1, None] * vt[d - 1])
+    offset = goal - arrays.sum(linear * center, axis=-1)
+    columns = [*(linear[:, k] for k in range(d)), offset]
+    corner = np.zeros((d + 1, d + 1))
+    corner[d, d] = 1.0
+    return arrays.pad(arrays.stack(columns, axis=-1), [[0, 1], [0, 0]]) + corner
+
+
+def _spread(points, weights, arrays):
+    """Mean square of the distances from the middle; weights add up to 1."""
+    apart = points - arrays.sum(weights[:, None] * points, axis=0)
+    return arrays.sum(weights[:, None] * apart * apart)
+
+
+def _median(values, there, count, arrays):
+    ordered = arrays.sort(arrays.where(there, values, np.inf))
+    last = arrays.maximum(count - 1, 0)
+    return 0.5 * (ordered[last // 2] + ordered[(last + 1) // 2])
+
+
+def _or_one(value, arrays):
+    """A divisor, where what is divided is 0 as well."""
+    return arrays.where(value > 0.0, value, 1.0)

@@ -7,6 +7,8 @@ written with operators and indexing alone, so that one definition serves NumPy,
 TensorFlow graphs and the tensors of every Keras backend.
 """
 
+from typing import Any
+
 import numpy as np
 
 
@@ -33,6 +35,55 @@ def apply_affine(affine, points):
     for k in range(d):
         result = result + affine[..., None, :d, k] * points[..., k : k + 1]
     return result
+
+
+def apply_to_covariance(affine, covariance):
+    """Maps covariances of points through an affine.
+
+    Args:
+        affine: Array `(..., D + 1, D + 1)`; leading axes broadcast against those
+            of `covariance` before its landmark axis.
+        covariance: Array `(..., N, D, D)`.
+
+    Returns:
+        Array `(..., N, D, D)`.
+
+    Example:
+
+    >>> apply_to_covariance(np.diag([0.1, 0.2, 1.0]), np.eye(2)[None]).round(6)
+    array([[[0.01, 0.  ],
+            [0.  , 0.04]]])
+    """
+    # Not by matrix products, see `apply_affine`.
+    d = covariance.shape[-1]
+    linear = affine[..., None, :d, :d]
+    left: Any = 0.0
+    for k in range(d):
+        left = left + linear[..., :, k, None] * covariance[..., k, None, :]
+    result = 0.0
+    for k in range(d):
+        result = result + left[..., :, k, None] * linear[..., None, :, k]
+    return result
+
+
+def is_usable(affine, arrays):
+    """Tells whether affines lead to millimetres, `(...)`.
+
+    They do where all of their numbers are finite and no axis is of length 0 or in one
+    plane with the others.
+
+    Args:
+        affine: Array `(..., D + 1, D + 1)`.
+        arrays: The library, see `scn_keras.warp`.
+    """
+    d = affine.shape[-1] - 1
+    finite = arrays.sum(arrays.sum(arrays.abs(affine), axis=-1), axis=-1) < np.inf
+    linear = arrays.where(finite[..., None, None], affine[..., :d, :d], 0.0)
+    lengths = arrays.sqrt(arrays.sum(linear * linear, axis=-2))
+    volume = lengths[..., 0]
+    for k in range(1, d):
+        volume = volume * lengths[..., k]
+    return arrays.abs(arrays.det(linear)) > 1e-6 * volume
 
 
 def invert_affine(affine: np.ndarray) -> np.ndarray:

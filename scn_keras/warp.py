@@ -43,8 +43,8 @@ def _sum_of_products(a, b):
 
 
 _COMMON = (
-    "arange clip cos exp floor isnan matmul maximum mean minimum pad reshape shape "
-    "sign sin sqrt stack sum take where"
+    "abs arange clip cos exp floor isfinite isnan matmul maximum mean minimum pad "
+    "reshape shape sign sin sort sqrt stack sum take where"
 ).split()
 
 
@@ -53,13 +53,22 @@ def _random(seed, stream):
     return np.random.default_rng([*np.ravel(seed), stream])
 
 
+def _fori_loop(lower, upper, body_fun, init_val):
+    for number in range(lower, upper):
+        init_val = body_fun(number, init_val)
+    return init_val
+
+
 NUMPY = types.SimpleNamespace(
     **{name: getattr(np, name) for name in _COMMON},
     cast=np.asarray,
     convert_to_tensor=np.asarray,
     contract=np.matmul,
+    det=np.linalg.det,
+    fori_loop=_fori_loop,
     inv=np.linalg.inv,
     solve=np.linalg.solve,
+    svd=np.linalg.svd,
     normal=lambda seed, shape: _random(seed, 1).normal(size=shape),
     uniform=lambda seed, shape: _random(seed, 0).uniform(-1, 1, shape),
 )
@@ -68,8 +77,11 @@ KERAS = types.SimpleNamespace(
     cast=ops.cast,
     convert_to_tensor=ops.convert_to_tensor,
     contract=_sum_of_products,
+    det=ops.linalg.det,
+    fori_loop=ops.fori_loop,
     inv=ops.linalg.inv,
     solve=ops.linalg.solve,
+    svd=ops.linalg.svd,
     normal=lambda seed, shape: keras.random.normal(shape, seed=seed),
     uniform=lambda seed, shape: keras.random.uniform(shape, -1.0, 1.0, seed=seed),
 )

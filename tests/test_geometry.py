@@ -1,8 +1,9 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from scn_keras import geometry
+from scn_keras import geometry, warp
 
 # Rotated by 30 degrees, spacing 0.1 and 0.25, moved: by hand.
 COS, SIN = np.sqrt(0.75), 0.5
@@ -132,3 +133,36 @@ def test_letterbox_takes_tensors_of_the_backend():
     for tensors, numbers in zip(found, expected, strict=True):
         for tensor, number in zip(tensors, numbers, strict=True):
             assert float(tensor) == pytest.approx(number, rel=1e-5)
+
+
+def test_covariances_go_through_the_linear_part():
+    random = np.random.default_rng(3)
+    affine = random.normal(size=(2, 4, 4))
+    factor = random.normal(size=(2, 5, 3, 3))
+    covariance = factor @ np.swapaxes(factor, -1, -2)
+    linear = affine[:, None, :3, :3]
+    np.testing.assert_allclose(
+        geometry.apply_to_covariance(affine, covariance),
+        linear @ covariance @ np.swapaxes(linear, -1, -2),
+    )
+
+
+@pytest.mark.parametrize(
+    "affine, usable",
+    [
+        (np.diag([0.1, 0.2, 1.0]), True),
+        (np.diag([1e-6, 1e-6, 1e-6, 1.0]), True),  # metres
+        ([[0.0, -0.1, 5.0], [0.1, 0.0, 7.0], [0.0, 0.0, 1.0]], True),
+        (np.diag([-0.1, 0.1, 1.0]), True),
+        (np.diag([0.0, 0.1, 1.0]), False),
+        (np.diag([np.nan, 0.1, 1.0]), False),
+        (np.diag([np.inf, 0.1, 1.0]), False),
+        ([[0.1, 0.1, 0.0], [0.1, 0.1, 0.0], [0.0, 0.0, 1.0]], False),
+        ([[0.1, 0.0, np.nan], [0.0, 0.1, 0.0], [0.0, 0.0, 1.0]], False),
+    ],
+)
+def test_what_leads_to_millimetres(affine, usable):
+    for arrays in (warp.NUMPY, warp.KERAS):
+        given = arrays.convert_to_tensor(np.array([affine, affine], np.float32))
+        found = keras.ops.convert_to_numpy(geometry.is_usable(given, arrays))
+        assert found.tolist() == [usable, usable]

@@ -1,4 +1,4 @@
-"""Losses on heatmaps; each returns one value per landmark, so that masks apply."""
+"""Losses on heatmaps and votes, with one value per landmark, so that masks apply."""
 
 from scn_keras.losses.adaptive_wing import AdaptiveWing as AdaptiveWing
 from scn_keras.losses.coordinate_loss import CoordinateLoss as CoordinateLoss
@@ -8,6 +8,7 @@ from scn_keras.losses.heatmap_binary_crossentropy import (
 from scn_keras.losses.heatmap_squared_error import (
     HeatmapSquaredError as HeatmapSquaredError,
 )
+from scn_keras.losses.patch_loss import PatchLoss as PatchLoss
 from scn_keras.losses.spatial_softmax_crossentropy import (
     SpatialSoftmaxCrossentropy as SpatialSoftmaxCrossentropy,
 )

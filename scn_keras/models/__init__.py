@@ -1,4 +1,4 @@
-"""Networks that make heatmaps, and the model that trains them on points.
+"""Networks that make heatmaps or votes, and the models that train them on points.
 
 `import scn_keras.models` is all that `keras.models.load_model` needs to have seen
 before it loads what was saved here.
@@ -11,6 +11,8 @@ from scn_keras.models.convolutional_net import ConvolutionalNet as Convolutional
 from scn_keras.models.from_preset import from_preset as from_preset
 from scn_keras.models.from_preset import preset_names as preset_names
 from scn_keras.models.from_preset import preset_path as preset_path
+from scn_keras.models.global_net import GlobalNet as GlobalNet
+from scn_keras.models.global_to_local_net import GlobalToLocalNet as GlobalToLocalNet
 from scn_keras.models.landmark_ensemble import LandmarkEnsemble as LandmarkEnsemble
 from scn_keras.models.landmark_model import LandmarkModel as LandmarkModel
 from scn_keras.models.localization_unet import LocalizationUNet as LocalizationUNet

@@ -1,7 +1,9 @@
 import keras
 from keras import ops
 
+from scn_keras.layers.log_displacement import LogDisplacement
 from scn_keras.models._heatmap_stride import heatmap_stride, to_grid
+from scn_keras.models._refine import refine
 
 
 @keras.saving.register_keras_serializable(package="scn_keras")
@@ -11,11 +13,14 @@ class LandmarkEnsemble(keras.Model):
     Each member's heatmaps count relative to the height of its own target, so that
     members with unlike sigmas count alike. Where members disagree, the mean has
     several peaks, and the landmark is where most of them see it; the mean of their
-    points would lie between. It has a `localizer`, as `LandmarkModel` does, and is
-    not trained.
+    points would lie between. Of networks whose patches vote (`GlobalNet`), the votes of
+    all members count together. Local networks (`GlobalToLocalNet`) all look around the
+    one point that comes of this; what they find is averaged, weighted by score. It has
+    a `localizer`, as `LandmarkModel` does, and is not trained.
 
     Args:
-        members: Sequence of `LandmarkModel` for the same landmarks on the same grid.
+        members: Sequence of `LandmarkModel` or `GlobalToLocalNet` for the same
+            landmarks on the same grid.
         peak: `HeatmapPeak` or `None` for that of the first member.
 
     Call arguments:
@@ -23,10 +28,11 @@ class LandmarkEnsemble(keras.Model):
 
     Output shape:
         `(batch, *spatial, landmarks)`, mean heatmaps; their highest possible value
-        is about 1.
+        is about 1. Of votes, `(batch, *patches, landmarks, 1 + D)`.
 
     Raises:
-        ValueError: If there is no member, or their heatmaps are unlike.
+        ValueError: If there is no member, their outputs are unlike, or only some have
+            local networks.
 
     Example:
 
@@ -52,6 +58,10 @@ class LandmarkEnsemble(keras.Model):
                 "have one shape and one stride. Received: shapes="
                 f"{sorted(map(str, shapes))}, strides={sorted(strides)}"
             )
+        if len({hasattr(member, "local") for member in members}) != 1:
+            raise ValueError(
+                "An ensemble needs local networks in all of its members or in none."
+            )
         self.members = members
         self.peak = peak or members[0].peak
         self.built = True
@@ -60,10 +70,10 @@ class LandmarkEnsemble(keras.Model):
         self.built = True  # every member was built when it was made
 
     def call(self, inputs, training=None):
-        return _mean_heatmaps(self.members, inputs, training)
+        return _mean_outputs(self.members, inputs, training)
 
     def compute_output_shape(self, input_shape):
-        return self.members[0].compute_output_shape(input_shape)
+        return self.members[0].network.compute_output_shape(input_shape)
 
     @property
     def localizer(self):
@@ -108,13 +118,49 @@ class _Localizer(keras.Model):
         self.built = True
 
     def call(self, inputs, training=None):
-        peaks = self.peak(_mean_heatmaps(self.members, inputs, training))
-        return to_grid(peaks, self.members[0].network)
+        peaks = self.peak(_mean_outputs(self.members, inputs, training))
+        peaks = to_grid(peaks, self.members[0].network)
+        if not hasattr(self.members[0], "local"):
+            return peaks
+        return _mean_of_peaks([refine(m.local, inputs, peaks) for m in self.members])
 
 
-def _mean_heatmaps(members, inputs, training):
-    total = sum(
-        ops.cast(member(inputs, training=training), "float32") / member.target.height()
+def _mean_outputs(members, inputs, training):
+    outputs = [
+        ops.cast(member.network(inputs, training=training), "float32")
         for member in members
-    )
+    ]
+    if len(outputs[0].shape) == len(inputs.shape) + 1:
+        return _mean_votes(ops.stack(outputs))
+    heights = [member.target.height() for member in members]
+    total = sum(o / height for o, height in zip(outputs, heights, strict=True))
     return total / len(members)
+
+
+def _mean_votes(votes):
+    """Votes whose sum is that of several: `(members, ...)`."""
+    # Within what float32 tells from 0 and from 1: the logit is finite.
+    p = ops.clip(ops.sigmoid(votes[..., :1]), 1e-30, 1.0 - 1e-6)
+    displacement = LogDisplacement(inverse=True)(votes[..., 1:])
+    displacement = ops.sum(p * displacement, axis=0) / ops.sum(p, axis=0)
+    p = ops.mean(p, axis=0)
+    logit = ops.log(p) - ops.log1p(-p)
+    return ops.concatenate([logit, LogDisplacement()(displacement)], axis=-1)
+
+
+def _mean_of_peaks(peaks):
+    """Points weighted by score, and the covariance of the mixture."""
+    points, score, covariance = (
+        ops.stack([peak[name] for peak in peaks])
+        for name in ("points", "score", "covariance")
+    )
+    weight = (score + 1e-6)[..., None]  # a landmark without any score is somewhere
+    weight = weight / ops.sum(weight, axis=0, keepdims=True)
+    mean = ops.sum(weight * points, axis=0)
+    apart = points - mean
+    covariance = covariance + apart[..., :, None] * apart[..., None, :]
+    return {
+        "points": mean,
+        "score": ops.mean(score, axis=0),
+        "covariance": ops.sum(weight[..., None] * covariance, axis=0),
+    }

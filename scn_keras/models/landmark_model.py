@@ -6,7 +6,10 @@ from keras import ops
 from scn_keras.geometry import apply_affine
 from scn_keras.layers.gaussian_heatmap import GaussianHeatmap
 from scn_keras.layers.heatmap_peak import HeatmapPeak
+from scn_keras.layers.patch_target import PatchTarget
+from scn_keras.layers.patch_vote import PatchVote
 from scn_keras.models._heatmap_stride import to_grid, to_heatmaps
+from scn_keras.models._refine import refine
 
 _MISSING = ("mask", "zero")
 
@@ -39,20 +42,26 @@ class LandmarkModel(keras.Model):
     1` of the grid. Points go in and out in pixels of the grid; sigmas are in pixels
     of the heatmaps.
 
+    A network like `GlobalNet` makes votes of patches in place of heatmaps, and has an
+    attribute `patch_size`. Its target is a `PatchTarget`, its peak a `PatchVote` and
+    its loss `PatchLoss`.
+
     Reference: Payer et al., Medical Image Analysis 54, 2019, section 3.
 
     Args:
         network: Keras model, image `(batch, *spatial, channels)` to heatmaps
-            `(batch, *spatial, landmarks)`.
-        target: `GaussianHeatmap` or `None` for one of sigma 3 and height 1.
-        peak: `HeatmapPeak` or `None` for the default one. Of several peaks a heatmap
-            the metrics get the highest.
+            `(batch, *spatial, landmarks)`, or to votes
+            `(batch, *patches, landmarks, 1 + D)`.
+        target: `GaussianHeatmap` or `None` for one of sigma 3 and height 1; for votes
+            `PatchTarget`, which `None` is.
+        peak: `HeatmapPeak` or `None` for the default one; for votes `PatchVote`, which
+            `None` is. Of several peaks a heatmap the metrics get the highest.
         sigma_penalty: Float, the reference's alpha; of use where `target` is
             learnable.
         weight_decay: Float, the reference's lambda, on the kernels of `network`.
         missing: `"mask"`: the heatmap of a missing landmark has no part in the loss.
             `"zero"`, the reference's convention: it is trained to be zero, so that
-            its score says that the landmark is not there.
+            its score says that the landmark is not there. Of votes, the probabilities.
         presence_threshold: Float from 0 to 1 or `None`. Landmarks with a score below
             it are missing (NaN) in what the metrics get.
 
@@ -85,6 +94,8 @@ class LandmarkModel(keras.Model):
     (2, 3, 2)
     """
 
+    _PARTS: tuple[str, ...] = ("network", "target", "peak")
+
     def __init__(
         self,
         network,
@@ -107,7 +118,13 @@ class LandmarkModel(keras.Model):
                 f"presence_threshold={presence_threshold}"
             )
         shape = tuple(network.output_shape)
-        num_landmarks, rank = shape[-1], len(shape) - 2
+        self._rank = rank = len(network.inputs[0].shape) - 2
+        num_landmarks = shape[1 + rank]
+        self._votes = len(shape) == rank + 3
+        if self._votes:
+            size = network.patch_size
+            target = target or PatchTarget(num_landmarks, size, name="target")
+            peak = peak or PatchVote(size, name="peak")
         self.network = network
         self.target = target or GaussianHeatmap(num_landmarks, name="target")
         self.peak = peak or HeatmapPeak(name="peak")
@@ -115,6 +132,14 @@ class LandmarkModel(keras.Model):
             raise ValueError(
                 f"The network makes {num_landmarks} heatmaps and the target layer "
                 f"renders {self.target.num_landmarks}: they must be as many."
+            )
+        kinds = isinstance(self.target, PatchTarget), isinstance(self.peak, PatchVote)
+        if kinds != (self._votes, self._votes) or (self._votes and sigma_penalty):
+            raise ValueError(
+                "Heatmaps go with `GaussianHeatmap` and `HeatmapPeak`, votes of "
+                "patches with `PatchTarget` and `PatchVote`, without `sigma_penalty`. "
+                f"Received: outputs of shape {shape}, target={self.target}, "
+                f"peak={self.peak}, sigma_penalty={sigma_penalty}"
             )
         self.sigma_penalty = sigma_penalty
         self.weight_decay = weight_decay
@@ -165,12 +190,7 @@ class LandmarkModel(keras.Model):
         truth = self._truth(to_heatmaps(points, self.network), present, y_pred)
         present = ops.cast(present, "float32")
         weight = ops.ones_like(present) if self.missing == "zero" else present
-        sample_weight = self._weights(sample_weight)
-        if sample_weight is not None:
-            sample_weight = ops.cast(sample_weight, "float32")
-            if len(sample_weight.shape) == 1:
-                sample_weight = sample_weight[:, None]
-            weight = weight * sample_weight
+        weight = self._weighted(weight, sample_weight)
         loss = super().compute_loss(x, truth, y_pred, weight, training)
         penalty = 0.0
         if self.sigma_penalty:
@@ -182,7 +202,7 @@ class LandmarkModel(keras.Model):
                 * self.weight_decay
                 * sum(
                     ops.sum(ops.square(ops.cast(kernel, "float32")))
-                    for kernel in self.network.trainable_weights
+                    for kernel in self.trainable_weights
                     if kernel.name.endswith("kernel")
                 )
             )
@@ -191,10 +211,7 @@ class LandmarkModel(keras.Model):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         points, affine = self._labels(y)
-        height = 1.0 if self._height is None else self._height.value
-        peaks = to_grid(self.peak(y_pred, height=height), self.network)
-        if self.peak.num_peaks > 1:
-            peaks = {name: value[:, :, 0] for name, value in peaks.items()}
+        peaks = self._peaks(y_pred)
         found = peaks["points"]
         if self.presence_threshold is not None:
             absent = peaks["score"] < self.presence_threshold
@@ -217,7 +234,7 @@ class LandmarkModel(keras.Model):
     def get_config(self):
         parts = {
             name: keras.saving.serialize_keras_object(getattr(self, name))
-            for name in ("network", "target", "peak")
+            for name in self._PARTS
         }
         return {
             **parts,
@@ -232,17 +249,45 @@ class LandmarkModel(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
-        for name in ("network", "target", "peak"):
+        for name in cls._PARTS:
             config[name] = keras.saving.deserialize_keras_object(
                 config[name], custom_objects=custom_objects
             )
         return cls(**config)
 
     def _seed_states(self):
-        return [v for v in self.network.variables if v.name == "seed_generator_state"]
+        return [
+            variable
+            for name in self._PARTS
+            for variable in getattr(self, name).variables
+            if variable.name == "seed_generator_state"
+        ]
+
+    def _peaks(self, y_pred):
+        """The highest peak of every landmark, from what `call` returned."""
+        height = 1.0 if self._height is None else self._height.value
+        peaks = to_grid(self.peak(y_pred, height=height), self.network)
+        if self.peak.num_peaks > 1:
+            peaks = {name: value[:, :, 0] for name, value in peaks.items()}
+        return peaks
+
+    def _weighted(self, weight, sample_weight):
+        """Multiplies the weights of landmarks by the user's."""
+        sample_weight = self._weights(sample_weight)
+        if sample_weight is None:
+            return weight
+        sample_weight = ops.cast(sample_weight, "float32")
+        if len(sample_weight.shape) == 1:
+            sample_weight = sample_weight[:, None]
+        return weight * sample_weight
 
     def _truth(self, points, present, heatmaps):
-        """What the loss compares the heatmaps with: targets, or points."""
+        """What the loss compares the outputs with: targets, or points."""
+        if getattr(self.loss, "on_votes", False) != self._votes:
+            raise ValueError(
+                "`PatchLoss` is for votes of patches, the other losses for heatmaps. "
+                f"Received: loss={self.loss}, outputs of shape {tuple(heatmaps.shape)}"
+            )
         if getattr(self.loss, "on_points", False):
             if self.missing == "zero":
                 raise ValueError(
@@ -266,7 +311,7 @@ class LandmarkModel(keras.Model):
                 "grid pixels and `affine` (batch, dimensions + 1, dimensions + 1) "
                 f"from grid pixels to millimetres. Received: {received}"
             )
-        rank, landmarks = len(self.network.output_shape) - 2, self.target.num_landmarks
+        rank, landmarks = self._rank, self.target.num_landmarks
         labels = []
         for name, shape in (
             ("points", (landmarks, rank)),
@@ -318,6 +363,7 @@ class _Localizer(keras.Model):
         self.network = model.network
         self.target = model.target
         self.peak = model.peak
+        self.local = getattr(model, "local", None)  # of `GlobalToLocalNet`
 
     def build(self, input_shape):
         self.built = True
@@ -325,4 +371,8 @@ class _Localizer(keras.Model):
     def call(self, inputs, training=None):
         heatmaps = self.network(inputs, training=training)
         peaks = self.peak(heatmaps, height=self.target.height())
-        return to_grid(peaks, self.network)
+        peaks = to_grid(peaks, self.network)
+        if self.local is None:
+            return peaks
+        refined = refine(self.local, inputs, peaks)
+        return {name: refined[name] for name in peaks}

@@ -1,0 +1,27 @@
+"""What patches and votes have in common, see `PatchCenters` and `PatchVote`."""
+
+from keras import ops
+
+
+def patch_centers(sizes, patch_size):
+    """Centres of patches `(1, *sizes, D)`, columns x, y(, z), in pixels."""
+    rank = len(sizes)
+    columns = []
+    for axis in reversed(range(rank)):  # arrays run (z,) y, x
+        index = ops.cast(ops.arange(sizes[axis]), "float32")
+        shape = [1] * rank
+        shape[axis] = sizes[axis]
+        center = patch_size * index + 0.5 * (patch_size - 1)
+        columns.append(ops.broadcast_to(ops.reshape(center, shape), sizes))
+    return ops.stack(columns, axis=-1)[None]
+
+
+def check_votes(layer, votes_shape):
+    """Refuses what is not `(batch, *patches, landmarks, 1 + D)`."""
+    rank = len(votes_shape) - 3
+    if not 1 <= rank <= 3 or votes_shape[-1] not in (None, 1 + rank):
+        raise ValueError(
+            f"`{layer.name}` expects votes of shape (batch, *patches, landmarks, 1 + "
+            "D) with D axes of patches, 1 to 3: the logit of the landmark's presence "
+            f"and D displacements. Received: shape={tuple(votes_shape)}"
+        )

@@ -10,7 +10,7 @@ import numpy as np
 from scn_keras import warp
 from scn_keras.training import selection
 from scn_keras.training.array_folder import ArrayFolder
-from scn_keras.training.on_grid import ReducedImage, on_grid
+from scn_keras.training.on_grid import ReducedImage, on_grid, part_of_grid, places_of
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 
@@ -85,7 +85,12 @@ class ArraySource:
             )
         random = np.random.default_rng([recipe.seed, step, 2])
         observers = random.uniform(size=recipe.batch_size).astype("float32")
-        return self._images.batch(chosen, recipe.observer, observers, drawn)
+        batch = self._images.batch(chosen, recipe.observer, observers, drawn)
+        if recipe.window is None:
+            return batch
+        places = places_of(recipe.window, recipe.grid)
+        start = random.integers(places).astype("int32")
+        return part_of_grid(batch, start, recipe.window)
 
     def _permutation(self, epoch):
         random = np.random.default_rng([self._recipe.seed, epoch, 3])

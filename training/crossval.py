@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import rich.console
@@ -59,16 +60,9 @@ def crossval(
             "another folder with --out."
         )
     schema = data.prepared_builder(recipe.dataset, data_dir).SCHEMA
-    parts = [
-        dataclasses.replace(recipe, name=f"{recipe.name}_{k}", fold=(k, folds))
-        for k in range(folds)
-    ]
-    data.training_samples(parts[0], data_dir)  # or says that there are too many
     located, seconds = [], 0.0
-    for k, part in enumerate(parts):
-        console.print(f"Part {k + 1} of {folds}")
-        run = fit(part, path / f"fold{k}", data_dir, resume=True)
-        images = PreparedSplit(part, HELD_OUT, data_dir)
+    for run in train_folds(recipe, folds, path, data_dir, console):
+        images = PreparedSplit(run.recipe, HELD_OUT, data_dir)
         found, took = locate_images(run, images, console=console)
         located += found
         seconds += took
@@ -86,3 +80,30 @@ def crossval(
         "command": ["scn-keras", "crossval", recipe.name, "--folds", str(folds)],
     }
     return write_results(run, images, located, seconds, about)
+
+
+def train_folds(
+    recipe: Recipe,
+    folds: int,
+    path: pathlib.Path,
+    data_dir: str | pathlib.Path | None,
+    console: rich.console.Console,
+) -> Iterator[Run]:
+    """Yields the runs `PATH/fold{k}` as they are trained, or were before.
+
+    Raises:
+        ValueError: If there are fewer patients than parts.
+    """
+    parts = fold_recipes(recipe, folds)
+    data.training_samples(parts[0], data_dir)  # or says that there are too many
+    for k, part in enumerate(parts):
+        console.print(f"Part {k + 1} of {folds}")
+        yield fit(part, path / f"fold{k}", data_dir, resume=True)
+
+
+def fold_recipes(recipe: Recipe, folds: int) -> list[Recipe]:
+    """Returns the recipes of the parts of a cross-validation."""
+    return [
+        dataclasses.replace(recipe, name=f"{recipe.name}_{k}", fold=(k, folds))
+        for k in range(folds)
+    ]

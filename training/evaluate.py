@@ -62,7 +62,11 @@ def evaluate(
         `error_statistics`, and `protocol` (what the numbers mean), `seconds` (of
         the whole pass), `ids` (of the images), `excluded` (ids of images without
         usable spacing) and, where there are several observers, `between_observers`
-        (how far those are from each other on the same images).
+        (how far those are from each other on the same images). Of a calibrated run
+        also `coverage90_percent` (of the points that lie within their radius),
+        `radius90_mm` (the mean of the radii), `trusted_percent` (of the images),
+        `ci95["coverage90_percent"]`, the first two for each landmark too, and
+        `calibration`, where it comes from.
 
     Raises:
         FileNotFoundError: If data set, folder or model are not there.
@@ -111,18 +115,28 @@ def locate_images(
     images: PreparedSplit | FolderSplit,
     batch_size: int = 4,
     console: rich.console.Console | None = None,
+    model: inference.Locator | None = None,
 ) -> tuple[list[LocatedImage], float]:
-    """Finds the points of images, in the order of their ids, and takes the time."""
+    """Finds the points of images, in the order of their ids, and takes the time.
+
+    `model` stands in for the run's own.
+    """
     console = console or rich.console.Console()
     samples = images.samples()
-    model = run.load_model()
+    model = model or run.load_model()
     if isinstance(images, FolderSplit) and images.absent:
         absent = rich.markup.escape(", ".join(images.absent))
         console.print(f"[yellow]Not scored: landmarks without any point: {absent}.")
     started = time.monotonic()
     found = progress.track(
         inference.locate(
-            model, samples, run.recipe, batch_size, run.views, run.placement
+            model,
+            samples,
+            run.recipe,
+            batch_size,
+            run.views,
+            run.placement,
+            calibration=run.calibration,
         ),
         f"evaluate {run.recipe.name} on {images.name}",
         total=int(samples.cardinality()),
@@ -196,6 +210,11 @@ def _located(found, images):
         found["score"],
         found["covariance_px2"],
         {truth: images.true_points(found, truth) for truth in images.truths},
+        # Of a calibrated run.
+        found.get("radius90_px"),
+        found.get("radius90_mm"),
+        found.get("present"),
+        bool(found["trusted"]) if "trusted" in found else None,
     )
 
 
@@ -209,6 +228,13 @@ def _result(run, images, scope, truth, located, unit, seconds):
         unit=unit,
     )
     scored = [image for image in located if unit == "px" or image.calibrated]
+    if all(image.trusted is not None for image in scored):
+        radii = [image.radius90(unit) for image in located]
+        _add_coverage(numbers, np.array(distances), np.array(radii), located, unit)
+        numbers["trusted_percent"] = 100.0 * float(
+            np.mean([image.trusted for image in scored])
+        )
+        numbers["calibration"] = dict(run.calibration.protocol)
     excluded = [image for image in located if unit == "mm" and not image.calibrated]
     spacings = [spacing_of(image.affine) for image in scored]
     protocol = {
@@ -248,6 +274,27 @@ def _result(run, images, scope, truth, located, unit, seconds):
             for pair in itertools.combinations(builder.OBSERVERS, 2)
         ]
     return result
+
+
+def _add_coverage(numbers, distances, radii, located, unit):
+    """Adds to error statistics how many points lie within their radii."""
+    there = ~np.isnan(distances)
+    # Within its radius is nearer than one radius.
+    within = error_statistics(
+        distances / radii,
+        [row["name"] for row in numbers["per_landmark"]],
+        [image.group for image in located],
+        radii=(1.0,),
+    )
+    numbers["ci95"]["coverage90_percent"] = within["ci95"]["sdr_percent"]["1"]
+    radii = np.where(there, radii, np.nan)
+    for row, part, column in (
+        (numbers, within, radii),
+        *zip(numbers["per_landmark"], within["per_landmark"], radii.T, strict=True),
+    ):
+        row["coverage90_percent"] = part["sdr_percent"]["1"]
+        column = column[~np.isnan(column)]
+        row[f"radius90_{unit}"] = float(column.mean()) if column.size else None
 
 
 def _apart(pair, located, unit):

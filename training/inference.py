@@ -1,15 +1,17 @@
 """From images of any size to points in their own pixels, batch by batch."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from scn_keras.geometry import apply_affine
+from scn_keras import warp
+from scn_keras.geometry import apply_affine, apply_to_covariance, is_usable
 from scn_keras.training import preprocessing
+from scn_keras.training.calibration import Calibration, uncertainty
 from scn_keras.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -20,16 +22,19 @@ _VIEWS = ((0.0, 1.0), (3.0, 1.0), (-3.0, 1.0), (0.0, 1.05), (0.0, 1.0 / 1.05))
 
 
 class Locator(Protocol):
-    """What finds points: a `LandmarkModel` or a `LandmarkEnsemble`."""
+    """What finds points: a `LandmarkModel`, a `LandmarkEnsemble` or a `GridModel`.
+
+    Of its `localizer`, `predict_on_batch` is called.
+    """
 
     @property
-    def localizer(self) -> keras.Model: ...
+    def localizer(self) -> Any: ...
 
 
 def to_network(
     image: tf.Tensor, spacing: tf.Tensor, recipe: Recipe
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Brings one image to the grid; also the function of the exported graph.
+    """Brings one image to the grid.
 
     Args:
         image: float32 `(*sizes, 1)` from 0 to 1, or as stored where the recipe
@@ -40,7 +45,7 @@ def to_network(
     Returns:
         `(grid image, grid_to_source)`, `(*grid, 1)` and `(D + 1, D + 1)`.
     """
-    images, to_source = _to_views(image, spacing, recipe, None, None)
+    images, to_source = to_views(image, spacing, recipe)
     return images[0], to_source[0]
 
 
@@ -77,6 +82,7 @@ def locate(
     views: np.ndarray | None = None,
     placement: "Placement | None" = None,
     keep_image: bool = False,
+    calibration: Calibration | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Finds the landmarks of a stream of images, keeping no heatmaps.
 
@@ -94,18 +100,21 @@ def locate(
             part: `Run.placement`.
         keep_image: Bool, whether `image` is handed through, too, which takes images
             of one size or batches of one.
+        calibration: `Calibration` or `None`: `Run.calibration`.
 
     Yields:
         The dict of each image, in order, as NumPy arrays: without `image`, with
         `points_px` `(N, D)` in pixels of the image, `score` `(N,)`, `covariance_px2`
         `(N, D, D)` (of several views, the spread among them included), and
         `grid_image` `(*grid, 1)` and `grid_to_source` `(D + 1, D + 1)` for pictures.
+        With a calibration also `radius90_px` and `radius90_mm` `(N,)` (NaN without a
+        usable spacing), `present` `(N,)` and `trusted`, see `uncertainty`.
     """
 
     def prepare(sample):
         dropped = () if keep_image else ("image",)
         rest = {name: value for name, value in sample.items() if name not in dropped}
-        grid_images, to_source = _to_views(
+        grid_images, to_source = to_views(
             preprocessing.grey_values(sample["image"], recipe.normalization),
             preprocessing.spacing_of(sample["affine"]),
             recipe,
@@ -129,25 +138,51 @@ def locate(
             name: np.asarray(value).reshape(rows, count, *value.shape[1:])
             for name, value in found.items()
         }
-        linear = to_source[:, :, None, :-1, :-1]
-        points, score, covariance = _mean_of_views(
-            apply_affine(to_source, found["points"]),
-            found["score"],
-            linear @ found["covariance"] @ np.swapaxes(linear, -1, -2),
-        )
+        points, score, covariance = mean_of_views(found, views)
+        to_source = to_source[:, 0]
         batch = {
             **rest,
             "grid_image": grid_images[:, 0],
-            "grid_to_source": to_source[:, 0],
-            "points_px": points,
+            "grid_to_source": to_source,
+            "points_px": apply_affine(to_source, points),
             "score": score,
-            "covariance_px2": covariance,
+            "covariance_px2": apply_to_covariance(to_source, covariance),
         }
+        if calibration is not None:
+            usable = is_usable(rest["affine"], warp.NUMPY)[:, None, None]
+            to_mm = np.where(usable, rest["affine"], math.nan) @ to_source
+            peaks = points, score, covariance
+            in_px = uncertainty(calibration, *peaks, to_source)
+            in_mm = uncertainty(calibration, *peaks, to_mm)
+            says = {
+                "radius90_px": in_px["radius90"],
+                "radius90_mm": in_mm["radius90"],
+                "present": in_px["present"],
+                "trusted": in_px["trusted"],
+            }
+            batch |= {k: keras.ops.convert_to_numpy(v) for k, v in says.items()}
         for row in range(rows):
             yield {name: value[row] for name, value in batch.items()}
 
 
-def _to_views(image, spacing, recipe, views, place):
+def to_views(
+    image: tf.Tensor,
+    spacing: tf.Tensor,
+    recipe: Recipe,
+    views: np.ndarray | None = None,
+    place: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Brings one image to the grid in V views; also in the exported graph.
+
+    Args:
+        image, spacing, recipe: See `to_network`.
+        views: What `test_time_views` returned; `None` for the image as it is.
+        place: float32 `(D + 1, D + 1)`, from the grid to the image; `None` for where
+            the recipe lays it.
+
+    Returns:
+        `(grid images, grid_to_source)`, `(V, *grid, 1)` and `(V, D + 1, D + 1)`.
+    """
     reduced = preprocessing.reduce_image(
         image,
         recipe.grid,
@@ -162,16 +197,41 @@ def _to_views(image, spacing, recipe, views, place):
     return tf.stack(images), tf.stack(to_source)
 
 
-def _mean_of_views(points, score, covariance):
-    """Mean over axis 1, weighted by score, and the mixture's covariance."""
+def mean_of_views(
+    found: Mapping[str, Any], views: np.ndarray | None, arrays: Any = warp.NUMPY
+) -> tuple[Any, Any, Any]:
+    """Returns points, score and covariance over all views of each image.
+
+    Points are means, weighted by score, covariances those of the mixture: the spread
+    among the views is in them. Also in the exported graph.
+
+    Args:
+        found: What a localizer gives, with an axis of V views after that of images:
+            `points` `(B, V, N, D)`, `score`, `covariance`.
+        views: See `to_views`.
+        arrays: The library, see `scn_keras.warp`.
+
+    Returns:
+        `(B, N, D)`, `(B, N)` and `(B, N, D, D)`, in pixels of the grid of the first
+        view.
+    """
+    points, score, covariance = (
+        found[name] for name in ("points", "score", "covariance")
+    )
+    if views is None:
+        return points[:, 0], score[:, 0], covariance[:, 0]
+    points, covariance = (
+        apply_affine(views, points),
+        apply_to_covariance(views, covariance),
+    )
     # A landmark without any score is still somewhere.
     weight = (score + 1e-6)[..., None]
-    weight = weight / weight.sum(axis=1, keepdims=True)
-    mean = (weight * points).sum(axis=1)
+    weight = weight / arrays.sum(weight, axis=1)[:, None]
+    mean = arrays.sum(weight * points, axis=1)
     apart = points - mean[:, None]
     covariance = covariance + apart[..., :, None] * apart[..., None, :]
     return (
         mean,
-        score.mean(axis=1),
-        (weight[..., None] * covariance).sum(axis=1),
+        arrays.mean(score, axis=1),
+        arrays.sum(weight[..., None] * covariance, axis=1),
     )

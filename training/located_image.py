@@ -22,6 +22,11 @@ class LocatedImage:
         score: Array `(N,)`, from 0 to 1.
         covariance_px2: Array `(N, D, D)`, of the heatmaps' peaks.
         truth_px: Mapping of observers to arrays `(N, D)`, NaN where missing.
+        radius90_px: Array `(N,)`, within what the true points lie with 90 %; `None`,
+            and so all that follows, where the run is not calibrated.
+        radius90_mm: Array likewise.
+        present: Bool array `(N,)`, whether the landmarks are there.
+        trusted: Bool, whether the image is like those that the run knows.
     """
 
     id: str
@@ -31,6 +36,10 @@ class LocatedImage:
     score: np.ndarray
     covariance_px2: np.ndarray
     truth_px: Mapping[str | None, np.ndarray]
+    radius90_px: np.ndarray | None = None
+    radius90_mm: np.ndarray | None = None
+    present: np.ndarray | None = None
+    trusted: bool | None = None
 
     @property
     def calibrated(self) -> bool:
@@ -53,6 +62,11 @@ class LocatedImage:
     def spread(self, unit: str) -> np.ndarray:
         """Returns how wide the heatmaps' peaks are, `(N,)`: their root mean squares."""
         return spread_of(self._to(unit), self.covariance_px2)
+
+    def radius90(self, unit: str) -> np.ndarray:
+        """Returns within what the true points lie with 90 %, `(N,)`; NaN if unknown."""
+        radius = self.radius90_px if unit == "px" else self.radius90_mm
+        return np.full(len(self.score), np.nan) if radius is None else radius
 
     def _to(self, unit):
         if unit == "px":

@@ -9,6 +9,8 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from scn_keras import warp
 from scn_keras.training.augmentation import Augmentation, swap_pairs
 from scn_keras.training.recipe import Recipe
@@ -85,6 +87,39 @@ def on_grid(
     if drawn is not None and "flip" in drawn:
         found = swap_pairs(found, drawn["flip"], pairs, arrays)
     return image, {"points": found, "affine": arrays.contract(affine, to_source)}
+
+
+def part_of_grid(
+    element: tuple[Any, dict[str, Any]],
+    start: Any,
+    window: Sequence[int],
+    arrays: Any = warp.KERAS,
+) -> tuple[Any, dict[str, Any]]:
+    """Cuts the same part out of a batch of training elements.
+
+    Args:
+        element: What `on_grid` returned, of a batch.
+        start: int32 `(D,)`, the first pixel of the part in array order.
+        window: The sizes of the part in array order.
+        arrays: The library, see `scn_keras.warp`.
+
+    Returns:
+        The same for the part: points in its pixels, affine from them to millimetres.
+    """
+    image, labels = element
+    d = len(window)
+    pixels = (slice(start[k], start[k] + window[k]) for k in range(d))
+    image = image[(slice(None), *pixels)]
+    shift = arrays.cast(start[::-1], "float32")
+    affine = labels["affine"]
+    moved = arrays.sum(affine[..., :d] * shift, axis=-1)
+    affine = affine + moved[..., None] * np.eye(d + 1, dtype="float32")[d]
+    return image, {"points": labels["points"] - shift, "affine": affine}
+
+
+def places_of(window: Sequence[int], grid: Sequence[int]) -> np.ndarray:
+    """Returns in how many places of each axis of a grid a window can lie."""
+    return np.subtract(grid, window) + 1
 
 
 def image_on_grid(

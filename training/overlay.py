@@ -64,6 +64,7 @@ def draw_overlay(
     margin: float | None = None,
     width: float = 5.0,
     unit: str = "mm",
+    radii: np.ndarray | None = None,
 ) -> figure.Figure:
     """Draws predicted points as dots, and true ones as rings, on their image.
 
@@ -85,6 +86,8 @@ def draw_overlay(
             of their extent; `None` for the whole image.
         width: Float, inches.
         unit: `"mm"`, or `"px"` for radius and distances in pixels of the image.
+        radii: Array `(N,)` of circles to draw around predicted points, in the unit, or
+            in pixels where there is no usable affine; `None` for none.
 
     Returns:
         A matplotlib `Figure`.
@@ -137,6 +140,12 @@ def draw_overlay(
             )
             label = _draw_rings(axes, view.true, view.affine, radius, unit)
             keys.append(_key(label, marker="o", color=TRUE, fillstyle="none"))
+        if radii is not None:
+            affine_or_px = np.eye(3) if view.affine is None else view.affine
+            _draw_circles(axes, view.predicted, affine_or_px, radii, PREDICTED)
+            keys.append(
+                _key("90 % radius", marker="o", color=PREDICTED, fillstyle="none")
+            )
         axes.plot(*view.predicted.T, "o", ms=4, mfc=PREDICTED, mec="black", mew=0.5)
     if distances is not None:
         _name_misses(
@@ -159,7 +168,8 @@ def inner_heatmaps(
         Dict of `local appearance`, `spatial configuration` and their `product`,
         arrays `(*spatial, N)` of the image's size; of `heatmaps` alone where the
         network has no layers `local_appearance` and `spatial_configuration`, or the
-        model is an ensemble: their mean.
+        model is an ensemble: their mean; of `presence` alone, the probabilities that a
+        landmark is in a patch, where patches vote.
     """
     ensemble = isinstance(model, LandmarkEnsemble)
     network = (model.members[0] if ensemble else model).network
@@ -168,8 +178,15 @@ def inner_heatmaps(
         for layer in network.layers
         if layer.name in ("local_appearance", "spatial_configuration") and not ensemble
     }
-    stages["product" if stages else "heatmaps"] = model(network.inputs[0])
+    outputs = model(network.inputs[0])
+    if isinstance(outputs, dict):  # of `GlobalToLocalNet`
+        outputs = outputs["outputs"]
     stride = getattr(network, "heatmap_stride", 1)
+    if len(outputs.shape) == np.ndim(image) + 2:
+        stages["presence"] = keras.ops.sigmoid(outputs[..., 0])
+        stride = network.patch_size
+    else:
+        stages["product" if stages else "heatmaps"] = outputs
     enlarge = Upsample(stride, "linear", "replicate", dtype="float32")
     if stride > 1:
         stages = {name: enlarge(heatmaps) for name, heatmaps in stages.items()}
@@ -376,19 +393,23 @@ def _draw_rings(axes, true, affine, radius, unit):
     if affine is None:
         axes.plot(*true.T, "o", ms=7, mfc="none", mec=TRUE, mew=1.2)
         return "true"
+    _draw_circles(axes, true, affine, np.full(len(true), radius), TRUE)
+    return f"true, with {radius:g} {unit} around"
+
+
+def _draw_circles(axes, centers, affine, radii, color):
     angle = np.linspace(0.0, 2.0 * np.pi, 49)
-    circle = radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     outline = circle @ np.linalg.inv(affine[:2, :2]).T
-    here = true[~np.isnan(true).any(axis=-1)]
+    here = ~np.isnan(centers).any(axis=-1) & np.isfinite(radii)
     axes.add_collection(
         collections.LineCollection(
-            here[:, None] + outline,
-            colors=TRUE,
+            centers[here, None] + radii[here, None, None] * outline,
+            colors=color,
             linewidths=1.1,
             path_effects=[patheffects.withStroke(linewidth=2.0, foreground="black")],
         )
     )
-    return f"true, with {radius:g} {unit} around"
 
 
 def _name_misses(axes, schema, predicted, distance, radius, named, unit):

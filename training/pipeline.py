@@ -13,7 +13,13 @@ import tensorflow as tf
 
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.training import preprocessing
-from scn_keras.training.on_grid import ReducedImage, image_on_grid, on_grid
+from scn_keras.training.on_grid import (
+    ReducedImage,
+    image_on_grid,
+    on_grid,
+    part_of_grid,
+    places_of,
+)
 from scn_keras.training.preprocessing import TENSORFLOW
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.selection import mirror_pairs, observed_points
@@ -56,7 +62,7 @@ def training_batches(
     kept, read = _KEEP[recipe.cache](
         samples.map(lambda sample: prepare(sample, recipe), tf.data.AUTOTUNE)
     )
-    return (
+    batches = (
         kept.shuffle(_SHUFFLE, seed=recipe.seed, reshuffle_each_iteration=True)
         .repeat()
         .enumerate()
@@ -66,9 +72,22 @@ def training_batches(
             tf.data.AUTOTUNE,
         )
         .batch(recipe.batch_size, drop_remainder=True)
-        .with_options(options)
-        .prefetch(tf.data.AUTOTUNE)
     )
+    if recipe.window is not None:
+        batches = batches.enumerate(first_step).map(
+            lambda step, batch: _part(batch, step, recipe), tf.data.AUTOTUNE
+        )
+    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def _part(batch, step, recipe):
+    """What the window of a recipe shows at a step."""
+    seed = tf.stack([tf.cast(recipe.seed, tf.int64), step + (1 << 41)])
+    places = places_of(recipe.window, recipe.grid).astype("int32")
+    share = tf.random.stateless_uniform([len(places)], seed)
+    start = tf.cast(share * tf.cast(places, tf.float32), tf.int32)
+    image, labels = part_of_grid(batch, start, recipe.window, TENSORFLOW)
+    return tf.ensure_shape(image, (None, *recipe.window, 1)), labels
 
 
 def prepare(sample: Mapping[str, tf.Tensor], recipe: Recipe) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from scn_keras import warp
 from scn_keras.alignment import align, mean_shape
-from scn_keras.geometry import apply_affine, invert_affine, spacing_of
+from scn_keras.geometry import apply_affine, is_usable
 from scn_keras.training import inference
 from scn_keras.training.preprocessing import TENSORFLOW
 from scn_keras.training.recipe import Recipe
@@ -108,8 +108,8 @@ class Placement:
                 placement=placement,
                 keep_image=True,
             ):
-                to_source = self.grid_to_source(
-                    found["points_px"], found["affine"], found["score"], robust=True
+                to_source = self.by_found(
+                    found["points_px"], found["affine"], found["score"]
                 )
                 yield {**{k: found[k] for k in spec}, "grid_to_source": to_source}
 
@@ -124,27 +124,41 @@ class Placement:
 
     def grid_to_source(
         self,
-        points: np.ndarray,
-        affine: np.ndarray,
-        weights: np.ndarray | None = None,
+        points: Any,
+        affine: Any,
+        weights: Any = None,
         robust: bool = False,
-    ) -> np.ndarray:
+        arrays: Any = warp.NUMPY,
+    ) -> Any:
         """Returns the map from the grid to the image that points place it in.
 
         Args:
             points: Array `(N, D)` in pixels of the image; NaN rows are missing.
             affine: Array `(D + 1, D + 1)`, from those to millimetres.
-            weights, robust: See `alignment.align`.
+            weights, robust, arrays: See `alignment.align`.
 
         Returns:
             Float32 array `(D + 1, D + 1)`.
         """
-        to_space = _to_space(affine)
-        shape_to_space = align(
-            self._shape, apply_affine(to_space, points), weights, robust
-        )
-        to_source = invert_affine(to_space) @ shape_to_space @ self._grid_to_shape
-        return to_source.astype(np.float32)
+        to_space = _to_space(affine, arrays)
+        points = apply_affine(to_space, arrays.cast(points, "float64"))
+        shape_to_space = align(self._shape, points, weights, robust, arrays)
+        to_source = arrays.inv(to_space) @ shape_to_space @ self._grid_to_shape
+        return arrays.cast(to_source, "float32")
+
+    def by_found(
+        self, points: Any, affine: Any, score: Any, arrays: Any = warp.NUMPY
+    ) -> Any:
+        """Returns that map for points that a network found, see `grid_to_source`.
+
+        They count by their scores, and those that are far off for little.
+
+        Args:
+            points, affine, arrays: See `grid_to_source`.
+            score: Array `(N,)`.
+        """
+        # A landmark without any score is still somewhere.
+        return self.grid_to_source(points, affine, score + 1e-6, True, arrays)
 
 
 def place(
@@ -182,9 +196,7 @@ def true_points(
     return observed_points(sample, observer, arrays=arrays)
 
 
-def _to_space(affine: np.ndarray) -> np.ndarray:
+def _to_space(affine, arrays=warp.NUMPY):
     """An affine to millimetres, or to square pixels where it has no usable spacing."""
-    spacing = spacing_of(affine)
-    if np.isfinite(affine).all() and (spacing > 0.0).all():
-        return np.asarray(affine, np.float64)
-    return np.eye(len(affine))
+    affine = arrays.cast(affine, "float64")
+    return arrays.where(is_usable(affine, arrays), affine, np.eye(affine.shape[-1]))

@@ -13,7 +13,7 @@ from scn_keras.training.located_image import LocatedImage
 from scn_keras.training.run import Run
 
 # Columns: the peak's width, and the distance to each truth with its name appended.
-_SPREAD, _ERROR = "spread", "error"
+_SPREAD, _ERROR, _RADIUS = "spread", "error", "radius90"
 
 
 def write_points(
@@ -34,14 +34,14 @@ def write_points(
         (
             *("id", "group", "landmark"),
             *(f"{axis}_{name}" for name in ("px", "mm") for axis in axes),
-            *("score", f"{_SPREAD}_{unit}", *error),
+            *("score", f"{_SPREAD}_{unit}", f"{_RADIUS}_{unit}", *error),
         )
     )
     for image in images:
         columns = np.column_stack(
             (
                 *(image.points_px, image.points("mm")),
-                *(image.score, image.spread(unit)),
+                *(image.score, image.spread(unit), image.radius90(unit)),
                 *(image.distances(truth, unit) for truth in truths),
             )
         )
@@ -57,10 +57,11 @@ def read_points(run: Run, split: str) -> dict[str, dict[str, Any]]:
     """Reads what `evaluate` found on a split.
 
     Returns:
-        Dict by id of dicts with `group` (the patient), `points_px` `(N, D)`, `score`
-        and `spread` (the width of the heatmap's peak) `(N,)`, and `errors`, a dict
-        by truth of distances `(N,)`, NaN where there is none. Widths and distances
-        are in the unit of the results' protocol.
+        Dict by id of dicts with `group` (the patient), `points_px` `(N, D)`, `score`,
+        `spread` (the width of the heatmap's peak) and `radius90` (within what the
+        point lies with 90 %, NaN where the run was not calibrated) `(N,)`, and
+        `errors`, a dict by truth of distances `(N,)`, NaN where there is none. Widths,
+        radii and distances are in the unit of the results' protocol.
 
     Raises:
         FileNotFoundError: If the split has not been evaluated.
@@ -79,11 +80,12 @@ def read_points(run: Run, split: str) -> dict[str, dict[str, Any]]:
         fields = reader.fieldnames or ()
         axes = [n for n in fields if n in ("x_px", "y_px", "z_px")]
         (spread,) = (n for n in fields if n.startswith(f"{_SPREAD}_"))
-        error = spread.replace(_SPREAD, _ERROR)
+        error, radius = (spread.replace(_SPREAD, name) for name in (_ERROR, _RADIUS))
         names = [n for n in fields if n.startswith(error)]
 
     def column(lines, name):
-        return np.array([float(line[name] or "nan") for line in lines])
+        # Evaluations of earlier versions know no radius.
+        return np.array([float(line.get(name) or "nan") for line in lines])
 
     return {
         id: {
@@ -91,6 +93,7 @@ def read_points(run: Run, split: str) -> dict[str, dict[str, Any]]:
             "points_px": np.stack([column(lines, axis) for axis in axes], -1),
             "score": column(lines, "score"),
             "spread": column(lines, spread),
+            "radius90": column(lines, radius),
             "errors": {
                 name.removeprefix(error).removeprefix("_") or None: column(lines, name)
                 for name in names

@@ -25,6 +25,9 @@ from scn_keras.training.on_grid import ReducedImage, to_reduced
 
 NORMALIZATIONS = ("range", "percentile", "window")
 OUTSIDE = -1.0  # what lies around the image: black
+# Above the largest radiographs; 8192 x 8192. A JPEG of 400 bytes can promise six times
+# as many pixels, and is decoded to gigabytes of grey.
+MAX_DECODED_PIXELS, MAX_DECODED_SIDE = 2**26, 2**14
 
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG"
@@ -36,17 +39,34 @@ def _shape(x):
     return [dynamic[i] if size is None else size for i, size in enumerate(x.shape)]
 
 
+def _svd(matrix):
+    strength, u, v = tf.linalg.svd(matrix)
+    return u, strength, tf.linalg.matrix_transpose(v)
+
+
+def _fori_loop(lower, upper, body_fun, init_val):
+    return tf.while_loop(
+        lambda number, _: number < upper,
+        lambda number, value: (number + 1, body_fun(number, value)),
+        (lower, init_val),
+    )[1]
+
+
 # What `scn_keras.warp` needs, where Keras may run on another backend.
 TENSORFLOW = types.SimpleNamespace(
+    abs=tf.abs,
     arange=tf.range,
     cast=tf.cast,
     clip=tf.clip_by_value,
     contract=tf.matmul,
     convert_to_tensor=tf.convert_to_tensor,
     cos=tf.cos,
+    det=tf.linalg.det,
     exp=tf.exp,
     floor=tf.floor,
+    fori_loop=_fori_loop,
     inv=tf.linalg.inv,
+    isfinite=tf.math.is_finite,
     isnan=tf.math.is_nan,
     matmul=tf.matmul,
     maximum=tf.maximum,
@@ -62,9 +82,11 @@ TENSORFLOW = types.SimpleNamespace(
     sign=tf.sign,
     sin=tf.sin,
     solve=tf.linalg.solve,
+    sort=tf.sort,
     sqrt=tf.sqrt,
     stack=tf.stack,
     sum=tf.reduce_sum,
+    svd=_svd,
     take=tf.gather,
     uniform=lambda seed, shape: tf.random.stateless_uniform(shape, seed, -1.0, 1.0),
     where=tf.where,
@@ -85,12 +107,11 @@ def decode_image(data: tf.Tensor) -> tf.Tensor:
 
     Raises:
         tf.errors.InvalidArgumentError: If the bytes are none of these formats or
-            are damaged.
+            are damaged, or their header promises more than `MAX_DECODED_PIXELS`, or
+            than `MAX_DECODED_SIDE` along one side.
     """
     head = tf.strings.substr(data, 0, 4)
-    is_jpeg = tf.strings.substr(head, 0, 3) == _JPEG
-    is_png = head == _PNG
-    is_bmp = tf.strings.substr(head, 0, 2) == _BMP
+    is_jpeg, is_png, is_bmp = _format(head)
     known = tf.debugging.Assert(
         is_jpeg | is_png | is_bmp,
         [
@@ -119,8 +140,42 @@ def decode_image(data: tf.Tensor) -> tf.Tensor:
         )
 
     with tf.control_dependencies([known]):
+        size = promised_size(data)
+    limits = (
+        f"The image has more than {MAX_DECODED_PIXELS} pixels or {MAX_DECODED_SIDE} "
+        "along a side, rows and columns:"
+    )
+    small = tf.debugging.Assert(
+        (tf.reduce_prod(tf.cast(size, tf.float32)) <= MAX_DECODED_PIXELS)
+        & (tf.reduce_max(size) <= MAX_DECODED_SIDE),
+        [limits, size],
+    )
+    with tf.control_dependencies([small]):
         image = tf.cond(is_jpeg, jpeg, lambda: tf.cond(is_png, png, bmp))
     return tf.ensure_shape(image, (None, None, 1))
+
+
+def promised_size(data: tf.Tensor) -> tf.Tensor:
+    """Returns rows and columns by the header of PNG, JPEG or BMP bytes, `(2,)`.
+
+    Nothing is decoded. They mean nothing where the header is cut off or another's.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If it is the damaged header of a JPEG.
+    """
+    is_jpeg, is_png, _ = _format(data)
+    head = tf.strings.join([tf.strings.substr(data, 0, 26), b"\0" * 26])
+
+    def at(begin, little_endian):
+        part = tf.strings.substr(head, begin, 8)
+        columns_rows = tf.io.decode_raw(part, tf.int32, little_endian=little_endian)
+        return tf.abs(tf.ensure_shape(columns_rows, (2,))[::-1])
+
+    return tf.cond(
+        is_jpeg,
+        lambda: tf.io.extract_jpeg_shape(data)[:2],
+        lambda: tf.cond(is_png, lambda: at(16, False), lambda: at(18, True)),
+    )
 
 
 def to_unit_range(image: tf.Tensor) -> tf.Tensor:
@@ -189,13 +244,21 @@ def reduce_image(
             (s - 1.0) * 0.5 - k * (g - 1.0) * 0.5
             for s, g, k in zip(size, sides, scale, strict=True)
         ]
+    # Kernels would grow with an absurd spacing: ten times what square pixels ask for,
+    # and a fourth of a pixel of the grid for the whole of a long side.
+    most = 10.0 * tf.reduce_max(tf.stack(size)) / min(sides)
+    reduction = [
+        tf.minimum(s, tf.minimum(most, tf.maximum(4.0 * length, 64.0)))
+        for s, length in zip(scale, size, strict=True)
+    ]
     # Graph optimisation may turn a division into a product, off by one in the last
     # digit. A reduction by exactly 2, 4, 6 … must not fall to either side of the
     # step for that, hence the odd little number.
     steps = [
-        tf.maximum(tf.cast(tf.floor(s * 0.5 + 1.2345e-3), tf.int32), 1) for s in scale
+        tf.maximum(tf.cast(tf.floor(s * 0.5 + 1.2345e-3), tf.int32), 1)
+        for s in reduction
     ]
-    for k, (s, step) in enumerate(zip(scale, steps, strict=True)):
+    for k, (s, step) in enumerate(zip(reduction, steps, strict=True)):
         # As in scikit-image: half of what the pixel grows by.
         image = _smooth(image, d - 1 - k, tf.maximum(s - 1.0, 0.0) * 0.5, step)
     return ReducedImage(
@@ -293,10 +356,17 @@ def spacing_of(affine: tf.Tensor) -> tf.Tensor:
 
 
 def is_calibrated(spacing: tf.Tensor) -> tf.Tensor:
-    """Tells whether a spacing in mm is one, `(..., D)`: positive and finite."""
-    return tf.reduce_all(
-        (spacing > 0.0) & tf.math.is_finite(spacing), axis=-1, keepdims=True
-    )
+    """Tells whether a spacing `(..., D)` is one: from a nanometre to a kilometre.
+
+    What is beyond is no spacing of a patient, and its products would not be finite.
+    """
+    return tf.reduce_all((spacing > 1e-6) & (spacing < 1e6), axis=-1, keepdims=True)
+
+
+def _format(data):
+    """Whether it begins as a JPEG, a PNG, a BMP."""
+    starts = (tf.strings.substr(data, 0, len(s)) == s for s in (_JPEG, _PNG, _BMP))
+    return tuple(starts)
 
 
 def _grey(image):

@@ -38,6 +38,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         **{"filters": 64, "levels": 4, "dropout": 0.5, "spatial_kernel_size": 7},
         **{"spatial_factor": 4, "heatmap_initializer": 1e-3},
     },
+    "GlobalNet": {"filters": 16, "blocks": (3, 4, 6, 3), "reductions": 5},
     "scn_verse2020": {
         **{"filters": 96, "levels": 4, "dropout": 0.25, "spatial_factor": 4},
         **{"local_activation": "tanh", "spatial_activation": "tanh"},
@@ -53,6 +54,7 @@ LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
     "coordinate": ("CoordinateLoss", {}),
     "binary_crossentropy": ("HeatmapBinaryCrossentropy", {}),
     "softmax_crossentropy": ("SpatialSoftmaxCrossentropy", {}),
+    "patches": ("PatchLoss", {}),
 }
 _OF_BOTH_STAGES = (
     *("dataset", "observer", "train_split", "test_split", "validation", "fold"),
@@ -60,7 +62,7 @@ _OF_BOTH_STAGES = (
 )
 PEAKS = (
     *("argmax", "parabola", "log_parabola", "dark", "centroid", "soft_argmax"),
-    "gaussian_fit",
+    *("gaussian_fit", "votes"),
 )
 
 
@@ -94,6 +96,8 @@ class Network:
     local_activation: str | None = None
     spatial_activation: str | None = None
     stride: int | None = None
+    blocks: tuple[int, ...] | None = None
+    reductions: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in NETWORKS:
@@ -120,6 +124,18 @@ class Network:
         """Returns the arguments for the constructor, `dtype` included."""
         names = (*NETWORKS[self.kind], "dtype")
         return {name: getattr(self, name) for name in names}
+
+
+@dataclasses.dataclass(frozen=True)
+class Local:
+    """The local networks of a recipe, `LocalRefinement`, and the arguments they take.
+
+    They are trained in the precision of the network.
+    """
+
+    size: int = 16
+    filters: int = 32
+    convolutions: int = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,12 +208,19 @@ class Recipe:
         normalization: `"range"`, `"percentile"` or `"window"`.
         normalization_limits: The two shares of `"percentile"` (0.01 and 0.99 if
             `None`) or the two grey values of `"window"` that become -1 and 1.
+        window: Sizes in array order, or `None`: a training step sees a part of the
+            grid, of this size, anywhere in it. For networks without a size of their
+            own, such as `GlobalNet`.
         network: `Network`.
-        target: `Target`.
+        local: `Local` or `None`: the image is looked at again around the points that
+            the network finds, at the full resolution of the grid, see
+            `GlobalToLocalNet`.
+        target: `Target`, of networks that make heatmaps.
         loss: `"sum"` or `"mean"`, the form of `HeatmapSquaredError`, or the name of
             another loss, one of `LOSSES`.
         loss_settings: Further arguments of the loss.
-        peak: Str, the method of `HeatmapPeak`.
+        peak: Str, the method of `HeatmapPeak`; `"votes"` of a `GlobalNet`, whose loss
+            is `"patches"`.
         peak_settings: Further arguments of `HeatmapPeak`.
         optimizer: `Optimizer`.
         augmentation: `Augmentation` or `None`.
@@ -232,7 +255,9 @@ class Recipe:
     grid_spacing: tuple[float, ...] | None = None
     normalization: str = "range"
     normalization_limits: tuple[float, float] | None = None
+    window: tuple[int, ...] | None = None
     network: Network = Network()
+    local: Local | None = None
     target: Target = Target()
     loss: str = "sum"
     loss_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -255,6 +280,8 @@ class Recipe:
             stride * 2 ** ((self.network.levels or 1) - 1),
             stride * (self.network.spatial_factor or 1),
         )
+        if self.network.reductions is not None:
+            factors = (2**self.network.reductions, 1)
         if self.network.kind == "scn_verse2020":  # one U-Net on top of the other
             factors = (factors[0], factors[0] * factors[1])
         if len(self.grid) not in (2, 3) or any(
@@ -264,6 +291,26 @@ class Recipe:
                 "`grid` must be (rows, columns) or (slices, rows, columns), multiples "
                 f"of {factors[0]} (the network's levels) and {factors[1]} (its spatial "
                 f"factor). Received: grid={self.grid}"
+            )
+        if self.window is not None and (
+            len(self.window) != len(self.grid)
+            or any(
+                w < 1 or w > g or w % f
+                for w, g in zip(self.window, self.grid, strict=True)
+                for f in factors
+            )
+        ):
+            raise ValueError(
+                f"`window` must be {len(self.grid)} sizes up to the grid's, multiples "
+                f"of {factors[0]} and {factors[1]}. Received: window={self.window}, "
+                f"grid={self.grid}"
+            )
+        votes = self.network.kind == "GlobalNet"
+        if (self.loss == "patches", self.peak == "votes") != (votes, votes):
+            raise ValueError(
+                'The network GlobalNet, the loss "patches" and the peak "votes" go '
+                f"together, and with no others. Received: network.kind="
+                f"{self.network.kind!r}, loss={self.loss!r}, peak={self.peak!r}"
             )
         if self.grid_spacing is not None and (
             len(self.grid_spacing) != len(self.grid)

@@ -26,12 +26,14 @@ from scn_keras.training.result_table import (
     HEADLINE_RADIUS,
     SHOWN_RADII,
     between_observers,
+    coverage,
     interval,
     mean_and_sd,
     median,
     observer_pairs,
     rate,
     unit_of,
+    within_radius,
 )
 from scn_keras.training.run import Run
 from scn_keras.training.statistics import RADII
@@ -206,6 +208,9 @@ def _card(result: Mapping[str, Any]) -> str:
     radius = HEADLINE_RADIUS[unit]
     between = interval(ci95[f"mre_{unit}"], 2)
     rates = interval(ci95["sdr_percent"][radius], 1)
+    sure = ""
+    if "coverage90_percent" in result:
+        sure = f'<p class="soft">{html.escape(coverage(result))}</p>'
     return (
         '<div class="card">'
         f"<b>{result[f'mre_{unit}']:.2f} {unit}</b>"
@@ -215,7 +220,7 @@ def _card(result: Mapping[str, Any]) -> str:
         f'<p class="soft">{result["sdr_percent"][radius]:.1f} % of points within '
         f"{radius} {unit}{f' ({rates})' if rates else ''}, half of them within "
         f"{result[f'median_{unit}']:.2f} {unit}, 95 % within "
-        f"{result[f'percentiles_{unit}']['p95']:.2f} {unit}</p></div>"
+        f"{result[f'percentiles_{unit}']['p95']:.2f} {unit}</p>{sure}</div>"
     )
 
 
@@ -260,8 +265,10 @@ def _results_table(results: Sequence[Mapping[str, Any]], unit: str) -> str:
 def _landmark_table(result: Mapping[str, Any]) -> str:
     unit = unit_of(result)
     radii = [f"&lt; {r} {unit}" for r in SHOWN_RADII[unit]]
+    calibrated = "coverage90_percent" in result
+    sure = [f"% in 90 % radius, {unit}"] if calibrated else []
     return _table(
-        ["landmark", "n", f"mean ± sd, {unit}", "median", *radii],
+        ["landmark", "n", f"mean ± sd, {unit}", "median", *radii, *sure],
         (
             [
                 html.escape(row["name"]),
@@ -269,6 +276,7 @@ def _landmark_table(result: Mapping[str, Any]) -> str:
                 mean_and_sd(row, unit),
                 median(row, unit),
                 *(rate(row, r) for r in SHOWN_RADII[unit]),
+                *([within_radius(row, unit)] if calibrated else []),
             ]
             for row in result["per_landmark"]
         ),
@@ -393,15 +401,27 @@ def _curves(run, points, truths, truth, split, unit):
     expected = np.stack(
         [expected_error(case["spread"], case["score"]) for case in points.values()]
     )
-    yield _picture(
-        overlay.to_svg(_doubt_curve(errors, expected, unit)),
-        "svg+xml",
-        "Point error against the error that the heatmap's peak lets expect",
-        "Does the network doubt where it is wrong? The expected error is a fifth of "
-        "the peak's width divided by its score. A dot is a point; the line joins the "
-        "means of ten equal shares of them, and on the grey one both are equal. "
-        f"{_ranked(errors, expected)}",
-    )
+    radii = np.stack([case["radius90"] for case in points.values()])
+    if np.isfinite(radii).any():
+        yield _picture(
+            overlay.to_svg(_doubt_curve(errors, radii, unit, "90 % radius", 90)),
+            "svg+xml",
+            "Point error against the 90 % radius",
+            "Does the network doubt where it is wrong? A dot is a point; the line "
+            "joins the 90th percentiles of ten equal shares of them, and on the grey "
+            "one a point lies on its radius: one in ten should be above it, with small "
+            f"radii and with large ones. {_ranked(errors, radii)}",
+        )
+    else:
+        yield _picture(
+            overlay.to_svg(_doubt_curve(errors, expected, unit)),
+            "svg+xml",
+            "Point error against the error that the heatmap's peak lets expect",
+            "Does the network doubt where it is wrong? The expected error is a fifth "
+            "of the peak's width divided by its score. A dot is a point; the line "
+            "joins the means of ten equal shares of them, and on the grey one both are "
+            f"equal. {_ranked(errors, expected)}",
+        )
     if run.history_path.is_file():
         with run.history_path.open(newline="") as file:
             rows = list(csv.DictReader(file))
@@ -436,16 +456,20 @@ def _error_curve(points, truths, unit):
     return drawing
 
 
-def _doubt_curve(errors, expected, unit):
+def _doubt_curve(errors, expected, unit, label="expected error", percentile=None):
     drawing, (axes,) = _axes(1)
     here = (errors > 0) & (expected > 0)
     errors, expected = errors[here], expected[here]
     color, _ = _STYLES[0]
     axes.plot(expected, errors, ".", ms=2, color=color, alpha=0.35, rasterized=True)
     tenths = np.array_split(np.argsort(expected), min(10, max(len(expected), 1)))
+    tenths = [tenth for tenth in tenths if len(tenth)]
     axes.plot(
-        [np.mean(expected[tenth]) for tenth in tenths if len(tenth)],
-        [np.mean(errors[tenth]) for tenth in tenths if len(tenth)],
+        [np.mean(expected[tenth]) for tenth in tenths],
+        [
+            np.mean(e) if percentile is None else np.percentile(e, percentile)
+            for e in (errors[tenth] for tenth in tenths)
+        ],
         "o-",
         color=_STYLES[1][0],
         ms=4,
@@ -455,7 +479,7 @@ def _doubt_curve(errors, expected, unit):
     if len(expected):
         ends = np.percentile(expected, (0, 100))
         axes.plot(ends, ends, color="#9aa5ab", lw=0.7, zorder=0)
-    axes.set_xlabel(f"expected error, {unit}")
+    axes.set_xlabel(f"{label}, {unit}")
     axes.set_ylabel(f"distance to the truth, {unit}")
     return drawing
 

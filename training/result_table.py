@@ -41,6 +41,9 @@ def print_results(
         console.print(_scope_table(scope, rows, runs > 1), "")
     for scope, pair in observer_pairs(results):
         console.print(between_observers(pair, scope))
+    for result in results:
+        if "coverage90_percent" in result:
+            console.print(coverage(result))
     for unit in sorted({unit_of(result) for result in results}):
         rules = {r["protocol"]["spacing"] for r in results if unit_of(r) == unit}
         console.print(
@@ -87,6 +90,27 @@ def between_observers(pair: Mapping[str, Any], split: str) -> str:
         f"{first} and {second} themselves are {mean_and_sd(pair, unit)} {unit} apart "
         f"on {split}, {rate(pair, radius)} % of points within {radius} {unit}."
     )
+
+
+def coverage(result: Mapping[str, Any]) -> str:
+    """Returns a sentence on how right a calibrated run is about how sure it is."""
+    protocol, unit = result["protocol"], unit_of(result)
+    against = f" against {protocol['truth']}" if protocol["truth"] else ""
+    between = interval(result["ci95"]["coverage90_percent"], 1)
+    return (
+        f"{protocol['split']}{against}: {result['coverage90_percent']:.1f} % of points "
+        f"{f'({between}) ' if between else ''}lie within their 90 % radius, which is "
+        f"{result[f'radius90_{unit}']:.{DIGITS[unit]}f} {unit} in the mean; "
+        f"{result['trusted_percent']:.1f} % of images are trusted."
+    )
+
+
+def within_radius(numbers: Mapping[str, Any], unit: str) -> str:
+    """Returns `91.2 in 2.64`: % of points within their radius, and its mean size."""
+    if numbers["coverage90_percent"] is None:
+        return "–"
+    radius = f"{numbers[f'radius90_{unit}']:.2f}"
+    return f"{numbers['coverage90_percent']:.1f} in {radius}"
 
 
 def rate(numbers: Mapping[str, Any], radius: str) -> str:
@@ -157,6 +181,9 @@ def _landmark_table(result: Mapping[str, Any], runs: bool) -> rich_table.Table:
     against = f" against {protocol['truth']}" if protocol["truth"] else ""
     run = f"{protocol['run']} on " if runs else ""
     table = _table(f"{run}{protocol['split']}{against}", unit, "landmark", "n")
+    calibrated = "coverage90_percent" in result
+    if calibrated:
+        table.add_column("% in radius", justify="right", no_wrap=True)
     for row in result["per_landmark"]:
         table.add_row(
             escape(row["name"]),
@@ -164,5 +191,6 @@ def _landmark_table(result: Mapping[str, Any], runs: bool) -> rich_table.Table:
             mean_and_sd(row, unit),
             median(row, unit),
             *(rate(row, r) for r in SHOWN_RADII[unit]),
+            *([within_radius(row, unit)] if calibrated else []),
         )
     return table

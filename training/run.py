@@ -1,8 +1,11 @@
+import dataclasses
+import hashlib
 import json
 import os
 import pathlib
 import platform
 import sys
+import warnings
 import zipfile
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -14,9 +17,16 @@ import scn_keras.models
 from scn_keras import __version__
 from scn_keras.files.atomic_write import write_text
 from scn_keras.landmark_schema import LandmarkSchema
-from scn_keras.layers import GaussianHeatmap, HeatmapPeak
-from scn_keras.models import LandmarkEnsemble, LandmarkModel
-from scn_keras.models.from_preset import CONFIG_FILE, from_preset
+from scn_keras.layers import (
+    GaussianHeatmap,
+    HeatmapPeak,
+    LocalRefinement,
+    PatchTarget,
+    PatchVote,
+)
+from scn_keras.models import GlobalToLocalNet, LandmarkEnsemble, LandmarkModel
+from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE, from_preset
+from scn_keras.training.calibration import Calibration
 from scn_keras.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -33,7 +43,8 @@ class Run:
     `environment.json`, `history.csv`, `checkpoints/`, `model.keras`,
     `results/*.json`, `report.html`; of an ensemble `inference.json`, which names its
     members; of a recipe with a coarse one `shape.json`, the mean shape in mm, and
-    `coarse/`, that one's run. A preset (`from_preset`) is read as a run, too.
+    `coarse/`, that one's run; of a calibrated one `calibration.json`. A preset
+    (`from_preset`) is read as a run, too.
 
     Args:
         path: The folder.
@@ -100,6 +111,47 @@ class Run:
         return test_time_views(self.recipe.grid)
 
     @property
+    def calibration_path(self) -> pathlib.Path:
+        return self.path / "calibration.json"
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What the run has learned about its own errors, `None` if nothing.
+
+        Warns:
+            UserWarning: If it was learned with other weights; it is `None` then, too.
+        """
+        if not self.calibration_path.is_file():
+            return None
+        calibration = Calibration.from_dict(_read_json(self.calibration_path))
+        if calibration.weights != self.weights_digest():
+            warnings.warn(
+                f"{self.calibration_path} is of other weights than those of the run, "
+                "and is left aside: radii are not known and no image is trusted. "
+                "Calibrate the run again with `scn-keras calibrate`.",
+                stacklevel=2,
+            )
+            return None
+        return calibration
+
+    def weights_digest(self) -> str:
+        """Returns a number that tells the run's weights from all others, as text.
+
+        Raises:
+            FileNotFoundError: If the training has not ended.
+        """
+        digest = hashlib.sha256()
+        if (self.path / CONFIG_FILE).is_file():
+            digest.update((self.path / WEIGHTS_FILE).read_bytes())
+        else:
+            self._check_finished()
+            with zipfile.ZipFile(self.model_path) as archive:
+                digest.update(archive.read(WEIGHTS_FILE))
+        if self.recipe.coarse is not None:
+            digest.update(Run(self.path / "coarse").weights_digest().encode())
+        return digest.hexdigest()
+
+    @property
     def shape_path(self) -> pathlib.Path:
         return self.path / "shape.json"
 
@@ -119,6 +171,8 @@ class Run:
         models = "one model" if members < 2 else f"mean heatmaps of {members} models"
         if self.recipe.coarse is not None:
             models = f"from coarse to fine, {models}"
+        if self.recipe.local is not None:
+            models += ", local networks around its points"
         views = self.views
         if views is None:
             return f"{models}, no test-time augmentation"
@@ -138,12 +192,15 @@ class Run:
         """
         if (self.path / CONFIG_FILE).is_file():
             return from_preset(self.path)
+        self._check_finished()
+        return keras.models.load_model(self.model_path, compile=False)
+
+    def _check_finished(self):
         if not self.model_path.is_file():
             raise FileNotFoundError(
                 f"{self.path} holds no trained model yet. Finish its training with "
                 f"`scn-keras train {self.recipe.name} --out {self.path} --resume`."
             )
-        return keras.models.load_model(self.model_path, compile=False)
 
     def save_model(self, model: LandmarkModel | LandmarkEnsemble) -> None:
         """Writes `model.keras`, which carries what this folder says about it.
@@ -153,6 +210,24 @@ class Run:
         """
         temporary = self.path / "model.tmp.keras"
         model.save(temporary)
+        self._carry(temporary)
+
+    def write_calibration(self, calibration: Calibration) -> None:
+        """Writes `calibration.json`, and puts it into `model.keras` if there is one."""
+        write_json(self.calibration_path, calibration.to_dict())
+        if not self.model_path.is_file():
+            return
+        temporary = self.path / "model.tmp.keras"
+        with (
+            zipfile.ZipFile(self.model_path) as old,
+            zipfile.ZipFile(temporary, "w") as new,
+        ):
+            for entry in old.infolist():
+                if not entry.filename.startswith(f"{_INSIDE}/"):
+                    new.writestr(entry, old.read(entry))
+        self._carry(temporary)
+
+    def _carry(self, temporary):
         with zipfile.ZipFile(temporary, "a") as archive:
             for path in _carried(self.path):
                 archive.write(path, f"{_INSIDE}/{path.relative_to(self.path)}")
@@ -203,7 +278,10 @@ class Run:
 
 def _carried(folder: pathlib.Path) -> list[pathlib.Path]:
     """Lists the files of a run without which its model is of no use."""
-    names = ("recipe.json", "landmarks.json", "inference.json", "shape.json")
+    names = (
+        *("recipe.json", "landmarks.json", "inference.json", "shape.json"),
+        "calibration.json",
+    )
     carried = [folder / name for name in names if (folder / name).is_file()]
     coarse = folder / "coarse"
     if coarse.is_dir():
@@ -212,16 +290,25 @@ def _carried(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def build_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
-    """Builds the model of a recipe, not compiled."""
+    """Builds the model of a recipe, not compiled.
+
+    A `GlobalToLocalNet`, if the recipe has local networks.
+    """
     network = getattr(scn_keras.models, recipe.network.kind)(
         num_landmarks,
         image_shape=(*[None] * len(recipe.grid), 1),
         **recipe.network.settings(),
     )
     target = recipe.target
-    return LandmarkModel(
-        network,
-        GaussianHeatmap(
+    parts: dict[str, Any] = {
+        "weight_decay": recipe.optimizer.weight_decay,
+        "missing": target.missing,
+    }
+    if recipe.loss == "patches":
+        parts["target"] = PatchTarget(num_landmarks, network.patch_size)
+        parts["peak"] = PatchVote(network.patch_size, **recipe.peak_settings)
+    else:
+        parts["target"] = GaussianHeatmap(
             num_landmarks,
             sigma=target.sigma,
             gamma=target.gamma,
@@ -229,12 +316,18 @@ def build_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
             form=target.form,
             minimum_sigma=target.minimum_sigma,
             penalty_power=target.penalty_power,
-        ),
-        HeatmapPeak(recipe.peak, **recipe.peak_settings),
-        sigma_penalty=target.sigma_penalty,
-        weight_decay=recipe.optimizer.weight_decay,
-        missing=target.missing,
+        )
+        parts["peak"] = HeatmapPeak(recipe.peak, **recipe.peak_settings)
+        parts["sigma_penalty"] = target.sigma_penalty
+    if recipe.local is None:
+        return LandmarkModel(network, **parts)
+    local = LocalRefinement(
+        num_landmarks,
+        **dataclasses.asdict(recipe.local),
+        dtype=recipe.network.dtype,
+        name="local",
     )
+    return GlobalToLocalNet(network, local, **parts)
 
 
 def environment() -> dict[str, Any]:

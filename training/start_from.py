@@ -64,7 +64,8 @@ def start_from(
             weights, given.get(name, ()), larger[name], strict=False
         ):
             shape = np.array(weight.shape)
-            by_landmark = shape != np.array(wide.shape)
+            # How many entries of each axis belong to one landmark.
+            by_landmark = np.array(wide.shape) - shape
             expected = shape + (len(names) - len(schema)) * by_landmark
             if np.array_equal(value.shape, expected):
                 values.append(_merge(weight, value, by_landmark, ours, theirs))
@@ -96,9 +97,10 @@ def start_from(
 
 
 def _layers(model):
-    """The weights that are trained, by layer; of the target those of the landmarks."""
+    """The weights by layer; of the target those that are trained."""
     layers: dict[str, list[keras.Variable]] = {}
-    for weight in model.network.trainable_weights:
+    local = getattr(model, "local", None)
+    for weight in model.network.weights + (local.weights if local else []):
         layers.setdefault(weight.path.rpartition("/")[0], []).append(weight)
     if model.target.trainable_weights:
         layers[_TARGET] = model.target.trainable_weights
@@ -111,14 +113,16 @@ def _merge(weight, value, by_landmark, ours, theirs):
     value = keras.ops.convert_to_numpy(value)
     # The kernel of `OtherHeatmaps`, from each heatmap to each other one, leaves the
     # diagonal out.
-    square = sum(by_landmark) == 2
+    square = sum(by_landmark > 0) == 2
     if square:
         merged, value = _with_diagonal(merged), _with_diagonal(value)
 
     def select(landmarks, shape):
         return np.ix_(
             *(
-                landmarks if of else range(size)
+                [of * n + k for n in landmarks for k in range(of)]
+                if of
+                else range(size)
                 for of, size in zip(by_landmark, shape, strict=True)
             )
         )

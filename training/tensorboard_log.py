@@ -58,7 +58,8 @@ class TensorBoardLog(keras.callbacks.Callback):
                 tf.summary.scalar(name, value)
             rate = _number(self.model.optimizer.learning_rate)
             tf.summary.scalar("learning_rate", float(rate))
-            tf.summary.histogram("sigma", _number(self.model.target.sigma))
+            if hasattr(self.model.target, "sigma"):
+                tf.summary.histogram("sigma", _number(self.model.target.sigma))
             for number, picture in enumerate(self._pictures()):
                 tf.summary.image(f"points/{number}", picture[None])
         self.writer.flush()

@@ -174,7 +174,7 @@ def test_points_are_kept(planted):
         **{"id": "2", "group": "2", "landmark": "a"},
         **{"x_px": "20.5000", "y_px": "40.5000", "score": "0.2500"},
         # 1 px2 on the grid is 4 px2 of the image: 0.4 mm along each axis.
-        **{"spread_mm": "0.5657"},
+        **{"spread_mm": "0.5657", "radius90_mm": ""},
         **{"x_mm": "491.9000", "y_mm": "-295.9000"},
         **dict.fromkeys(
             ("error_mm_first", "error_mm_second", "error_mm_mean"), "1.0000"

@@ -103,7 +103,9 @@ def test_mean_of_views_is_weighted_by_score():
     points = np.array([[[[0.0, 0.0]], [[4.0, 0.0]]]])  # one image, two views
     score = np.array([[[0.75], [0.25]]])
     covariance = np.zeros((1, 2, 1, 2, 2))
-    mean, together, spread = inference._mean_of_views(points, score, covariance)
+    found = {"points": points, "score": score, "covariance": covariance}
+    unmoved = np.stack([np.eye(3)] * 2)
+    mean, together, spread = inference.mean_of_views(found, unmoved)
     np.testing.assert_allclose(mean, [[[1.0, 0.0]]], atol=1e-4)
     np.testing.assert_allclose(together, [[0.5]])
     # 0.75 * 1 + 0.25 * 9

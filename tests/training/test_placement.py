@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from scipy.spatial.transform import Rotation
 
+from scn_keras.alignment import align
 from scn_keras.geometry import apply_affine
 from scn_keras.saved_models.export import export
 from scn_keras.saved_models.predict import predict
@@ -19,6 +20,7 @@ from scn_keras.training.evaluate import evaluate
 from scn_keras.training.fit import fit
 from scn_keras.training.placement import Placement
 from scn_keras.training.points_table import read_points
+from scn_keras.training.preprocessing import TENSORFLOW
 from scn_keras.training.recipe import Network, Recipe
 from scn_keras.training.run import Run
 
@@ -285,12 +287,11 @@ def test_both_stages_are_trained_and_used(finished_in_stages, dots, tmp_path):
     (sample,) = data.find_samples("dots", "test", ["test0"], dots).values()
     file = tmp_path / "film.png"
     file.write_bytes(tf.io.encode_png(sample["image"]).numpy())
-    for model in (whole.path, whole.model_path):
+    exported = export(whole, tmp_path / "models")
+    for model in (whole.path, whole.model_path, exported):
         (found,), _ = predict(model, [file], spacing=(0.5, 0.4))
         expected = read_points(whole, "test")["test0"]["points_px"]
         np.testing.assert_allclose(found.points_px, expected, atol=0.01)
-    with pytest.raises(ValueError, match="coarse to fine, which is not exported"):
-        export(whole, tmp_path)
 
 
 def test_an_ensemble_takes_the_coarse_part_along(finished_in_stages, dots, tmp_path):
@@ -374,3 +375,32 @@ def test_both_stages_learn_from_the_same_images():
 def test_a_fine_recipe_needs_a_spacing_and_as_many_axes(change):
     with pytest.raises(ValueError, match="needs a `grid_spacing`"):
         dataclasses.replace(fine(), **change)
+
+
+@pytest.mark.parametrize("robust", [False, True])
+@pytest.mark.parametrize("d", [2, 3])
+def test_the_graph_aligns_as_numpy_does(d, robust):
+    random = np.random.default_rng(7)
+    graph = tf.function(
+        lambda points, target, weights: align(
+            points, target, weights, robust, TENSORFLOW
+        )
+    )
+    for n, gone in ((3, 0), (12, 0), (13, 4)):
+        points = random.normal(size=(n, d)) * [2.0, 4.0, 9.0][:d]
+        turn = np.linalg.qr(random.normal(size=(d, d)))[0]
+        target = 30.0 * points @ turn + 100.0  # of either hand
+        target[:gone] += random.normal(size=(gone, d)) * 300.0
+        points[n - gone // 2 :] = np.nan
+        weights = random.uniform(0.0, 1.0, n)
+        expected = align(points, target, weights, robust)
+        found = graph(points, target, weights).numpy()
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_of_too_few_points_the_graph_makes_numbers():
+    points = np.array([[1.0, 2.0], [np.nan, 3.0]])
+    found = align(points, points, arrays=TENSORFLOW).numpy()
+    assert np.isfinite(found).all()
+    with pytest.raises(ValueError, match="at least 2 points"):
+        align(points, points)

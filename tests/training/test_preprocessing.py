@@ -1,5 +1,7 @@
 import io
 import math
+import resource
+import struct
 from fractions import Fraction
 
 import numpy as np
@@ -155,6 +157,43 @@ def test_refuses_what_it_cannot_decode(data, message, decode_graph):
     for decode in (preprocessing.decode_image, decode_graph):
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             decode(tf.constant(data))
+
+
+def promising(data, kind, columns, rows):
+    """Bytes of an image whose header promises another size."""
+    if kind == "JPEG":
+        at, size = data.index(b"\xff\xc0") + 5, struct.pack(">HH", rows, columns)
+    elif kind == "PNG":
+        at, size = 16, struct.pack(">II", columns, rows)
+    else:
+        at, size = 18, struct.pack("<ii", columns, -rows)  # the first row on top
+    return data[:at] + size + data[at + len(size) :]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
+@pytest.mark.parametrize("columns, rows", [(16_384, 4_097), (16_385, 10)])
+def test_refuses_what_promises_too_much_before_it_is_decoded(
+    kind, columns, rows, decode_graph
+):
+    data = promising(encode(Image.fromarray(GREY), kind), kind, columns, rows)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for decode in (preprocessing.decode_image, decode_graph):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match=rf"67108864 pixels(.|\n)*{rows},? {columns}",
+        ):
+            decode(tf.constant(data))
+    # In kilobytes; one byte a pixel would be 65 MB.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000
+
+
+@pytest.mark.parametrize("spacing", [(1e-5, 1.0), (1e5, 1e-5), (1e30, 1e-30)])
+def test_an_absurd_spacing_takes_no_more_memory(spacing):
+    image = tf.random.uniform((200, 300, 1), seed=0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    reduced = preprocessing.reduce_image(image, (64, 48), tf.constant(spacing))
+    assert np.isfinite(preprocessing.to_grid(reduced, (64, 48))).all()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000
 
 
 def test_unit_range():

@@ -238,9 +238,13 @@ def test_the_table_of_networks_is_what_the_constructors_take(kind):
 
 
 def test_every_loss_and_peak_of_the_table_is_there():
-    assert PEAKS == heatmap_peak.METHODS
+    assert PEAKS == (*heatmap_peak.METHODS, "votes")
+    patches = dataclasses.replace(
+        SMALL, network=Network(kind="GlobalNet"), loss="patches", peak="votes"
+    )
     for name in LOSSES:
-        loss = make_loss(dataclasses.replace(SMALL, loss=name))
+        recipe = patches if name == "patches" else SMALL
+        loss = make_loss(dataclasses.replace(recipe, loss=name))
         assert isinstance(loss, keras.losses.Loss)
     softer = dataclasses.replace(
         SMALL, loss="coordinate", loss_settings={"temperature": 0.5}

@@ -1,0 +1,129 @@
+"""Is a calibrated run right about how sure it is? Radii, and images of another kind.
+
+    python -m benchmarks.uncertainty RUN --data-dir DIR [--split test1_unique]
+        [--other hand_xray:SPLIT] [--out FILE.json]
+
+RUN is calibrated (`scn-keras calibrate`) on images of its training split; nothing here
+is chosen on the images that are measured.
+
+- Coverage: `evaluate` scores the split against every truth of the data set; written
+  are the share of points within their radii, overall with its 95 % interval
+  (bootstrapped over patients) and a landmark, and how large the radii are.
+- Trust: the share of the split's images that are not trusted (false alarms), and of
+  the same images made unlike, kind by kind: grey values inverted, all black, noise,
+  turned by 90, 180 and 270 degrees, mirrored, upside down, their upper left quarter and
+  their middle half alone; and of `--other` data sets, whose images are given as they
+  are, with whatever spacing they have.
+
+2D images alone. Ten passes over the split: a quarter of an hour for 127 cephalograms
+on two cores.
+"""
+
+import argparse
+import json
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from scn_keras.training import data, inference
+from scn_keras.training.evaluate import evaluate
+from scn_keras.training.run import Run
+
+
+def noise(image: tf.Tensor) -> tf.Tensor:
+    """Uniform noise, the same for images of one size."""
+    drawn = tf.random.stateless_uniform(tf.shape(image), (0, 0), 0, image.dtype.max)
+    return tf.cast(drawn, image.dtype)
+
+
+UNLIKE: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "inverted": lambda image: image.dtype.max - image,
+    "black": tf.zeros_like,
+    "noise": noise,
+    "turned by 90": lambda image: tf.image.rot90(image, 1),
+    "turned by 180": lambda image: tf.image.rot90(image, 2),
+    "turned by 270": lambda image: tf.image.rot90(image, 3),
+    "mirrored": lambda image: image[:, ::-1],
+    "upside down": lambda image: image[::-1],
+    "upper left quarter": lambda image: image[
+        : tf.shape(image)[0] // 2, : tf.shape(image)[1] // 2
+    ],
+    "middle half": lambda image: image[
+        tf.shape(image)[0] // 4 : 3 * tf.shape(image)[0] // 4,
+        tf.shape(image)[1] // 4 : 3 * tf.shape(image)[1] // 4,
+    ],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=pathlib.Path)
+    parser.add_argument("--data-dir", type=pathlib.Path)
+    parser.add_argument("--split", default="test1_unique")
+    parser.add_argument("--other", metavar="DATASET:SPLIT", action="append", default=[])
+    parser.add_argument("--out", type=pathlib.Path)
+    arguments = parser.parse_args()
+    run = Run(arguments.run)
+    calibration = run.calibration
+    if calibration is None:
+        parser.error(f"{run.path} is not calibrated: scn-keras calibrate {run.path}")
+    model = run.load_model()
+
+    def share_not_trusted(samples: tf.data.Dataset) -> dict[str, float]:
+        trusted = [
+            bool(found["trusted"])
+            for found in inference.locate(
+                model,
+                samples,
+                run.recipe,
+                views=run.views,
+                placement=run.placement,
+                calibration=calibration,
+            )
+        ]
+        share = 100.0 * (1.0 - float(np.mean(trusted)))
+        return {"n_images": len(trusted), "not_trusted_percent": round(share, 2)}
+
+    results = evaluate(run, arguments.split, data_dir=arguments.data_dir)
+    numbers = {
+        "split": arguments.split,
+        "calibration": dict(calibration.protocol),
+        "false_alarms_percent": round(100.0 - results[0]["trusted_percent"], 2),
+        "coverage": {
+            result["protocol"]["truth"] or "points": {
+                key: result[key]
+                for key in result
+                if key in ("n_images", "n_points") or key.startswith(("cov", "radius"))
+            }
+            | {"ci95": result["ci95"]["coverage90_percent"]}
+            | {"per_landmark": result["per_landmark"]}
+            for result in results
+            if result["protocol"]["split"] == arguments.split
+        },
+        "unlike": {},
+    }
+    print(f"false alarms: {numbers['false_alarms_percent']} %")
+    samples = data.load_samples(run.recipe.dataset, arguments.split, arguments.data_dir)
+    for kind, change in UNLIKE.items():
+        changed = samples.map(
+            lambda sample, change=change: {**sample, "image": change(sample["image"])}
+        )
+        numbers["unlike"][kind] = share_not_trusted(changed)
+        print(f"{kind}: {numbers['unlike'][kind]}", flush=True)
+    for other in arguments.other:
+        dataset, _, split = other.partition(":")
+        others = data.load_samples(dataset, split, arguments.data_dir)
+        numbers["unlike"][other] = share_not_trusted(others)
+        print(f"{other}: {numbers['unlike'][other]}", flush=True)
+    for truth, coverage in numbers["coverage"].items():
+        print(truth, {k: v for k, v in coverage.items() if k != "per_landmark"})
+    if arguments.out:
+        arguments.out.write_text(json.dumps(numbers, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+"""Recipes whose networks look twice, from training to what is done with a run."""
+
+import dataclasses
+import io
+import json
+
+import keras
+import numpy as np
+import pytest
+import rich.console
+from scipy.ndimage import map_coordinates
+
+from scn_keras.landmark_schema import LandmarkSchema
+from scn_keras.models import GlobalToLocalNet, LandmarkModel
+from scn_keras.training import fit as fit_module
+from scn_keras.training import overlay
+from scn_keras.training.array_source import ArraySource
+from scn_keras.training.ensemble import make_ensemble
+from scn_keras.training.evaluate import evaluate
+from scn_keras.training.fit import fit
+from scn_keras.training.on_grid import part_of_grid
+from scn_keras.training.prepare_arrays import prepare_arrays
+from scn_keras.training.recipe import Local, Network, Recipe
+from scn_keras.training.recipes import load_recipe
+from scn_keras.training.run import Run, build_model
+from scn_keras.training.start_from import start_from
+from scn_keras.training.stored_source import StoredSource
+from tests.training.conftest import _name_dots
+
+NAMES = ("large", "middle", "small")
+
+
+def quiet():
+    return rich.console.Console(file=io.StringIO())
+
+
+def to_local(recipe, **settings):
+    return dataclasses.replace(
+        recipe,
+        name="global_to_local",
+        network=Network(kind="GlobalNet", filters=2, blocks=(1,), reductions=2),
+        local=Local(size=8, filters=2, convolutions=1),
+        loss="patches",
+        loss_settings={"classification_weight": 20.0},
+        peak="votes",
+        **{"window": (32, 24), "steps": 4, **settings},
+    )
+
+
+@pytest.fixture(scope="module")
+def run(dots_dir, recipe, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        _name_dots(patch)
+        return fit(to_local(recipe), tmp_path_factory.mktemp("runs") / "run", dots_dir)
+
+
+def weights(run):
+    return [keras.ops.convert_to_numpy(w) for w in run.load_model().weights]
+
+
+def test_a_run_is_evaluated_as_any(run, dots):
+    assert Run(run.path).recipe == run.recipe
+    model = run.load_model()
+    assert type(model) is GlobalToLocalNet
+    assert model.local.size == 8
+    (result,) = evaluate(run, data_dir=dots, console=quiet())
+    assert result["n_images"] == 3 and np.isfinite(result["mre_mm"])
+    assert result["protocol"]["decoder"] == "votes"
+    assert result["protocol"]["inference"].startswith(
+        "one model, local networks around its points"
+    )
+
+
+def test_an_interrupted_run_ends_as_if_nothing_had_happened(
+    run, dots, tmp_path, monkeypatch
+):
+    """The sub-images of a step are drawn as they would have been."""
+
+    class Interruption(Exception):
+        pass
+
+    original = fit_module._Recorder.on_epoch_end
+
+    def on_epoch_end(self, *args):
+        original(self, *args)
+        raise Interruption
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module._Recorder, "on_epoch_end", on_epoch_end)
+        with pytest.raises(Interruption):
+            fit(run.recipe, tmp_path, dots)
+    resumed = fit(run.recipe, tmp_path, dots, resume=True)
+    for one, other in zip(weights(run), weights(resumed), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_ensemble_is_a_run(run, dots, tmp_path):
+    made = make_ensemble([run, run], tmp_path / "both")
+    (alone,) = evaluate(run, data_dir=dots, console=quiet())
+    (both,) = evaluate(made, data_dir=dots, console=quiet())
+    assert both["mre_mm"] == pytest.approx(alone["mre_mm"], rel=1e-2)
+
+
+def test_a_report_shows_where_patches_see_landmarks(run):
+    image = np.random.default_rng(0).normal(size=(48, 40, 1)).astype("float32")
+    model = run.load_model()
+    found = overlay.inner_heatmaps(model, image)
+    assert set(found) == {"presence"}
+    assert found["presence"].shape == (48, 40, 3)
+    votes = keras.ops.convert_to_numpy(model.network(image[None]))[0]
+    p = 1.0 / (1.0 + np.exp(-votes[..., 0]))
+    # A patch of 4 pixels has its centre at 1.5; between centres it is linear.
+    places = (np.indices((48, 40)) - 1.5) / 4.0
+    for row in range(3):
+        np.testing.assert_allclose(
+            found["presence"][..., row],
+            map_coordinates(p[..., row], places, order=1, mode="nearest"),
+            atol=1e-6,
+        )
+
+
+def test_weights_are_taken_by_landmark(recipe, tmp_path):
+    """Presence, displacements and local networks of each, and the normalisation."""
+    recipe = to_local(recipe, window=None)
+    source = Run.create(tmp_path / "run", recipe, LandmarkSchema(NAMES))
+    old = build_model(recipe, 3)
+    random = np.random.default_rng(1)
+    for weight in old.weights:
+        weight.assign(random.uniform(0.1, 1.0, weight.shape) / weight.shape[0])
+    source.save_model(old)
+    names = ("small", "new", "large")
+    new = build_model(recipe, 3)
+    said = start_from(new, recipe, LandmarkSchema(names), source)
+    assert "2 of 3 landmarks" in said and "start anew: new" in said
+    image = random.normal(size=(1, 48, 40, 1)).astype("float32")
+    known, theirs = [0, 2], [2, 0]
+    before, after = (keras.ops.convert_to_numpy(m.network(image)) for m in (old, new))
+    np.testing.assert_array_equal(after[..., known, :], before[..., theirs, :])
+    assert np.any(after[..., 1, :] != before[..., 1, :])
+    points = np.full((1, 3, 2), 20.0, "float32")
+    before, after = (
+        keras.ops.convert_to_numpy(m.local(image, points)["votes"]) for m in (old, new)
+    )
+    np.testing.assert_allclose(
+        after[..., known, :], before[..., theirs, :], rtol=1e-5, atol=1e-6
+    )
+    assert np.any(after[..., 1, :] != before[..., 1, :])
+
+
+# --- Parts of the grid ---
+
+
+def test_a_part_of_the_grid_is_the_same_image_elsewhere():
+    random = np.random.default_rng(0)
+    image = random.normal(size=(2, 10, 12, 1)).astype("float32")
+    points = random.uniform(0, 10, (2, 3, 2)).astype("float32")
+    affine = random.normal(size=(2, 3, 3)).astype("float32")
+    affine[:, 2] = 0.0, 0.0, 1.0
+    element = image, {"points": points, "affine": affine}
+    start = np.array([3, 5], "int32")
+    element = keras.tree.map_structure(keras.ops.convert_to_tensor, element)
+    part, labels = part_of_grid(element, start, (4, 6))
+    part, labels = keras.tree.map_structure(keras.ops.convert_to_numpy, (part, labels))
+    np.testing.assert_array_equal(part, image[:, 3:7, 5:11])
+    np.testing.assert_allclose(labels["points"], points - [5.0, 3.0], rtol=1e-6)
+    for b in range(2):
+        for p, q in zip(labels["points"][b], points[b], strict=True):
+            np.testing.assert_allclose(
+                labels["affine"][b] @ [*p, 1.0], affine[b] @ [*q, 1.0], rtol=1e-5
+            )
+
+
+@pytest.mark.parametrize("kind", ["stored", "arrays"])
+def test_windows_lie_anywhere_in_the_grid(recipe, dots, tmp_path, kind):
+    recipe = to_local(recipe, augmentation=None, validation=0.0)
+
+    def source(recipe):
+        if kind == "stored":
+            return StoredSource(recipe, dots)
+        return ArraySource(recipe, tmp_path)
+
+    if kind == "arrays":
+        prepare_arrays(recipe, tmp_path, dots, console=quiet())
+    whole = dataclasses.replace(recipe, window=None)
+    places = []
+    batches = [source(r).training() for r in (recipe, recipe, whole)]
+    if kind == "arrays":
+        batches = [[b[i] for i in range(12)] for b in batches]
+    for _, one, again, all_of_it in zip(range(12), *batches, strict=False):
+        one, again, all_of_it = keras.tree.map_structure(
+            keras.ops.convert_to_numpy, (one, again, all_of_it)
+        )
+        assert one[0].shape == (2, 32, 24, 1)
+        np.testing.assert_array_equal(one[0], again[0])
+        moved = (all_of_it[1]["points"] - one[1]["points"]).reshape(-1, 2)
+        x, y = np.round(moved[~np.isnan(moved[:, 0])][0]).astype(int)
+        np.testing.assert_array_equal(one[0], all_of_it[0][:, y : y + 32, x : x + 24])
+        places.append((y, x))
+    y, x = np.array(places).T
+    assert 0 <= y.min() < 6 and 10 < y.max() <= 16
+    assert 0 <= x.min() < 6 and 10 < x.max() <= 16
+
+
+# --- Recipes ---
+
+
+@pytest.mark.parametrize(
+    ("name", "patch_size", "classification_weight"),
+    [
+        ("cephalogram_global_to_local", 32, 20.0),
+        ("hand_global_to_local", 32, 20.0),
+        ("mouse_skull_global_to_local", 8, 8.0),
+    ],
+)
+def test_recipes_of_the_method(name, patch_size, classification_weight):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    assert 2**recipe.network.reductions == patch_size
+    loss = fit_module.make_loss(recipe)
+    assert loss.classification_weight == classification_weight
+    assert recipe.local is not None
+
+
+def test_a_coarse_scn_is_refined():
+    recipe = load_recipe("cephalogram_scn_local")
+    small = dataclasses.replace(
+        recipe,
+        grid=(64, 32),
+        network=dataclasses.replace(recipe.network, filters=2, dtype="float32"),
+        local=Local(size=8, filters=2),
+    )
+    model = build_model(small, 3)
+    assert type(model) is GlobalToLocalNet
+    assert model.network.heatmap_stride == 4
+    heatmaps = model.network.compute_output_shape((1, *recipe.grid, 1))
+    assert heatmaps == (1, 240, 192, 3)
+    alone = build_model(dataclasses.replace(small, local=None), 3)
+    assert type(alone) is LandmarkModel
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss": "sum"}, "go together"),
+        ({"peak": "argmax"}, "go together"),
+        ({"network": Network(levels=2, spatial_factor=4)}, "go together"),
+        ({"grid": (50, 40)}, r"multiples of 4 .*grid=\(50, 40\)"),
+        ({"window": (32, 44)}, r"`window` must be 2 sizes up to the grid's"),
+        ({"window": (32, 22)}, r"multiples of 4 and 1"),
+        ({"window": (32,)}, r"`window` must be 2 sizes"),
+    ],
+    ids=["loss", "peak", "network", "grid", "too large", "not a multiple", "axes"],
+)
+def test_what_does_not_go_together_is_refused(recipe, changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(to_local(recipe), **changes)

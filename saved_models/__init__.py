@@ -3,9 +3,11 @@
 import importlib
 import pathlib
 
-# Public name: the module that defines it. Loaded when used: they import TensorFlow.
+# Public name: the module that defines it. Loaded when used: most import TensorFlow.
 _LAZY = {
+    "Client": "client",
     "Prediction": "prediction",
+    "PredictionError": "prediction_error",
     "export": "export",
     "largest_difference": "parity",
     "predict": "predict",

@@ -1,13 +1,18 @@
+"""Files as a model takes them. Without TensorFlow: clients read files, too."""
+
+import io
 import pathlib
 import warnings
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
+from PIL import Image
 
 from scn_keras.files import read_image
-from scn_keras.geometry import affine_from_spacing
-from scn_keras.training import preprocessing
+from scn_keras.files.find_images import find_images
+from scn_keras.files.open_image import MAX_PIXELS
+from scn_keras.geometry import affine_from_spacing, spacing_of
 
 _DECODED_IN_GRAPH = (b"\xff\xd8\xff", b"\x89PNG", b"BM")
 
@@ -22,47 +27,52 @@ class ImageSource(NamedTuple):
     notes: tuple[str, ...]
 
 
+def find_files(
+    files: Iterable[str | pathlib.Path],
+) -> tuple[list[pathlib.Path], list[str]]:
+    """Returns the images that files and folders name, and what names none."""
+    paths: list[pathlib.Path] = []
+    problems: list[str] = []
+    for file in map(pathlib.Path, files):
+        found = [*find_images(file)] if file.is_dir() else [file]
+        if not found:
+            problems.append(f"There are no images in {file}.")
+        paths += found
+    return paths, problems
+
+
 def read_image_source(
     file: pathlib.Path,
     spacing: tuple[float, float] | None,
-    dimensions: int,
+    dimensions: int | None,
     stored_values: bool,
+    max_pixels: int = MAX_PIXELS,
 ) -> ImageSource:
     """Reads an image file for a model.
 
     Args:
         file: Path, the file, or the folder of one DICOM series.
         spacing: Millimetres per pixel, x and y, for 2D files that do not say.
-        dimensions: Int, of the images that the model takes.
+        dimensions: Int, of the images that the model takes; `None` for the file's.
         stored_values: Bool, whether the model takes the numbers of the file.
+        max_pixels: Int, see `read_image`.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is damaged, or no image that the model takes.
     """
     affine = None if spacing is None else affine_from_spacing(spacing)
-    unknown = np.diag([0.0] * dimensions + [1.0])
-    if affine is not None and dimensions != 2:
+    if affine is not None and dimensions == 3:
         raise ValueError(
             "A spacing in x and y is for 2D images, and the model takes volumes: leave "
             f"it out. Received: spacing={spacing}"
         )
-    data = b""
-    if dimensions == 2 and not stored_values and file.is_file():
-        data = file.read_bytes()
-    if data.startswith(_DECODED_IN_GRAPH):
-        try:
-            preprocessing.decode_image(tf.constant(data))
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError(
-                f"{file} is damaged: it could not be decoded. Open it in a viewer and "
-                "save it again, or leave it out."
-            ) from error
-        return ImageSource(file, data, None, unknown if affine is None else affine, ())
+    if dimensions != 3 and not stored_values and _is_decoded_in_graph(file):
+        return ImageSource(file, file.read_bytes(), None, _known(affine, 2), ())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        array, own = read_image(file)
-    if array.ndim != dimensions:
+        array, own = read_image(file, max_pixels)
+    if dimensions is not None and array.ndim != dimensions:
         raise ValueError(
             f"{file} must be an image of {dimensions} axes for this model. Received: "
             f"shape {array.shape}"
@@ -72,6 +82,62 @@ def read_image_source(
             f"{file} must be a 2D image of 8 or 16 bits without sign. Received: "
             f"{array.dtype} {array.shape}"
         )
-    affine = affine if own is None else own
+    if own is None and array.ndim == 2:
+        own = affine
     notes = tuple(str(warning.message) for warning in caught)
-    return ImageSource(file, None, array, unknown if affine is None else affine, notes)
+    return ImageSource(file, None, array, _known(own, array.ndim), notes)
+
+
+def call_of(
+    source: ImageSource, stored_values: bool = False
+) -> tuple[str, dict[str, np.ndarray]]:
+    """Returns which signature of an exported model takes an image, and its inputs.
+
+    Images of 8 and 16 bits go as the bytes of a file, losslessly; other numbers and
+    volumes as arrays.
+
+    Args:
+        source: `ImageSource`.
+        stored_values: Bool, whether the model takes arrays with the numbers of the
+            file, not from 0 to 1 by the range of their type.
+
+    Returns:
+        `(signature, inputs)`, arrays with a first axis of 1.
+    """
+    data, array = source.data, source.array
+    if array is not None and array.dtype in (np.uint8, np.uint16):
+        if array.ndim == 2 and not stored_values:
+            data = _png(array)
+    if data is not None:
+        image_bytes = np.empty(1, object)
+        image_bytes[0] = data
+        spacing = spacing_of(source.affine).astype(np.float32)
+        inputs = {"image_bytes": image_bytes, "spacing_mm": spacing[None]}
+        return "serving_default", inputs
+    array = np.asarray(array)
+    image = array.astype(np.float32)
+    if np.issubdtype(array.dtype, np.integer) and not stored_values:
+        low, high = np.iinfo(array.dtype).min, np.iinfo(array.dtype).max
+        image = (image - low) / np.float32(high - low)
+    affine = source.affine.astype(np.float32)
+    signature = "arrays" if image.ndim == 2 else "volumes"
+    return signature, {"image": image[None, ..., None], "affine": affine[None]}
+
+
+def _png(array):
+    file = io.BytesIO()
+    # Written for the way to the server alone: five times as fast, a tenth larger.
+    Image.fromarray(array).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _is_decoded_in_graph(file):
+    if not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        return opened.read(4).startswith(_DECODED_IN_GRAPH)
+
+
+def _known(affine, dimensions):
+    """An affine, or that of which nothing is known: no spacing."""
+    return np.diag([0.0] * dimensions + [1.0]) if affine is None else affine

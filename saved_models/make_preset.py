@@ -1,6 +1,5 @@
 """Turns an evaluated run into a preset, which `scn_keras.models.from_preset` reads."""
 
-import csv
 import dataclasses
 import datetime
 import json
@@ -16,11 +15,10 @@ from scn_keras import __version__
 from scn_keras.files.atomic_write import write_text
 from scn_keras.metrics.on_arrays import point_distances
 from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE
+from scn_keras.saved_models.about_run import about
 from scn_keras.saved_models.model_card import model_card
 from scn_keras.training.evaluate import locate_images, split_of
 from scn_keras.training.points_table import read_points
-from scn_keras.training.recipe import Recipe
-from scn_keras.training.recipes import load_recipe, recipe_names
 from scn_keras.training.run import Run, write_json
 
 # What half precision may move the points by, as a share of the mean point error.
@@ -59,7 +57,8 @@ def make_preset(
     folder = pathlib.Path(folder).resolve()
     if folder.exists():
         raise FileExistsError(f"{folder} exists. Name another folder, or remove it.")
-    results = _results(run)
+    said = about(run)
+    results = said["results"]
     if not results:
         raise FileNotFoundError(
             f"{run.path} has not been evaluated, and a preset says how good it is. Run "
@@ -90,39 +89,21 @@ def make_preset(
             "license": license,
             "limits": images.builder.LIMITS,
             "half_precision": {"split": split, **moved},
-            "command": _command(made.recipe),
-            "seconds": _seconds(run),
-            "environment": _environment(run),
+            "command": said["command"],
+            "seconds": said["seconds"],
+            "environment": said["environment"],
             "results": results,
         }
         write_json(temporary / "metadata.json", metadata)
         write_text(
-            temporary / "model_card.md", model_card(metadata, made.recipe, run.schema)
+            temporary / "model_card.md",
+            model_card(metadata, made.recipe, run.schema, made.calibration),
         )
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return metadata
-
-
-def _results(run):
-    """What was measured on the run's own data set, but for images and places."""
-    results = []
-    for result in run.results():
-        protocol = result["protocol"]
-        name = protocol["dataset"].partition("/")[0]
-        if name != run.recipe.dataset.partition("/")[0]:
-            continue
-        for part, keys in (
-            (result, ("ids", "excluded", "seconds")),
-            # Where it started from is in the preset's recipe, without its place.
-            (protocol, ("run", "command", "start")),
-        ):
-            for key in keys:
-                part.pop(key, None)
-        results.append(result)
-    return results
 
 
 def _write_model(run: Run, folder: pathlib.Path) -> Run:
@@ -150,6 +131,13 @@ def _write_model(run: Run, folder: pathlib.Path) -> Run:
     _halve(full, folder / WEIGHTS_FILE)
     full.unlink()
     write_json(folder / CONFIG_FILE, config)
+    if run.calibration is not None:
+        # Half precision is refused where it would move points by more than a hundredth
+        # of their error: the calibration holds.
+        calibration = dataclasses.replace(
+            run.calibration, weights=made.weights_digest()
+        )
+        made.write_calibration(calibration)
     return made
 
 
@@ -202,38 +190,6 @@ def _moved(run, made, images):
             "If the results are of another model, evaluate the run again."
         )
     return result
-
-
-def _command(recipe: Recipe) -> list[str] | None:
-    """The command that trains a recipe, exactly as it is now; `None` if there is none.
-
-    Not the one that was typed, which names places of one machine.
-    """
-    if recipe.name not in recipe_names():
-        return None
-    base = load_recipe(recipe.name)
-    start = [] if recipe.start is None else ["--from", recipe.start]
-    settings = dataclasses.replace(recipe, start=None).settings(base)
-    changes = [part for setting in settings for part in ("--set", setting)]
-    return ["scn-keras", "train", recipe.name, *start, *changes]
-
-
-def _seconds(run):
-    """How long the training took, all of its parts; `None` of an ensemble."""
-    if not run.history_path.is_file():
-        return None
-    with run.history_path.open(newline="") as file:
-        seconds = float([*csv.DictReader(file)][-1]["seconds"])
-    if run.recipe.coarse is not None:
-        seconds += _seconds(Run(run.path / "coarse"))
-    return seconds
-
-
-def _environment(run):
-    path = run.path / "environment.json"
-    environment = json.loads(path.read_text("utf-8"))
-    environment.pop("command")
-    return environment
 
 
 def _size(folder):

@@ -3,14 +3,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scn_keras.landmark_schema import LandmarkSchema
+from scn_keras.training.calibration import Calibration
 from scn_keras.training.recipe import Recipe
+from scn_keras.training.result_table import coverage
 
 # Of a landmark, how often it was off is for the results; these say what to look at.
 _WORST = 3
 
 
 def model_card(
-    metadata: Mapping[str, Any], recipe: Recipe, schema: LandmarkSchema
+    metadata: Mapping[str, Any],
+    recipe: Recipe,
+    schema: LandmarkSchema,
+    calibration: Calibration | None = None,
 ) -> str:
     """Writes the model card of a preset, in Markdown, from what its files hold.
 
@@ -18,6 +23,8 @@ def model_card(
         metadata: What `metadata.json` holds, see `make_preset`.
         recipe: `Recipe` of the preset.
         schema: `LandmarkSchema`.
+        calibration: `Calibration` of the run, `None` for a card that says nothing of
+            it.
     """
     name = metadata["name"]
     axes = "volumes" if len(recipe.grid) == 3 else "2D images"
@@ -31,7 +38,7 @@ def model_card(
         f"**Terms of use.** {metadata['license']}",
         "## Use",
         f"""```
-{_commands(name, recipe)}
+{_commands(name)}
 ```
 
 ```python
@@ -45,8 +52,9 @@ In place of the name, the path of this folder.""",
         f"points of the {half['n_images']} images of `{half['split']}` by "
         f"{half['mean_px']:.2g} px of the images in the mean, {half['max_px']:.2g} px "
         f"at most. They are {half['error_px']:.2g} px off in the mean.",
+        *(["## Uncertainty", _uncertainty(calibration)] if calibration else []),
         "## Training",
-        _training(metadata, recipe),
+        _training(metadata, recipe, "recipe.json"),
         "## Limits",
         _limits(metadata, recipe),
         "## Landmarks",
@@ -55,10 +63,84 @@ In place of the name, the path of this folder.""",
     return "\n\n".join(parts) + "\n"
 
 
-def _commands(name, recipe):
-    commands = [f"predict {name} FILE...", f"train RECIPE --from {name}"]
-    if len(recipe.grid) == 2 and recipe.coarse is None:  # what `export` takes
-        commands.insert(1, f"export {name} DIR")
+def export_card(
+    metadata: Mapping[str, Any],
+    recipe: Recipe,
+    schema: LandmarkSchema,
+    calibration: Calibration | None,
+    inference: str,
+) -> str:
+    """Writes the model card of an exported model, in Markdown.
+
+    Args:
+        metadata: What `about_run.about` returned, with `name`, `version`, `format`,
+            `precision`, `scn_keras_version` and, for reduced precision, `accuracy`.
+        recipe, schema, calibration: Of the run.
+        inference: Str, how points come about: `Run.inference`.
+    """
+    axes = "volumes" if len(recipe.grid) == 3 else "2D images"
+    results = _results(metadata["results"]) if metadata["results"] else []
+    parts = [
+        f"# {metadata['name']}, version {metadata['version']}",
+        f"{len(schema)} landmarks in {axes}, exported by scn-keras "
+        f"{metadata['scn_keras_version']} as {metadata['format']} in "
+        f"{metadata['precision']}. {recipe.network.kind}, {inference}. What goes in "
+        "and what comes out is in `export.json`.",
+        *([f"**Terms of use.** {metadata['license']}"] if metadata["license"] else []),
+        "## Results",
+        *(results or ["It has not been evaluated: how good it is is not known."]),
+        *_precision(metadata),
+        "## Uncertainty",
+        _uncertainty(calibration),
+        "## Training",
+        _training(metadata, recipe, "export.json"),
+        "## Limits",
+        _limits(metadata, recipe),
+        "## Landmarks",
+        "; ".join(schema.names) + ".",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _precision(metadata):
+    lost = metadata["accuracy"]
+    if lost is None:
+        return []
+    unit = lost["unit"]
+    return [
+        "## Precision",
+        f"The results are of the model in float32. In {metadata['precision']}, on the "
+        f"{lost['n_images']} images of `{lost['split']}`, the mean point error is "
+        f"{lost['error']:.3f} {unit} in place of {lost['float32_error']:.3f} {unit}: "
+        f"{lost['error'] - lost['float32_error']:+.3f} {unit}. Points move by "
+        f"{lost['moved']:.3f} {unit} in the mean, {lost['moved_max']:.3f} {unit} at "
+        "most.",
+    ]
+
+
+def _uncertainty(calibration):
+    if calibration is None:
+        return (
+            "It was not calibrated (`scn-keras calibrate`): `radius90_mm` is NaN, "
+            "`present` says no more than that the score is above 0, and `trusted` is "
+            "always false, since nothing vouches for any image."
+        )
+    rows = "\n".join(
+        f"| {key} | {_text(value)} |" for key, value in calibration.protocol.items()
+    )
+    return (
+        "`radius90_mm` holds nine in ten true points of images like those below; "
+        "`trusted` tells whether an image is like them. Calibrated on:\n\n"
+        f"| | |\n|---|---|\n{rows}"
+    )
+
+
+def _commands(name):
+    commands = [
+        f"predict {name} FILE...",
+        f"export {name} DIR",
+        f"train RECIPE --from {name}",
+    ]
     return "\n".join(f"scn-keras {command}" for command in commands)
 
 
@@ -89,7 +171,8 @@ def _results(results: Sequence[Mapping[str, Any]]) -> list[str]:
                 ]
             )
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        tables += [table, _worst(of_unit[0], unit), _protocol(of_unit)]
+        sure = [coverage(r) for r in of_unit if "coverage90_percent" in r]
+        tables += [table, _worst(of_unit[0], unit), *sure, _protocol(of_unit)]
     return tables
 
 
@@ -113,7 +196,7 @@ def _protocol(results):
     return f"The protocol of all of these numbers:\n\n| | |\n|---|---|\n{rows}"
 
 
-def _training(metadata, recipe):
+def _training(metadata, recipe, file):
     environment = metadata["environment"]
     backend = environment["backend"]
     versions = environment["versions"]
@@ -134,7 +217,7 @@ def _training(metadata, recipe):
     if metadata["seconds"] is not None:
         minutes = metadata["seconds"] / 60
         lines.append(f"- {minutes:.0f} minutes by the clock")
-    command = "The whole recipe is in `recipe.json`."
+    command = f"The whole recipe is in `{file}`."
     if metadata["command"] is not None:
         command = f"```\n{shlex.join(metadata['command'])}\n```\n\n{command}"
     return "\n".join(lines) + f"\n\n{command}"

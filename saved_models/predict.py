@@ -2,24 +2,28 @@
 
 import contextlib
 import json
-import math
 import pathlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 from rich import progress
 from rich.console import Console
 
-from scn_keras.files.find_images import find_images
-from scn_keras.geometry import apply_affine, spacing_of, spread_of
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import preset_names, preset_path
-from scn_keras.saved_models.image_source import ImageSource, read_image_source
+from scn_keras.saved_models.export import beside
+from scn_keras.saved_models.image_source import (
+    ImageSource,
+    call_of,
+    find_files,
+    read_image_source,
+)
 from scn_keras.saved_models.prediction import Prediction
 from scn_keras.training import preprocessing
-from scn_keras.training.inference import locate
+from scn_keras.training.inference import Locator, locate
+from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 
 
@@ -51,22 +55,18 @@ def predict(
         FileNotFoundError: If `model` is none of these.
         ValueError: If it is a file that does not suffice alone.
     """
-    problems: list[str] = []
-    paths: list[pathlib.Path] = []
-    for file in map(pathlib.Path, files):
-        found = [*find_images(file)] if file.is_dir() else [file]
-        if not found:
-            problems.append(f"There are no images in {file}.")
-        paths += found
+    paths, problems = find_files(files)
     with _folder_of(model) as folder:
         locator = _locator(folder)
 
         def readable() -> Iterator[ImageSource]:
             for path in paths:
                 try:
-                    yield read_image_source(
+                    source = read_image_source(
                         path, spacing, locator.dimensions, locator.stored_values
                     )
+                    check_decoding(source)
+                    yield source
                 except (ValueError, OSError) as error:
                     problems.append(str(error))
 
@@ -77,7 +77,7 @@ def predict(
             console=console,
             disable=console is None,
         )
-        return [_prediction(*found) for found in located], problems
+        return [Prediction.of(*found) for found in located], problems
 
 
 def schema_of(model: str | pathlib.Path) -> LandmarkSchema:
@@ -100,26 +100,26 @@ def _folder_of(model: str | pathlib.Path) -> Iterator[pathlib.Path]:
         yield Run.from_file(path, folder).path
 
 
-def _prediction(
-    source: ImageSource, points: np.ndarray, score: np.ndarray, covariance: np.ndarray
-) -> Prediction:
-    calibrated = bool(np.all(spacing_of(source.affine) > 0.0))
-    to_mm = source.affine if calibrated else source.affine * math.nan
-    return Prediction(
-        source.file,
-        points,
-        apply_affine(to_mm, points.astype(np.float64)).astype(np.float32),
-        score,
-        calibrated,
-        source.notes,
-        spread_of(np.eye(len(to_mm)), covariance),
-        spread_of(to_mm, covariance),
-    )
+def check_decoding(source: ImageSource) -> None:
+    """Refuses a file whose bytes the model's graph cannot decode.
+
+    Raises:
+        ValueError: If so.
+    """
+    if source.data is None:
+        return
+    try:
+        preprocessing.decode_image(tf.constant(source.data))
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(
+            f"{source.file} is damaged or too large: it could not be decoded. Open it "
+            "in a viewer and save it again, or leave it out."
+        ) from error
 
 
-def _locator(model: pathlib.Path) -> "_RunLocator | _ExportLocator":
+def _locator(model: pathlib.Path) -> "RunLocator | _ExportLocator":
     if (model / "recipe.json").is_file():
-        return _RunLocator(Run(model))
+        return RunLocator(Run(model))
     if (model / "saved_model.pb").is_file():
         return _ExportLocator(model)
     raise FileNotFoundError(_neither(model))
@@ -137,18 +137,33 @@ def _neither(model: pathlib.Path) -> str:
     return message
 
 
-class _RunLocator:
-    def __init__(self, run: Run) -> None:
+def _with_channel(source: ImageSource) -> tf.Tensor:
+    return tf.constant(np.asarray(source.array)[..., None])
+
+
+class RunLocator:
+    """Finds the landmarks of images with a run, or with what stands in for its model.
+
+    Args:
+        run: `Run`.
+        model: What has a `localizer`; `None` for the run's model.
+    """
+
+    def __init__(self, run: Run, model: Locator | None = None) -> None:
         self.recipe = run.recipe
         self.views = run.views
         self.placement = run.placement
-        self.model = run.load_model()
+        self.calibration = run.calibration
+        self.model = model or run.load_model()
         self.dimensions = len(run.recipe.grid)
         # A window is in the numbers of the file.
         self.stored_values = run.recipe.normalization == "window"
 
-    def locate(self, sources):
-        files = []
+    def locate(
+        self, sources: Iterable[ImageSource]
+    ) -> Iterator[tuple[ImageSource, dict[str, np.ndarray]]]:
+        """Yields every image with what `inference.locate` gives of it."""
+        files: list[ImageSource] = []
         d = self.dimensions
 
         def samples():
@@ -158,7 +173,7 @@ class _RunLocator:
                     image = preprocessing.decode_image(tf.constant(source.data))
                 else:
                     image = preprocessing.grey_values(
-                        tf.constant(source.array[..., None]), self.recipe.normalization
+                        _with_channel(source), self.recipe.normalization
                     )
                 yield {
                     "image": image.numpy(),
@@ -178,31 +193,24 @@ class _RunLocator:
             self.recipe,
             views=self.views,
             placement=self.placement,
+            calibration=self.calibration,
         )
         for index, result in enumerate(found):
-            numbers = (result[n] for n in ("points_px", "score", "covariance_px2"))
-            yield (files[index], *numbers)
+            yield files[index], result
 
 
 class _ExportLocator:
-    dimensions = 2
-    stored_values = False
-
     def __init__(self, folder: pathlib.Path) -> None:
         # Kept: its variables go with it.
         self.model = tf.saved_model.load(str(folder))
+        about = json.loads(beside(folder, "export.json").read_text("utf-8"))
+        self.recipe = Recipe.from_dict(about["recipe"])
+        self.dimensions = len(self.recipe.grid)
+        self.stored_values = self.recipe.normalization == "window"
 
     def locate(self, sources):
-        serve = self.model.signatures["serving_default"]
         for source in sources:
-            data = source.data
-            if data is None:
-                data = tf.io.encode_png(source.array[..., None]).numpy()
-            spacing = spacing_of(source.affine).astype(np.float32)
-            outputs = serve(
-                image_bytes=tf.constant([data]), spacing_mm=tf.constant(spacing[None])
-            )
-            points, score = outputs["points_px"][0], outputs["score"][0]
-            # Models that were exported by an early version do not say.
-            covariance = outputs.get("covariance_px2", tf.fill((1, 1, 2, 2), math.nan))
-            yield source, points.numpy(), score.numpy(), covariance[0].numpy()
+            signature, inputs = call_of(source, self.stored_values)
+            serve = self.model.signatures[signature]
+            outputs = serve(**{k: tf.constant(v) for k, v in inputs.items()})
+            yield source, {name: value[0].numpy() for name, value in outputs.items()}

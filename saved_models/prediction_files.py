@@ -15,6 +15,7 @@ from rich.table import Table
 from scn_keras.files import PointSet, read_image, read_image_header, write_points
 from scn_keras.files.atomic_write import write_text
 from scn_keras.files.find_images import image_id
+from scn_keras.geometry import spacing_of
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.saved_models.prediction import Prediction
 
@@ -24,26 +25,30 @@ def print_points(predictions: Sequence[Prediction], names: Sequence[str]) -> Non
     for prediction in predictions:
         table = Table(title=str(prediction.file), title_justify="left")
         table.add_column("landmark")
-        for column in (*_columns(prediction, " "), "score"):
-            table.add_column(column, justify="right")
-        for name, px, mm, score in zip(
-            names,
-            prediction.points_px,
-            prediction.points_mm,
-            prediction.score,
-            strict=True,
-        ):
+        said = _said(prediction)
+        # In one unit: more does not fit.
+        said.pop("radius90_px" if prediction.calibrated else "radius90_mm", None)
+        for column in (*_columns(prediction, " "), "score", *said):
+            table.add_column(column.replace("_", " "), justify="right")
+        for row, name in enumerate(names):
+            px, mm = prediction.points_px[row], prediction.points_mm[row]
             values = [f"{v:.2f}" if np.isfinite(v) else "-" for v in (*px, *mm)]
-            table.add_row(name, *values, f"{score:.2f}")
+            more = [_in_words(column[row]) for column in said.values()]
+            table.add_row(name, *values, f"{prediction.score[row]:.2f}", *more)
         Console().print(table)
+        if prediction.trusted is False:
+            Console().print(
+                "Not to be trusted: unlike the images that the model knows."
+            )
 
 
 def worst(
     predictions: Sequence[Prediction], count: int
 ) -> tuple[list[Prediction], str]:
-    """Returns the files with the highest expected error, the highest first.
+    """Returns the files with the largest 90 % radii, the largest first.
 
-    That of a file is the mean over its landmarks, see `Prediction.expected_error`.
+    That of a file is the mean over its landmarks. Where the model was not calibrated,
+    the expected error takes its place, see `Prediction.expected_error`.
 
     Args:
         predictions: Sequence of `Prediction`.
@@ -57,7 +62,7 @@ def worst(
         ValueError: If the model did not say how wide its peaks are.
     """
     unit = "mm" if all(p.calibrated for p in predictions) else "px"
-    errors = [p.expected_error(unit).mean() for p in predictions]
+    errors = [_doubt(p, unit).mean() for p in predictions]
     if np.isnan(errors).any():
         raise ValueError(
             "This exported model does not say how wide its peaks are. Export it again, "
@@ -70,16 +75,16 @@ def worst(
 def print_worst(
     predictions: Sequence[Prediction], unit: str, names: Sequence[str]
 ) -> None:
-    """Prints a line a file with its expected error and its worst landmark."""
-    table = Table(
-        title=f"Highest expected error, {unit}", title_justify="left", box=None
-    )
+    """Prints a line a file with its radius, see `worst`, and its worst landmark."""
+    known = all(p.radius90(unit) is not None for p in predictions)
+    about = "Largest 90 % radii" if known else "Highest expected error"
+    table = Table(title=f"{about}, {unit}", title_justify="left", box=None)
     table.add_column("mean", justify="right", no_wrap=True)
     table.add_column("worst landmark", no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("file", overflow="fold")
     for prediction in predictions:
-        errors = prediction.expected_error(unit)
+        errors = _doubt(prediction, unit)
         row = int(errors.argmax())
         table.add_row(
             f"{errors.mean():.2f}",
@@ -98,16 +103,16 @@ def write_json(
         {
             "file": str(p.file),
             "calibrated": p.calibrated,
+            **({} if p.trusted is None else {"trusted": p.trusted}),
             "landmarks": [
                 {
                     "name": name,
-                    "px": px.tolist(),
-                    "mm": mm.tolist() if p.calibrated else None,
-                    "score": float(score),
+                    "px": p.points_px[row].tolist(),
+                    "mm": p.points_mm[row].tolist() if p.calibrated else None,
+                    "score": float(p.score[row]),
+                    **{key: _or_none(said[row]) for key, said in _said(p).items()},
                 }
-                for name, px, mm, score in zip(
-                    names, p.points_px, p.points_mm, p.score, strict=True
-                )
+                for row, name in enumerate(names)
             ],
         }
         for p in predictions
@@ -119,21 +124,27 @@ def write_csv(
     path: pathlib.Path, predictions: Sequence[Prediction], names: Sequence[str]
 ) -> None:
     """Writes predictions as CSV, one row a landmark; unknown millimetres are empty."""
+    write_text(path, format_csv(predictions, names))
 
+
+def format_csv(predictions: Sequence[Prediction], names: Sequence[str]) -> str:
+    """Returns the text that `write_csv` writes."""
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     if predictions:
-        columns = _columns(predictions[0], "_")
-        writer.writerow(["file", "landmark", *columns, "score"])
+        first = predictions[0]
+        trusted = [] if first.trusted is None else ["trusted"]
+        columns = (*_columns(first, "_"), "score", *_said(first), *trusted)
+        writer.writerow(["file", "landmark", *columns])
     for p in predictions:
-        for name, px, mm, score in zip(
-            names, p.points_px, p.points_mm, p.score, strict=True
-        ):
+        answer = [] if p.trusted is None else [p.trusted]
+        for row, name in enumerate(names):
+            mm = p.points_mm[row]
             millimetres = mm.tolist() if p.calibrated else [""] * len(mm)
-            writer.writerow(
-                [str(p.file), name, *px.tolist(), *millimetres, float(score)]
-            )
-    write_text(path, table.getvalue())
+            said = [_or_none(values[row]) for values in _said(p).values()]
+            numbers = (*p.points_px[row].tolist(), *millimetres, float(p.score[row]))
+            writer.writerow([str(p.file), name, *numbers, *said, *answer])
+    return table.getvalue()
 
 
 def write_markups(
@@ -141,22 +152,28 @@ def write_markups(
 ) -> None:
     """Writes the points of each file as `FOLDER/NAME.mrk.json`, for 3D Slicer.
 
-    They lie where Slicer shows the file, in millimetres where it is calibrated. What
-    was corrected there is read back as training data by `landmark_folder`.
+    They lie where Slicer shows the file, in millimetres where it is calibrated; those
+    that a calibrated model takes to be absent are undefined. What was corrected there
+    is read back as training data by `landmark_folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for prediction, name in zip(predictions, _names(predictions), strict=True):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the prediction's notes have them
-            header = read_image_header(prediction.file)
-        points = PointSet(names, prediction.points_px).to_lps(header)
+        points = points_in_space(prediction, names)
         write_points(folder / f"{name}.mrk.json", points)
+
+
+def points_in_space(prediction: Prediction, names: Sequence[str]) -> PointSet:
+    """Returns what `write_markups` writes of one file, which must be there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the prediction's notes have them
+        header = read_image_header(prediction.file)
+    return PointSet(names, _present(prediction)).to_lps(header)
 
 
 def write_overlays(
     folder: pathlib.Path, predictions: Sequence[Prediction], schema: LandmarkSchema
 ) -> None:
-    """Draws each file with its points, as `FOLDER/NAME.png`."""
+    """Draws each file with its points and 90 % radii, as `FOLDER/NAME.png`."""
     from scn_keras.training import overlay  # brings matplotlib
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,12 +181,15 @@ def write_overlays(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the prediction's notes have them
             image, affine = read_image(prediction.file)
+        to_mm = affine is not None and (spacing_of(affine) > 0.0).all()
+        warned = ", not to be trusted" if prediction.trusted is False else ""
         drawing = overlay.draw_overlay(
             image,
             schema,
-            prediction.points_px,
+            _present(prediction),
             affine=affine,
-            title=prediction.file.name,
+            title=f"{prediction.file.name}{warned}",
+            radii=prediction.radius90("mm" if to_mm else "px"),
         )
         (folder / f"{name}.png").write_bytes(overlay.to_png(drawing))
 
@@ -186,6 +206,39 @@ def _names(predictions: Sequence[Prediction]) -> list[str]:
             name = f"{stem}_{number}"
         names.append(name)
     return names
+
+
+def _doubt(prediction: Prediction, unit: str) -> np.ndarray:
+    radius = prediction.radius90(unit)
+    return prediction.expected_error(unit) if radius is None else radius
+
+
+def _present(prediction: Prediction) -> np.ndarray:
+    """The points in pixels, NaN for those of absent landmarks."""
+    if prediction.present is None:
+        return prediction.points_px
+    return np.where(prediction.present[:, None], prediction.points_px, np.nan)
+
+
+def _said(prediction: Prediction) -> dict[str, np.ndarray]:
+    """What the model says of each landmark beyond place and score, if it does."""
+    said = {
+        "radius90_px": prediction.radius90_px,
+        "radius90_mm": prediction.radius90_mm,
+        "present": prediction.present,
+    }
+    return {name: values for name, values in said.items() if values is not None}
+
+
+def _or_none(value: np.generic) -> bool | float | None:
+    """A value for JSON and CSV, which have no NaN."""
+    return value.item() if np.isfinite(value) else None
+
+
+def _in_words(value: np.generic) -> str:
+    if isinstance(value, np.bool_):
+        return "yes" if value else "no"
+    return f"{value:.2f}" if np.isfinite(value) else "-"
 
 
 def _columns(prediction: Prediction, between: str) -> list[str]:

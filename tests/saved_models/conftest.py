@@ -1,4 +1,9 @@
-"""A run whose network finds the brightest blob, so that answers are known."""
+"""Runs whose networks find the brightest blob, so that answers are known."""
+
+import contextlib
+import dataclasses
+import threading
+import time
 
 import keras
 import numpy as np
@@ -23,24 +28,99 @@ def blob_run(tmp_path_factory):
         grid=GRID,
         network=Network(levels=1, spatial_factor=1),
     )
-    schema = LandmarkSchema(("bright", "dark"))
-    run = Run.create(tmp_path_factory.mktemp("runs") / "blob", recipe, schema)
-    image = keras.Input((None, None, 1))
-    heatmaps = keras.layers.Conv2D(2, 7, padding="same", use_bias=False)(image)
+    return make_blob_run(tmp_path_factory.mktemp("runs") / "blob", recipe)
+
+
+@pytest.fixture(scope="session")
+def staged_run(tmp_path_factory):
+    """From coarse to fine: the grid is laid over what the coarse network finds."""
+    coarse = Recipe(
+        name="coarse",
+        dataset="synthetic_hand",
+        grid=(48, 48),
+        network=Network(levels=1, spatial_factor=1),
+    )
+    recipe = dataclasses.replace(
+        coarse, name="staged", grid=GRID, grid_spacing=(1.0, 1.0), coarse=coarse
+    )
+    run = make_blob_run(tmp_path_factory.mktemp("runs") / "staged", recipe)
+    run.shape_path.write_text("[[0.0, -20.0], [0.0, 20.0]]")
+    make_blob_run(run.path / "coarse", recipe.coarse)
+    return run
+
+
+@pytest.fixture(scope="session")
+def volume_run(tmp_path_factory):
+    """A run that finds the brightest and the darkest blob of a volume."""
+    recipe = Recipe(
+        name="volume",
+        dataset="synthetic_volume",
+        grid=(16, 24, 20),
+        network=Network(levels=1, spatial_factor=1),
+    )
+    return make_blob_run(tmp_path_factory.mktemp("runs") / "volume", recipe)
+
+
+def make_blob_run(path, recipe):
+    """Makes a run with a network that smooths: what is asked for is its top."""
+    run = Run.create(path, recipe, LandmarkSchema(("bright", "dark")))
+    d = len(recipe.grid)
+    image = keras.Input((*[None] * d, 1))
+    convolution = (keras.layers.Conv2D, keras.layers.Conv3D)[d - 2]
+    heatmaps = convolution(2, 7, padding="same", use_bias=False)(image)
     network = keras.Model(image, heatmaps)
-    distance = np.square(np.arange(7) - 3.0)
-    kernel = np.exp(-(distance[:, None] + distance[None, :]) / (2.0 * 1.5**2))
+    distance = sum(np.square(a - 3.0) for a in np.mgrid[(slice(7),) * d])
+    kernel = np.exp(-distance / (2.0 * 1.5**2))
     kernel = kernel / kernel.sum()
-    network.set_weights([np.stack([kernel, -kernel], axis=-1)[:, :, None, :]])
+    network.set_weights([np.stack([kernel, -kernel], axis=-1)[..., None, :]])
     # The outside is -1 and the background 0: add nothing, the blob is the top.
     model = LandmarkModel(network, GaussianHeatmap(2, sigma=2.0))
-    model.save(run.model_path)
+    run.save_model(model)
     return run
 
 
 @pytest.fixture(scope="session")
 def blob_model(blob_run, tmp_path_factory):
     return export(blob_run, tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def served(blob_model):
+    from scn_keras.saved_models.served_model import ServedModel
+
+    with ServedModel(blob_model) as model:
+        yield model
+
+
+@pytest.fixture(scope="session")
+def serve_model():
+    """Serves a `ServedModel` as `blob` on a port: `with serve_model(model) as url`."""
+    import uvicorn
+
+    from scn_keras.saved_models.server import create_app
+
+    @contextlib.contextmanager
+    def serve(model):
+        app = create_app(model, "blob")
+        config = uvicorn.Config(app, port=0, log_level="error", lifespan="off")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        (socket,) = server.servers[0].sockets
+        yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+    return serve
+
+
+@pytest.fixture(scope="session")
+def address(served, serve_model):
+    """Where `scn-keras serve` listens, with the model `blob`."""
+    with serve_model(served) as url:
+        yield url
 
 
 @pytest.fixture

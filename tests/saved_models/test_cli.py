@@ -27,6 +27,7 @@ def png(tmp_path):
 
 COMMANDS = [
     *([name] for name in ("train", "evaluate", "predict", "export", "preset", "demo")),
+    ["serve"],
     ["datasets"],
     ["datasets", "check"],
     ["datasets", "prepare"],
@@ -96,7 +97,8 @@ def test_export_and_check(call, blob_run, tmp_path, draw_blob):
     result = call("export", blob_run.path, tmp_path / "models", "--check", path)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "models" / "blob" / "1" / "saved_model.pb").is_file()
-    assert "bound: 0.01 px" in result.output
+    assert "SavedModel" in result.output and "0.01 px" in result.output
+    assert "BROKEN" not in result.output
 
 
 def test_predict_prints_a_table(call, blob_run, png):

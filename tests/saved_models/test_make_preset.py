@@ -14,6 +14,7 @@ from scn_keras.cli import main
 from scn_keras.models import from_preset
 from scn_keras.saved_models.make_preset import make_preset
 from scn_keras.saved_models.predict import predict, schema_of
+from scn_keras.training.calibration import Calibration
 from scn_keras.training.ensemble import make_ensemble
 from scn_keras.training.evaluate import evaluate
 from scn_keras.training.recipes import load_recipe
@@ -65,6 +66,28 @@ def test_a_preset_is_the_model_of_its_run(preset, evaluated):
     config = read(preset / "config.json")
     assert config["registered_name"] == "scn_keras>LandmarkModel"
     assert not {"build_config", "compile_config"} & set(config)
+
+
+def test_a_calibration_goes_with_the_half_weights(changed, tiny_data, tmp_path):
+    random = np.random.default_rng(0)
+    truth = random.uniform(5.0, 40.0, (12, len(changed.schema), 2))
+    made = Calibration.fit(
+        truth + random.normal(size=truth.shape),
+        random.uniform(0.5, 0.9, truth.shape[:2]),
+        np.tile(np.eye(2), (*truth.shape[:2], 1, 1)),
+        truth,
+        np.tile(np.eye(3), (12, 1, 1)),
+        np.arange(12) % 4,
+        weights=changed.weights_digest(),
+        protocol={"n_images": 12},
+    )
+    changed.write_calibration(made)
+    make_preset(changed, tmp_path / "sure", data_dir=tiny_data)
+    carried = Run(tmp_path / "sure").calibration
+    assert carried.weights != made.weights
+    assert carried.to_dict() == {**made.to_dict(), "weights": carried.weights}
+    card = (tmp_path / "sure" / "model_card.md").read_text()
+    assert "## Uncertainty" in card and "| n_images | 12 |" in card
 
 
 def test_weights_are_halves_and_nothing_else_is_touched(preset):
@@ -159,8 +182,8 @@ def test_what_makes_no_preset_leaves_nothing(
         assert not out.exists() or list(out.iterdir()) == []
 
     (unevaluated := tmp_path / "unevaluated").mkdir()
-    shutil.copy(tiny_run.path / "recipe.json", unevaluated)
-    shutil.copy(tiny_run.path / "landmarks.json", unevaluated)
+    for file in ("recipe.json", "landmarks.json", "environment.json"):
+        shutil.copy(tiny_run.path / file, unevaluated)
     refused(FileNotFoundError, "not been evaluated.*evaluate", Run(unevaluated))
 
     # Results of another model.

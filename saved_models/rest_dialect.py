@@ -1,0 +1,198 @@
+"""TF Serving's REST dialect: JSON to arrays and back, for clients and servers.
+
+Rows under `instances`, columns under `inputs`; bytes are `{"b64": "..."}`; NaN and
+Infinity are written as such, which strict JSON does not know.
+https://www.tensorflow.org/tfx/serving/api_rest
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Input(NamedTuple):
+    """What a signature takes under one name: `object` as the type of strings."""
+
+    dtype: np.dtype
+    shape: tuple[int | None, ...]
+
+
+class PredictCall(NamedTuple):
+    """One call: a signature, its arrays, and whether it came in rows."""
+
+    signature: str
+    inputs: dict[str, np.ndarray]
+    rows: bool
+
+
+def parse_call(
+    body: bytes, signatures: Mapping[str, Mapping[str, Input]]
+) -> PredictCall:
+    """Reads the body of a `:predict` call.
+
+    Args:
+        body: Bytes, what was posted.
+        signatures: Mapping of each signature's name to its inputs.
+
+    Returns:
+        A `PredictCall`, whose arrays have the types and ranks of the signature and one
+        length of their first axis.
+
+    Raises:
+        ValueError: If it is no such call, in one sentence.
+    """
+    try:
+        call = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"JSON Parse error: {error}") from error
+    if not isinstance(call, dict):
+        raise ValueError("The body must be a JSON object with `instances` or `inputs`.")
+    name = call.get("signature_name") or "serving_default"
+    if not isinstance(name, str) or name not in signatures:
+        raise ValueError(
+            f'Serving signature name: "{str(name)[:80]}" not found in signature def. '
+            f"There are: {', '.join(signatures)}"
+        )
+    wanted = signatures[name]
+    if ("instances" in call) == ("inputs" in call):
+        raise ValueError("The body must have one of `instances` and `inputs`.")
+    rows = "instances" in call
+    columns = _columns(call, wanted) if rows else _named(call["inputs"], wanted)
+    inputs = {key: _to_array(key, columns[key], wanted[key]) for key in wanted}
+    if len({len(array) for array in inputs.values()}) > 1:
+        lengths = ", ".join(f"{len(array)} of {key}" for key, array in inputs.items())
+        raise ValueError(f"Each image needs one of each input. Received: {lengths}")
+    return PredictCall(name, inputs, rows)
+
+
+def format_answer(outputs: Mapping[str, np.ndarray], rows: bool) -> bytes:
+    """Writes the answer to a `:predict` call; one output alone has no name."""
+    values = {key: _to_json(key, array) for key, array in outputs.items()}
+    single = len(values) == 1
+    if not rows:
+        (answer,) = values.values() if single else (values,)
+        return json.dumps({"outputs": answer}).encode()
+    listed = [
+        row[0] if single else dict(zip(values, row, strict=True))
+        for row in zip(*values.values(), strict=True)
+    ]
+    return json.dumps({"predictions": listed}).encode()
+
+
+def format_call(signature: str, inputs: Mapping[str, np.ndarray]) -> bytes:
+    """Writes a `:predict` call in columns, which say each name once.
+
+    Bytes are in arrays of `object`, of one axis.
+    """
+    columns = {
+        key: [{"b64": base64.b64encode(item).decode()} for item in array]
+        if array.dtype == object
+        else array.tolist()
+        for key, array in inputs.items()
+    }
+    return json.dumps({"signature_name": signature, "inputs": columns}).encode()
+
+
+def parse_answer(body: bytes) -> dict[str, np.ndarray]:
+    """Reads the answer to a call in columns; one output alone is named `""`."""
+    outputs = json.loads(body)["outputs"]
+    named = outputs if isinstance(outputs, dict) else {"": outputs}
+    arrays = {key: np.array(value) for key, value in named.items()}
+    return {
+        key: array.astype(np.float32) if array.dtype == np.float64 else array
+        for key, array in arrays.items()
+    }
+
+
+def _columns(call, wanted):
+    instances = call["instances"]
+    if not isinstance(instances, list) or not instances:
+        raise ValueError("`instances` must be a list with at least one element.")
+    if len(wanted) == 1:
+        (key,) = wanted
+        bare = [row[key] if _is_named(row, key) else row for row in instances]
+        return {key: bare}
+    named = [_named(row, wanted) for row in instances]
+    return {key: [row[key] for row in named] for key in wanted}
+
+
+def _is_named(row, key):
+    return isinstance(row, dict) and key in row
+
+
+def _named(values, wanted):
+    if len(wanted) == 1 and not _is_named(values, *wanted):
+        values = dict.fromkeys(wanted, values)
+    if not isinstance(values, dict) or set(values) != set(wanted):
+        got = sorted(values) if isinstance(values, dict) else type(values).__name__
+        raise ValueError(
+            f"The signature takes: {', '.join(wanted)}. Received: {str(got)[:200]}"
+        )
+    return values
+
+
+def _to_array(key: str, value: Any, wanted: Input) -> np.ndarray:
+    array = _bytes_array(key, value) if wanted.dtype == object else _numbers(key, value)
+    if wanted.dtype != object:
+        if array.dtype.kind not in {"f": "fiu", "b": "b"}.get(wanted.dtype.kind, "iu"):
+            # An empty list is one of floats.
+            if array.size:
+                raise ValueError(
+                    f"`{key}` must hold {wanted.dtype} alone. Received: {array.dtype}"
+                )
+        with np.errstate(over="ignore"):
+            array = array.astype(wanted.dtype)
+    if array.ndim != len(wanted.shape) or any(
+        size not in (None, given)
+        for size, given in zip(wanted.shape, array.shape, strict=True)
+    ):
+        shape = ", ".join("n" if size is None else str(size) for size in wanted.shape)
+        raise ValueError(
+            f"`{key}` must have the shape ({shape}). Received: shape {array.shape}"
+        )
+    return array
+
+
+def _numbers(key, value):
+    try:
+        array = np.array(value)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"`{key}` must be an even array of numbers.") from error
+    if array.dtype.kind not in "fiub":
+        raise ValueError(
+            f"`{key}` must hold numbers alone: no text, no null, no number above 64 "
+            "bits."
+        )
+    return array
+
+
+def _bytes_array(key, value):
+    if not isinstance(value, list):
+        raise ValueError(f"`{key}` must be a list. Received: {type(value).__name__}")
+    array = np.empty(len(value), object)
+    for index, item in enumerate(value):
+        array[index] = _to_bytes(key, item)
+    return array
+
+
+def _to_bytes(key, item):
+    if isinstance(item, str):
+        return item.encode("utf-8", "surrogatepass")
+    if isinstance(item, dict) and set(item) == {"b64"} and isinstance(item["b64"], str):
+        try:
+            return base64.b64decode(item["b64"], validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ValueError(f"`{key}`: the base64 text is damaged: {error}") from error
+    raise ValueError(f'Each of `{key}` must be a text or {{"b64": "..."}}.')
+
+
+def _to_json(key, array):
+    if array.dtype != object:
+        return array.tolist()
+    if key.endswith("_bytes"):
+        return [{"b64": base64.b64encode(item).decode()} for item in array]
+    return [item.decode("utf-8", "replace") for item in array]

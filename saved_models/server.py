@@ -1,0 +1,318 @@
+"""A local server that speaks TF Serving's REST dialect, with a page to try a model.
+
+It is for development and teaching. In production the same exported folder goes into
+the stock image of TF Serving, see docs/serving.md.
+"""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import pathlib
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import uvicorn
+from google.protobuf import json_format
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from scn_keras.models import preset_path
+from scn_keras.saved_models.export import export
+from scn_keras.saved_models.image_source import ImageSource, call_of
+from scn_keras.saved_models.page_answers import (
+    heatmaps_answer,
+    points_answer,
+    read_upload,
+)
+from scn_keras.saved_models.predict import schema_of
+from scn_keras.saved_models.rest_dialect import format_answer, parse_call
+from scn_keras.saved_models.served_model import ServedModel, ServerBusyError
+from scn_keras.training.run import Run
+
+LOOPBACK = ("127.0.0.1", "localhost")
+_PAGE = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src "
+    "'self'; connect-src 'self'; img-src 'self' blob: data:; form-action 'none'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+# Of uvicorn: connections beyond it get a 503.
+_MAX_CONNECTIONS = 100
+_BODIES = 8
+_Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def serve(
+    model: str | pathlib.Path,
+    host: str = "127.0.0.1",
+    port: int = 8501,
+    batch_size: int = 8,
+    report: Callable[[str], None] = print,
+) -> None:
+    """Serves a model until it is interrupted.
+
+    Args:
+        model: A run, a preset's name or folder, or an exported model's folder.
+        host: Str, the address to listen at.
+        port: Int.
+        batch_size: Int, see `ServedModel`.
+        report: What takes the lines for the person who started it.
+
+    Raises:
+        FileNotFoundError: If `model` is none of these.
+    """
+    with _exported(model) as (folder, name), ServedModel(folder, batch_size) as served:
+        report(f"Serving {name}: http://{host}:{port}/ is a page to try it.")
+        report(f"REST, as TF Serving: http://{host}:{port}/v1/models/{name}:predict")
+        report("For development and teaching; in production: TF Serving, see docs.")
+        if host not in LOOPBACK:
+            report(
+                f"{host} can be reached from other machines: nothing is encrypted, and "
+                "anyone may ask. Put a proxy with TLS and log-in before it."
+            )
+        uvicorn.run(
+            create_app(served, name, host),
+            host=host,
+            port=port,
+            log_level="warning",
+            ws="none",
+            lifespan="off",
+            server_header=False,
+            limit_concurrency=_MAX_CONNECTIONS,
+        )
+
+
+def create_app(
+    model: ServedModel,
+    name: str,
+    host: str = "127.0.0.1",
+    max_request_bytes: int = 2**25,
+    timeout: float = 60.0,
+) -> Starlette:
+    """Returns the ASGI application that serves one version of one model.
+
+    Args:
+        model: `ServedModel`.
+        name: Str, the model's name in addresses.
+        host: Str, the address that the server listens at. At a loopback address,
+            requests that name another host are refused: a page of somewhere else
+            sends them after it has pointed its own name here.
+        max_request_bytes: Int; a larger request is refused before it is read.
+        timeout: Float, seconds after which a request is given up.
+    """
+    version = model.folder.name if model.folder.name.isdigit() else "1"
+    schema = schema_of(model.folder)
+    bodies = _Bodies(max_request_bytes)
+    # What JSON becomes in memory is many times its length: one at a time.
+    parsing = asyncio.Lock()
+
+    def check(request: Request) -> None:
+        if ":" in request.path_params["model"]:  # a verb by the wrong method
+            raise _malformed(request)
+        wanted = request.path_params.get("version", version)
+        if request.path_params["model"] != name or wanted != version:
+            raise HTTPException(
+                404,
+                f"Servable not found for request: {request.path_params['model'][:80]}, "
+                f"version {wanted[:20]}. There is {name}, version {version}.",
+            )
+
+    async def status(request: Request) -> Response:
+        check(request)
+        state = {"error_code": "OK", "error_message": ""}
+        entry = {"version": version, "state": "AVAILABLE", "status": state}
+        return JSONResponse({"model_version_status": [entry]})
+
+    async def metadata(request: Request) -> Response:
+        check(request)
+        definitions = {
+            key: json_format.MessageToDict(
+                definition,
+                preserving_proto_field_name=True,
+                always_print_fields_with_no_presence=True,
+            )
+            for key, definition in model.signature_defs.items()
+        }
+        spec = {"name": name, "signature_name": "", "version": version}
+        tree = {"signature_def": {"signature_def": definitions}}
+        return JSONResponse({"model_spec": spec, "metadata": tree})
+
+    def ask(body: bytes) -> tuple[concurrent.futures.Future, bool]:
+        call = parse_call(body, model.signatures)
+        return model.submit(call.signature, call.inputs), call.rows
+
+    async def predict(request: Request) -> Response:
+        check(request)
+        async with bodies.read(request) as body:
+            async with parsing:
+                answer, rows = await run_in_threadpool(ask, body)
+            outputs = await asyncio.wrap_future(answer)
+            text = await run_in_threadpool(format_answer, outputs, rows)
+        return Response(text, media_type="application/json")
+
+    async def about(request: Request) -> Response:
+        calibration = model.folder / "assets.extra" / "calibration.json"
+        return JSONResponse(
+            {
+                "name": name,
+                "version": version,
+                "signatures": [*model.signatures],
+                "schema": schema.to_dict(),
+                "vouches": calibration.is_file(),
+            }
+        )
+
+    async def page_call(request: Request) -> Response:
+        spacing = _spacing(request.query_params)
+        async with bodies.read(request) as data:
+            with tempfile.TemporaryDirectory() as folder:
+                source = await run_in_threadpool(
+                    read_upload, data, spacing, pathlib.Path(folder)
+                )
+                answer = await page_answer(request, source)
+        return JSONResponse(answer)
+
+    async def page_answer(request: Request, source: ImageSource) -> dict[str, Any]:
+        signature, inputs = await run_in_threadpool(call_of, source)
+        heatmaps = request.path_params["what"] == "heatmaps"
+        signature = "heatmaps" if heatmaps else signature
+        if signature not in model.signatures:
+            raise ValueError(f"The model {name} has no signature {signature!r}.")
+        waiting = await run_in_threadpool(model.submit, signature, inputs)
+        batch = await asyncio.wrap_future(waiting)
+        found = {key: value[0] for key, value in batch.items()}
+        if heatmaps:
+            return await run_in_threadpool(heatmaps_answer, found)
+        title = request.query_params.get("name", "image")[:200]
+        return await run_in_threadpool(points_answer, source, found, schema, title)
+
+    def page_file(file: str, kind: str) -> _Endpoint:
+        content = (pathlib.Path(__file__).with_name("page") / file).read_bytes()
+
+        async def send(request: Request) -> Response:
+            return Response(content, media_type=kind, headers=_PAGE_HEADERS)
+
+        return send
+
+    def within(endpoint: _Endpoint) -> _Endpoint:
+        async def limited(request: Request) -> Response:
+            async with asyncio.timeout(timeout):
+                return await endpoint(request)
+
+        return limited
+
+    async def malformed(request: Request) -> Response:
+        raise _malformed(request)
+
+    routes = [Route(path, page_file(*file)) for path, file in _PAGE.items()]
+    for path in ("/v1/models/{model}/versions/{version}", "/v1/models/{model}"):
+        routes += [
+            Route(f"{path}:predict", within(predict), methods=["POST"]),
+            Route(f"{path}/metadata", metadata),
+            Route(path, status),
+        ]
+    routes += [
+        Route("/page/model", about),
+        Route("/page/{what}", within(page_call), methods=["POST"]),
+        Route("/v1/{rest:path}", malformed, methods=["GET", "POST", "PUT", "DELETE"]),
+    ]
+    allowed = [*LOOPBACK] if host in LOOPBACK else ["*"]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=allowed)],
+        exception_handlers={
+            HTTPException: _refuse,
+            ValueError: _answer_with(400),
+            ClientDisconnect: _answer_with(400, "The client went away."),
+            ServerBusyError: _answer_with(503),
+            TimeoutError: _answer_with(504, "Deadline exceeded: the model is slow."),
+            # Its log has the traceback.
+            Exception: _answer_with(500, "The server failed. See its log."),
+        },
+    )
+
+
+class _Bodies:
+    """Reads the bodies of requests, and holds no more than a few of the largest."""
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
+        self._held = 0
+
+    @contextlib.asynccontextmanager
+    async def read(self, request: Request) -> AsyncIterator[bytes]:
+        origin = request.headers.get("origin")
+        if origin and origin.partition("://")[2] != request.headers.get("host"):
+            raise HTTPException(
+                403, f"A page of {origin[:80]} may not ask this server."
+            )
+        size, chunks = 0, []
+        try:
+            async for chunk in request.stream():
+                size += len(chunk)
+                self._held += len(chunk)
+                if size > self._largest:
+                    raise HTTPException(
+                        413, f"The request has more than {self._largest:,} bytes."
+                    )
+                if self._held > 4 * self._largest:
+                    raise ServerBusyError("Too many large requests. Ask again later.")
+                chunks.append(chunk)
+            yield b"".join(chunks)
+        finally:
+            self._held -= size
+
+
+def _answer_with(status: int, text: str = "") -> Callable[..., Awaitable[Response]]:
+    async def handle(request: Request, error: Exception) -> Response:
+        return JSONResponse({"error": text or str(error)}, status)
+
+    return handle
+
+
+def _malformed(request: Request) -> HTTPException:
+    where = f"{request.method} {request.url.path[:200]}"
+    return HTTPException(400, f"Malformed request: {where}")
+
+
+async def _refuse(request: Request, error: Any) -> Response:
+    return JSONResponse({"error": error.detail}, error.status_code)
+
+
+def _spacing(query) -> tuple[float, float] | None:
+    if "spacing_x" not in query or "spacing_y" not in query:
+        return None
+    x, y = float(query["spacing_x"]), float(query["spacing_y"])
+    if not (1e-6 < x < 1e6 and 1e-6 < y < 1e6):
+        raise ValueError(f"A spacing is a number of millimetres. Received: {x}, {y}")
+    return x, y
+
+
+@contextlib.contextmanager
+def _exported(model: str | pathlib.Path) -> Iterator[tuple[pathlib.Path, str]]:
+    """Yields the folder of an exported version and the model's name."""
+    path = preset_path(model)
+    saved = [file.parent for file in path.glob("*/saved_model.pb")]
+    versions = [folder for folder in saved if folder.name.isdigit()]
+    if versions:
+        path = max(versions, key=lambda folder: int(folder.name))
+    if (path / "saved_model.pb").is_file():
+        path = path.resolve()
+        yield path, path.parent.name if path.name.isdigit() else path.name
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        version = export(Run(path), folder)
+        yield version, version.parent.name

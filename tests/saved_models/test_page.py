@@ -1,0 +1,201 @@
+"""The page of `scn-keras serve` in a real browser."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed."
+)
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="There is no Chromium on this machine."
+)
+POINT = (123.4, 210.6)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        made = started.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield made
+        made.close()
+
+
+@pytest.fixture(params=["desktop", "phone in the dark"])
+def page(request, browser, address):
+    phone = {
+        "viewport": {"width": 390, "height": 844},
+        "is_mobile": True,
+        "has_touch": True,
+        "color_scheme": "dark",
+    }
+    context = browser.new_context(**(phone if "phone" in request.param else {}))
+    made = context.new_page()
+    made.set_default_timeout(60_000)
+    wrong = []
+    made.on("pageerror", lambda error: wrong.append(str(error)))
+    made.on("console", lambda m: m.type == "error" and wrong.append(m.text))
+    foreign = []
+    made.on(
+        "request",
+        lambda r: (
+            r.url.startswith(("http:", "https:"))
+            and not r.url.startswith(address)
+            and foreign.append(r.url)
+        ),
+    )
+    made.goto(address)
+    made.wait_for_function("document.title.startsWith('blob')")
+    made.wrong = wrong
+    yield made
+    assert foreign == []
+    context.close()
+
+
+@pytest.fixture
+def png(tmp_path, draw_blob):
+    path = tmp_path / "film.png"
+    blob = draw_blob((400, 300), POINT, (15.0, 15.0))
+    path.write_bytes(tf.io.encode_png(np.uint8(blob * 255)[..., None]).numpy())
+    return path
+
+
+def ask(page, path):
+    page.set_input_files("#file", str(path))
+    page.wait_for_selector("#result:not([hidden])")
+
+
+def test_an_image_gets_its_points_where_they_are_on_the_screen(page, png, tmp_path):
+    page.fill("#spacing_x", "0,1")
+    ask(page, png)
+    assert page.locator("#points .point").count() == 2
+    picture = page.locator("#image").bounding_box()
+    dot = page.locator(".point .dot").first.bounding_box()
+    scale = picture["width"] / 300
+    for side, extent, place in (("x", "width", POINT[0]), ("y", "height", POINT[1])):
+        middle = dot[side] + dot[extent] / 2 - picture[side]
+        assert middle == pytest.approx((place + 0.5) * scale, abs=1.5)
+    assert page.locator("#rows tr").count() == 2
+    cells = page.locator("#rows tr").first.locator("td").all_inner_texts()
+    assert [float(cell) for cell in cells[:2]] == pytest.approx([12.3, 21.1], abs=0.1)
+    # The whole page fits into the window's width.
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.wrong == []
+
+
+def test_landmarks_are_named_by_pointer_and_by_keyboard(page, png):
+    ask(page, png)
+    page.locator("#rows tr").first.click()
+    assert page.locator("#points .tag").text_content() == "bright"
+    assert "bright" in page.locator("#picked").inner_text()
+    page.locator(".point").nth(1).focus()
+    assert page.locator("#points .tag").text_content() == "dark"
+    label = page.locator(".point").first.get_attribute("aria-label")
+    assert label.startswith("bright: ") and "px" in label
+
+
+def test_points_can_be_downloaded(page, png, tmp_path):
+    ask(page, png)
+    for link, name in (("#markups", "film.mrk.json"), ("#csv", "film.csv")):
+        with page.expect_download() as waiting:
+            page.click(link)
+        assert waiting.value.suggested_filename == name
+        waiting.value.save_as(tmp_path / name)
+    markups = json.loads((tmp_path / "film.mrk.json").read_text())
+    labels = [p["label"] for p in markups["markups"][0]["controlPoints"]]
+    assert labels == ["bright", "dark"]
+    assert (tmp_path / "film.csv").read_text().startswith("file,landmark,x_px")
+
+
+def test_the_heatmap_lies_over_the_image(page, png, served):
+    if "heatmaps" not in served.signatures:
+        assert page.locator("#stages").is_hidden()
+        return
+    ask(page, png)
+    page.locator("#rows tr").first.click()
+    page.check("[value=product]")
+    page.wait_for_selector("#heat:not([hidden])")
+    picture = page.locator("#image").bounding_box()
+    heat = page.locator("#heat").bounding_box()
+    # The letterbox of 400 x 300 in 64 x 48 has no margin.
+    for side in ("x", "y", "width", "height"):
+        assert heat[side] == pytest.approx(picture[side], abs=2.0)
+    brightest = page.evaluate(
+        """() => {
+          const canvas = document.getElementById("heat");
+          const { data } = canvas.getContext("2d")
+            .getImageData(0, 0, canvas.width, canvas.height);
+          let best = 0;
+          for (let i = 0; i < data.length / 4; i++)
+            if (data[4 * i] > 200 && data[4 * i + 3] > data[4 * best + 3]) best = i;
+          return [best % canvas.width, Math.floor(best / canvas.width)];
+        }"""
+    )
+    # Alpha is at its end around the peak: within three pixels of the grid.
+    place = [(value + 0.5) * 6.25 - 0.5 for value in brightest]
+    np.testing.assert_allclose(place, POINT, atol=3 * 6.25)
+    page.check("[value='']")
+    assert page.locator("#heat").is_hidden()
+
+
+def test_what_the_model_does_not_vouch_for_is_said(page, png):
+    answer = {
+        "calibrated": True,
+        "trusted": False,
+        "notes": ["<b>note</b>"],
+        "spacing": [0.1, 0.2],
+        "size": [300, 400],
+        "landmarks": [
+            {
+                "name": "<i>a</i>",
+                "px": [60, 80],
+                "mm": [6, 16],
+                "score": 0.9,
+                "radius90": 2.0,
+                "present": True,
+            },
+            {
+                "name": "b",
+                "px": [90, 90],
+                "mm": [9, 18],
+                "score": 0.1,
+                "radius90": 9.0,
+                "present": False,
+            },
+        ],
+        "image": None,
+        "csv": "",
+        "markups": "",
+    }
+    page.route("**/page/locate*", lambda route: route.fulfill(json=answer))
+    page.evaluate("model.vouches = true")
+    ask(page, png)
+    verdict = page.locator("#verdict")
+    assert "Do not trust" in verdict.inner_text()
+    assert "1 of 2 landmarks are probably not in the image" in verdict.inner_text()
+    assert page.locator(".point.absent").count() == 1
+    picture = page.locator("#image").bounding_box()
+    circle = page.locator(".point .radius").first.bounding_box()
+    scale = picture["width"] / 300
+    assert circle["width"] == pytest.approx(2 * 20 * scale, abs=3)
+    assert circle["height"] == pytest.approx(2 * 10 * scale, abs=3)
+    # Text is text, whatever a file is called.
+    assert page.locator("#rows i, #notes b").count() == 0
+    answer["trusted"] = True
+    page.click("#again")
+    page.wait_for_selector("#verdict.good")
+
+
+def test_what_cannot_be_read_is_said(page, tmp_path):
+    bad = tmp_path / "notes.txt"
+    bad.write_text("no image")
+    page.set_input_files("#file", str(bad))
+    page.wait_for_selector("#status.error")
+    assert "no PNG, JPEG, BMP or DICOM" in page.inner_text("#status")
+    assert page.locator("#result").is_hidden()

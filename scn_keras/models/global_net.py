@@ -54,7 +54,7 @@ class GlobalNet(ConfiguredModel):
     >>> network(np.zeros((1, 64, 96, 1), "float32")).shape[1:] == (2, 3, 5, 3)
     True
     >>> network.patch_size, network.receptive_field
-    (32, 261)
+    (32, 277)
     """
 
     def __init__(

@@ -99,9 +99,10 @@ def export(
         precision != "float32"
     )
     name = name or "_".join([run.recipe.name, *unusual])
-    if not re.fullmatch(r"[\w.-]+", name):
+    if not re.fullmatch(r"\w[\w.-]*", name):
         raise ValueError(
-            "The name of a model may hold letters, digits, '_', '-' and '.'. "
+            "The name of a model may hold letters, digits, '_', '-' and '.', the last "
+            "two not at its start. "
             f"Received: name={name!r}"
         )
     parent = pathlib.Path(folder) / name
@@ -120,6 +121,11 @@ def export(
             f"{run.path} looks at an image more than once, in several views or from "
             "coarse to fine, which lies in a SavedModel alone. "
             f"Received: format={format!r}"
+        )
+    if format == "litert" and len(run.recipe.grid) == 3:
+        raise ValueError(
+            "LiteRT cannot pool volumes: export a model of volumes as a SavedModel, "
+            f"for ONNX or for OpenVINO. Received: format={format!r}"
         )
     model = run.load_model()
     # TF Serving looks at folders named by a number only: it never sees half a model.

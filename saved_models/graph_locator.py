@@ -12,6 +12,7 @@ from scn_keras.training.calibration import uncertainty
 from scn_keras.training.inference import mean_of_views, to_views
 from scn_keras.training.preprocessing import TENSORFLOW
 from scn_keras.training.run import Run
+from scn_keras.warp import sum_of_products
 
 _INNER = ("local_appearance", "spatial_configuration")
 _OnGrid = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
@@ -126,7 +127,11 @@ class GraphLocator:
     ) -> dict[str, tf.Tensor]:
         """Returns heatmaps of the first view; arguments as of `locate`."""
         members = _members(self.model)
-        maps = [_maps(member, images[:, 0]) for member in members]
+        given, n = _at_least_one(images[:, 0])
+        maps = [
+            {name: value[:n] for name, value in _maps(member, given).items()}
+            for member in members
+        ]
         names = [name for name in maps[0] if all(name in one for one in maps)]
         stride = heatmap_stride(members[0].network)
         d = len(self.recipe.grid)
@@ -134,7 +139,7 @@ class GraphLocator:
         to_grid[:d, d] = 0.5 * (stride - 1)
         return {
             **{name: sum(one[name] for one in maps) / len(maps) for name in names},
-            "grid_to_source": to_source[:, 0] @ to_grid,
+            "grid_to_source": sum_of_products(to_source[:, 0], to_grid),
         }
 
     def _map(self, function, elements):
@@ -172,13 +177,22 @@ class GraphLocator:
 
     def _peaks(self, images):
         count = images.shape[1]
+        images, n = _at_least_one(images)
         found = self.model.localizer(
             tf.reshape(images, [-1, *self.recipe.grid, 1]), training=False
         )
         return {
-            name: tf.reshape(value, [-1, count, *value.shape[1:]])
+            name: tf.reshape(value, [-1, count, *value.shape[1:]])[:n]
             for name, value in found.items()
         }
+
+
+def _at_least_one(images):
+    """Images, an empty one if there are none, and how many there are."""
+    # TensorFlow's convolutions on a CPU fail on a batch of none.
+    n = tf.shape(images)[0]
+    lacking = [[0, tf.cast(n == 0, tf.int32)], *[[0, 0]] * (len(images.shape) - 1)]
+    return tf.pad(images, lacking), n
 
 
 def _members(model):

@@ -103,8 +103,8 @@ def accuracy_lost(
 ) -> dict[str, Any]:
     """Measures how far off a model of reduced precision is, beside the run itself.
 
-    On the images that the run holds out of its training split, or on its test split if
-    it holds none out.
+    On the images that the run holds out of its training split; on its test split if it
+    holds none out, or is an ensemble, whose members were trained on each other's.
 
     Args:
         run: `Run`.
@@ -119,11 +119,13 @@ def accuracy_lost(
     Raises:
         FileNotFoundError: If the data set is not there.
     """
-    held_out = run.recipe.validation > 0.0 or run.recipe.fold is not None
-    images = split_of(run, HELD_OUT if held_out else None, data_dir)
+    recipe = run.recipe
+    held_out = recipe.validation > 0.0 or recipe.fold is not None
+    split = HELD_OUT if held_out and not run.is_ensemble else None
+    images = split_of(run, split, data_dir)
     usual, _ = locate_images(run, images)
     unusual, _ = locate_images(run, images, model=model)
-    unit, truth = unit_of(usual), run.recipe.observer
+    unit, truth = unit_of(usual), recipe.observer
     if truth not in images.truths:  # one of several observers at a time
         truth = "mean"
 

@@ -33,7 +33,7 @@ INJECTIVE = {2: 0.48, 3: 0.40}
 _NEWTON_STEPS = 6
 
 
-def _sum_of_products(a, b):
+def sum_of_products(a, b):
     """`a @ b` of a narrow `a` in full precision, also on a GPU.
 
     A matrix product rounds its factors to 10 or 7 bits there (TF32, bfloat16).
@@ -76,7 +76,7 @@ KERAS = types.SimpleNamespace(
     **{name: getattr(ops, name) for name in _COMMON},
     cast=ops.cast,
     convert_to_tensor=ops.convert_to_tensor,
-    contract=_sum_of_products,
+    contract=sum_of_products,
     det=ops.linalg.det,
     fori_loop=ops.fori_loop,
     inv=ops.linalg.inv,

@@ -69,8 +69,12 @@ def fitted(truth, score=None, error=1.0, folds=4, **settings):
             [19, 119],
         ),
         (np.append(np.arange(1.0, 10.0), [NAN] * 3)[:, None], [9.0]),
-        # Fewer than 9: all of the weight, the highest of any landmark.
-        (np.stack([np.arange(1.0, 6.0), [7.0] + [NAN] * 4, [NAN] * 5], -1), [7, 7, 7]),
+        # Fewer than 9: those of all landmarks join in, to nine in weight, of which 8.1
+        # must be reached. 5 * 1 + 5 * 4 / 6 is 8.33 at the fifth; 5 * 8 / 6 and
+        # 5 * 9 / 6 are not enough before the last.
+        (np.stack([np.arange(1.0, 6.0), [7.0] + [NAN] * 4, [NAN] * 5], -1), [5, 7, 7]),
+        # Ninety ones and a ten: the landmark that has none has a one.
+        (np.stack([np.append(np.ones(90), 10.0), np.full(91, NAN)], -1), [1, 1]),
     ],
 )
 def test_quantiles_are_those_of_hand_arithmetic(ratio, expected):
@@ -146,6 +150,40 @@ def test_presence_is_told_where_landmarks_are_missing():
     # Halfway between the two.
     lowest = score[10:, 1].min()
     assert calibration.least_score[1] == pytest.approx(0.5 * (0.2 + lowest))
+
+
+def test_no_threshold_lies_between_equal_scores():
+    truth, score = shapes(40), np.full((40, 5), 0.8)
+    truth[:6, 1] = NAN
+    score[:7, 1] = 0.0  # the seventh is there, and was not seen
+    present = ops.convert_to_numpy(fitted(truth, score).present(score))
+    np.testing.assert_array_equal(present[:, 1], score[:, 1] > 0.0)
+
+
+def test_a_run_that_is_surer_than_its_parts_is_believed_less():
+    """Half as wide peaks, so twice the factor; twice the score, twice the threshold."""
+    truth = shapes(40)
+    alike, surer = fitted(truth), fitted(truth, scale_of_run=0.5, score_of_run=2.0)
+    np.testing.assert_allclose(surer.radius_factor, 2.0 * alike.radius_factor)
+    np.testing.assert_allclose(surer.least_score, 2.0 * alike.least_score)
+    np.testing.assert_allclose(surer.usual_score, 2.0 * alike.usual_score)
+
+
+def test_a_landmark_that_was_not_found_is_beyond_any_radius():
+    truth = shapes(99)
+    found = np.array(truth)
+    found[:9, 0], found[:10, 1] = NAN, NAN
+    made = Calibration.fit(
+        *(found, np.ones((99, 5)), peaks(99, 5), truth, spaces(99)), np.arange(99) % 4
+    )
+    # The ceil(0.9 * 100) = 90th of 99 is found, or not.
+    assert np.isfinite(made.radius_factor).tolist() == [True, False, True, True, True]
+    nowhere = np.full((99, 3, 3), NAN)
+    with pytest.raises(ValueError, match="none of them finite"):
+        Calibration.fit(
+            *(truth, np.ones((99, 5)), peaks(99, 5), truth, nowhere),
+            np.arange(99) % 4,
+        )
 
 
 def test_where_nothing_is_missing_only_the_lowest_scores_are_absent():

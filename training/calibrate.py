@@ -38,7 +38,8 @@ _FITTED = ("points", "score", "covariance", "truth", "grid_to_space", "fold")
 _SHARED = (
     *("dataset", "train_split", "observer", "grid", "grid_spacing"),
     *("normalization", "normalization_limits", "network", "target", "loss"),
-    *("loss_settings", "peak", "peak_settings", "coarse"),
+    *("loss_settings", "peak", "peak_settings", "coarse", "local", "window"),
+    *("augmentation", "start"),
 )
 
 
@@ -105,6 +106,8 @@ def calibrate(
         for image in _located(part, run.views, [splits[other]], console):
             seen[image["id"]] = image
     own = {image["id"]: image for image in _located(run, run.views, splits, console)}
+    new = _held_out_ids(run, data_dir)
+    trained_on = {id: image for id, image in own.items() if id not in new}
     groups = {image["group"] for image in unseen.values()}
     usable = np.array([image["usable"] for image in unseen.values()])
     held_out = {
@@ -134,8 +137,8 @@ def calibrate(
     }
     calibration = Calibration.fit(
         **held_out,
-        scale_of_run=_median_ratio(own, seen, _scale),
-        score_of_run=_median_ratio(own, seen, _score),
+        scale_of_run=_median_ratio(trained_on, seen, _scale),
+        score_of_run=_median_ratio(trained_on, seen, _score),
         weights=digest,
         protocol=protocol,
     )
@@ -234,7 +237,7 @@ def _located(
         to_grid = invert_affine(to_source)
         usable = bool(is_usable(found["affine"], warp.NUMPY))
         yield {
-            "id": found["id"],
+            "id": found["id"].decode(),
             "group": found["group"],
             "usable": usable,
             "points": apply_affine(to_grid, found["points_px"]),
@@ -243,6 +246,15 @@ def _located(
             "truth": apply_affine(to_grid, splits[0].true_points(found, truth)),
             "grid_to_space": found["affine"] @ to_source if usable else to_source,
         }
+
+
+def _held_out_ids(run: Run, data_dir: str | pathlib.Path | None) -> set[str]:
+    """What the run itself, or the first member of an ensemble, was not trained on."""
+    recipe = run.recipe
+    if recipe.fold is None and not recipe.validation:
+        return set()
+    ids = PreparedSplit(recipe, HELD_OUT, data_dir).samples().map(lambda one: one["id"])
+    return {id.decode() for id in ids.as_numpy_iterator()}
 
 
 def _scale(image):

@@ -143,6 +143,14 @@ class Calibration:
             apply_affine(grid_to_space, truth), apply_affine(grid_to_space, points)
         )
         ratio = error / ops.convert_to_numpy(scale(score, covariance, grid_to_space))
+        # What is there and was not found is beyond any radius.
+        lost = there & ~np.isfinite(points).all(-1)
+        ratio = np.where(lost, math.inf, ratio)
+        if np.isnan(ratio).all():
+            raise ValueError(
+                "A calibration takes points, covariances and a space in which errors "
+                "can be measured. Received: none of them finite"
+            )
         usual_score = _usual_scores(score, there)
         made = cls(
             weights,
@@ -361,8 +369,9 @@ def radius_factors(ratio: np.ndarray) -> np.ndarray:
         values = np.concatenate([own, every])
         weights = np.repeat([1.0, lacking / every.size], [own.size, every.size])
         order = np.argsort(values, kind="stable")
-        # The next image is one more, and might be beyond all.
-        needed = COVERAGE * (own.size + lacking + 1)
+        # The next image is one more, and might be beyond all. Of so few that this would
+        # be the answer, others stand in, and it is theirs.
+        needed = COVERAGE * (own.size + lacking + (lacking == 0))
         place = np.searchsorted(np.cumsum(weights[order]), needed - 1e-6)
         factors.append(values[order][min(place, values.size - 1)])
     return np.array(factors)
@@ -398,6 +407,7 @@ def _best_threshold(value: np.ndarray, there: np.ndarray) -> float:
     # Of all that is not below the k-th value.
     hits = there[::-1].cumsum()[::-1]
     f1 = 2.0 * hits / (np.arange(there.size, 0, -1) + there.sum())
+    f1[1:][value[1:] == value[:-1]] = -1.0  # no threshold lies between equal ones
     best = int(f1.argmax())
     return float(0.5 * (value[best] + (value[best - 1] if best else 0.0)))
 

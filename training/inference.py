@@ -192,7 +192,11 @@ def to_views(
         recipe.grid_spacing,
     )
     place = reduced.grid_to_source if place is None else place
-    to_source = [place] if views is None else [place @ view for view in views]
+    to_source = (
+        [place]
+        if views is None
+        else [warp.sum_of_products(place, view) for view in views]
+    )
     images = [preprocessing.to_grid(reduced, recipe.grid, one) for one in to_source]
     return tf.stack(images), tf.stack(to_source)
 

@@ -131,6 +131,12 @@ class Local:
     """The local networks of a recipe, `LocalRefinement`, and the arguments they take.
 
     They are trained in the precision of the network.
+
+    Args:
+        size: Int, even, the pixels of the grid that a sub-image has along each axis: a
+            few times the error of the network that says where to look.
+        filters: Int, of the first convolutions; the last have twice as many.
+        convolutions: Int, how many come before the pooling.
     """
 
     size: int = 16

@@ -165,10 +165,16 @@ class Run:
         return Placement.of(self)
 
     @property
+    def is_ensemble(self) -> bool:
+        """Whether it is several models, each trained on images of its own."""
+        return len(self._inference["members"]) > 1
+
+    @property
     def inference(self) -> str:
         """How points come about, for people who read a result."""
-        members = len(self._inference["members"])
-        models = "one model" if members < 2 else f"mean heatmaps of {members} models"
+        models = "one model"
+        if self.is_ensemble:
+            models = f"mean heatmaps of {len(self._inference['members'])} models"
         if self.recipe.coarse is not None:
             models = f"from coarse to fine, {models}"
         if self.recipe.local is not None:

@@ -110,7 +110,7 @@ class LandmarkConvolution(keras.layers.Layer):
 
     def _normalized(self, x, rank, training):
         dtype, x = x.dtype, ops.cast(x, "float32")
-        if training:
+        if training and self.trainable:  # as in Keras: what is frozen stays
             mean, variance = ops.moments(x, axes=tuple(range(1, rank + 2)))
             for moving, value in (
                 (self.moving_mean, mean),

@@ -117,28 +117,22 @@ class LocalRefinement(keras.layers.Layer):
         self.coarse = [block(f"coarse_{i}", wide, **fine) for i in range(2)]
         # Logits and displacements carry positions: in float32, as heatmaps.
         last = {"dtype": "float32", "activation": False}
-        self.heads = {
-            head: [
-                *(block(f"{head}_{i}", wide) for i in range(2)),
-                block(head, channels, **last, **start),
-            ]
-            for head, channels, start in (
-                (
-                    "presence",
-                    1,
-                    {"bias_initializer": keras.initializers.Constant(START)},
-                ),
-                ("displacement", rank, {}),
-            )
-        }
+
+        def head(name, channels, **start):
+            hidden = [block(f"{name}_{i}", wide) for i in range(2)]
+            return [*hidden, block(name, channels, **last, **start)]
+
+        # Each a list of its own: Keras before 3.15 saves no layer of a list in a dict.
+        start = keras.initializers.Constant(START)
+        self.presence = head("presence", 1, bias_initializer=start)
+        self.displacement = head("displacement", rank)
         shape = (self.num_landmarks, None, *[None] * rank)
         channels = image_shape[-1]
         for layer in (*self.fine, *self.coarse):
             layer.build((*shape, channels))
             channels = layer.filters
-        for layers in self.heads.values():
-            for layer in layers:
-                layer.build((*shape, wide))
+        for layer in (*self.presence, *self.displacement):
+            layer.build((*shape, wide))
         self.built = True
 
     def call(self, image, points, training=False):
@@ -157,7 +151,7 @@ class LocalRefinement(keras.layers.Layer):
         for layer in self.coarse:
             x = layer(x, training=training)
         votes = []
-        for layers in self.heads.values():
+        for layers in (self.presence, self.displacement):
             y = x
             for layer in layers[:-1]:
                 y = layer(y)

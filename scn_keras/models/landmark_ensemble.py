@@ -144,7 +144,7 @@ def _mean_votes(votes):
     displacement = LogDisplacement(inverse=True)(votes[..., 1:])
     displacement = ops.sum(p * displacement, axis=0) / ops.sum(p, axis=0)
     p = ops.mean(p, axis=0)
-    logit = ops.log(p) - ops.log1p(-p)
+    logit = ops.log(p) - ops.log(1.0 - p)
     return ops.concatenate([logit, LogDisplacement()(displacement)], axis=-1)
 
 

@@ -12,11 +12,12 @@ import rich.console
 from click.testing import CliRunner
 
 from scn_keras.cli import main
+from scn_keras.training import calibrate as calibrate_module
 from scn_keras.training import inference
 from scn_keras.training.calibrate import calibrate
 from scn_keras.training.ensemble import make_ensemble
 from scn_keras.training.evaluate import evaluate
-from scn_keras.training.prepared_split import PreparedSplit
+from scn_keras.training.prepared_split import HELD_OUT, PreparedSplit
 from scn_keras.training.report import write_report
 from scn_keras.training.result_table import print_results
 from scn_keras.training.run import Run
@@ -89,16 +90,33 @@ def test_other_weights_are_noticed(calibrated, finished, tmp_path):
         assert run.calibration is None
 
 
-def test_runs_of_a_cross_validation_do_as_well(calibrated, dots, tmp_path):
+def test_runs_of_a_cross_validation_do_as_well(calibrated, dots, tmp_path, monkeypatch):
     folder = calibrated["run"].path / "calibration"
     # An ensemble of them, which looks at views; and so do they then.
     parts = [Run(folder / f"fold{k}") for k in range(2)]
     ensemble = make_ensemble(parts, tmp_path / "ensemble", views=True)
-    made = calibrate(ensemble, crossval=folder, data_dir=dots, console=quiet())
+
+    def calibrated():
+        return calibrate(ensemble, crossval=folder, data_dir=dots, console=quiet())
+
+    made = calibrated()
     assert made.protocol["n_images"] == 10
     assert "5 views" in made.protocol["inference"]
     assert not (ensemble.path / "calibration").exists()
     assert ensemble.calibration.to_dict() == made.to_dict()
+
+    # No part is believed where it has seen the image.
+    located = calibrate_module._located
+
+    def elsewhere(run, *arguments):
+        held_out = PreparedSplit(run.recipe, HELD_OUT, dots).samples()
+        ids = {one["id"].decode() for one in held_out.as_numpy_iterator()}
+        for image in located(run, *arguments):
+            away = 0.0 if image["id"] in ids else 1000.0
+            yield {**image, "points": image["points"] + away}
+
+    monkeypatch.setattr(calibrate_module, "_located", elsewhere)
+    assert calibrated().to_dict() == made.to_dict()
 
 
 def test_what_does_not_go_together(calibrated, finished, dots, tmp_path):
@@ -106,6 +124,9 @@ def test_what_does_not_go_together(calibrated, finished, dots, tmp_path):
     with pytest.raises(ValueError, match="unlike its recipe in grid"):
         calibrate(run, 2, None, ["grid=(32,32)"], dots, quiet())
     assert not (run.path / "calibration").exists()
+    with pytest.raises(ValueError, match="in local, augmentation"):
+        wrong = ["local={'size':8}", "augmentation.rotation=0.4"]
+        calibrate(run, 2, None, wrong, dots, quiet())
     with pytest.raises(FileNotFoundError, match="no cross-validation"):
         calibrate(run, crossval=tmp_path, data_dir=dots, console=quiet())
     with pytest.raises(ValueError, match="settings change nothing any more"):

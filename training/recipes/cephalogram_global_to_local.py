@@ -9,11 +9,12 @@ pixels around what it finds. Both see half a millimetre a pixel, as `cephalogram
 
 From the paper (IEEE Transactions on Medical Imaging 39(12), 2020): the global network
 with all its filters, the classification's weight of 20, local networks apart from their
-filters, Adam at 1e-3. Unlike it: 7000 steps in place of 300,000, so a learning rate
-that falls; deformed and turned images in place of random crops alone (for those, set
-window and augmentation=None); sub-images of 32 pixels in place of 16, since the global
-network, of so few steps, is off by more; 16 filters in these in place of 32, a quarter
-of the time.
+filters, Adam at 1e-3. Unlike it: both stages in one training of 7000 steps of two
+images, in place of 300,000 of four and as many again, so a learning rate that falls and
+no AMSGrad; whole images of half a millimetre a pixel and grey values from -1 to 1;
+deformed and turned images in place of random crops alone (for those, set window and
+augmentation=None); sub-images of 32 pixels in place of 16, since the global network, of
+so few steps, is off by more; 16 filters in these in place of 32, a quarter of the time.
 
 Needs a processor with bfloat16 instructions to be fast; on others set
 network.dtype=float32.

@@ -12,6 +12,7 @@ a small network of random weights: what is attacked is the way to it.
 
 import argparse
 import base64
+import functools
 import io
 import json
 import pathlib
@@ -29,6 +30,7 @@ from collections.abc import Callable, Iterator
 import httpx2 as httpx
 import keras
 import numpy as np
+import SimpleITK as sitk
 import uvicorn
 from PIL import Image
 
@@ -187,6 +189,25 @@ def _animated(draw: Draw) -> bytes:
     return _saved(frames[0], kind, save_all=True, append_images=frames[1:])
 
 
+@functools.cache
+def _compressed_dicom(side: int) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        writer = sitk.ImageFileWriter()
+        writer.SetFileName(f"{folder}/image.dcm")
+        writer.UseCompressionOn()
+        writer.SetCompressor("JPEG2000")
+        writer.Execute(sitk.Image(side, side, sitk.sitkUInt16))
+        return pathlib.Path(folder, "image.dcm").read_bytes()
+
+
+def _dicom(draw: Draw) -> bytes:
+    """Files of a kilobyte, which the page takes: sound and large, or damaged."""
+    data = bytearray(_compressed_dicom(draw.choice((64, 64, 64, 2048))))
+    for _ in range(draw.choice((0, 1, 5))):
+        data[draw.randrange(132, len(data))] = draw.randrange(256)
+    return bytes(data)
+
+
 FILES: dict[str, Callable[[Draw], bytes]] = {
     "sound": _sound,
     "truncated": _truncated,
@@ -200,8 +221,9 @@ FILES: dict[str, Callable[[Draw], bytes]] = {
     "bomb": _bomb,
     "1 x 1": _one_pixel,
     "animated": _animated,
+    "DICOM": _dicom,
 }
-_SELDOM = {"large header": 0.15, "bomb": 0.15}  # they take seconds
+_SELDOM = {"large header": 0.15, "bomb": 0.15, "DICOM": 0.3}  # they take seconds
 
 
 # --- Requests ---
@@ -228,6 +250,8 @@ def _odd_json(draw: Draw) -> bytes:
     for _ in range(draw.choice((3, 70, 500))):
         deep = [deep]
     values = (None, "0.1", {}, [], [[0.1, 0.1]], [0.1], [0.1] * 3, True, 10**400, deep)
+    # As an array of texts: gigabytes.
+    values = (*values, ["a" * 50_000] + [""] * draw.choice((1, 30_000)))
     broken = draw.choice(
         (
             {**sound, "spacing_mm": draw.choice(values)},
@@ -280,7 +304,11 @@ def _huge_base64(draw: Draw) -> bytes:
 
 def _many_rows(draw: Draw) -> bytes:
     row = {"image_bytes": _b64(_one_pixel(draw)), "spacing_mm": [0.1, 0.1]}
-    return json.dumps({"instances": [row] * draw.choice((20, 60))}).encode()
+    rows = draw.choice((20, 60, 3000))  # more than the server looks at
+    call: dict[str, object] = {"instances": [row] * rows}
+    if draw.random() < 0.3:
+        call["signature_name"] = draw.choice(("heatmaps", "landmarks", "arrays"))
+    return json.dumps(call).encode()
 
 
 REQUESTS: dict[str, Callable[[Draw], bytes]] = {
@@ -312,7 +340,7 @@ def hostile_requests(count: int, seed: int) -> Iterator[tuple[str, str, bytes]]:
             spacing = "&".join(
                 f"spacing_{a}={v}" for a, v in zip("xy", _spacing(draw), strict=True)
             )
-            query = draw.choice(("", f"?{spacing}", "?name=../../etc/passwd"))
+            query = draw.choice(("", f"?{spacing}", "?path=../../etc/passwd"))
             path = draw.choice(("locate", "heatmaps"))
             yield kind, f"/page/{path}{query}", FILES[kind](draw)
         else:

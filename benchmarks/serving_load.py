@@ -9,7 +9,7 @@ without, and asks it with images of mixed sizes and formats. Prints
   without HTTP) and of the bare network on its grid, taken in turns, and their ratios;
 - of many callers: answers a second, as a share of the images a second of the bare
   network at its best batch size; errors; and the growth of the server's memory from
-  the first tenth of the time to the last.
+  the first third of the time to the last, after a warm-up.
 
 Exits with 1 after an error or where memory grew. Times are for reading: on a machine
 that does other things they mean nothing.
@@ -132,10 +132,8 @@ def load(
         limits = httpx.Limits(max_connections=clients)
         async with httpx.AsyncClient(timeout=120.0, limits=limits) as http:
             await asyncio.gather(watch(), *map(caller, range(clients)))
-        # In the first half it is still finding its size: buffers of each shape.
-        tenth, half = max(len(memory) // 10, 1), len(memory) // 2
-        middle = statistics.median(memory[half : half + tenth])
-        growth = statistics.median(memory[-tenth:]) - middle
+        third = max(len(memory) // 3, 1)
+        growth = statistics.median(memory[-third:]) - statistics.median(memory[:third])
         return Load(answers, errors, time.monotonic() - began, growth)
 
     return asyncio.run(run())
@@ -233,6 +231,8 @@ def main() -> None:
                         flush=True,
                     )
                 pid = server.process.pid
+                # It is still finding its size: buffers of each shape.
+                load(server.url, pid, bodies, arguments.clients, seconds / 5.0)
                 found = load(server.url, pid, bodies, arguments.clients, seconds)
             rate = found.answers / found.seconds
             print(

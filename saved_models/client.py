@@ -1,26 +1,40 @@
 import asyncio
 import concurrent.futures
+import contextlib
+import os
 import pathlib
 import random
 import re
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from scn_keras.geometry import affine_from_spacing
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.saved_models.image_source import (
     ImageSource,
+    affine_of,
     call_of,
     find_files,
     read_image_source,
 )
 from scn_keras.saved_models.prediction import Prediction
 from scn_keras.saved_models.prediction_error import PredictionError
-from scn_keras.saved_models.transport import Refused, Transport, Unavailable
+from scn_keras.saved_models.transport import (
+    RefusedError,
+    TooLargeError,
+    Transport,
+    UnavailableError,
+)
 
 _URL = re.compile(
     r"(?P<scheme>https?|grpcs?)://(?P<address>[^/]+)"
@@ -28,6 +42,9 @@ _URL = re.compile(
 )
 _FIRST_PAUSE = 0.2  # seconds, doubled from try to try
 _BATCH_BYTES = 2**24  # of what one call carries; a larger image goes alone
+_CLOSED = "The client is closed."
+
+_Files = Sequence[str | os.PathLike[str] | np.ndarray]
 
 
 class Client:
@@ -36,9 +53,11 @@ class Client:
     Files of every format that SimpleITK reads are decoded here, and their spacing is
     taken from their header; PNG, JPEG and BMP go as they are. Several images travel in
     one call, several calls at a time. A call that fails because the server cannot be
-    reached or is overloaded (503, 429, UNAVAILABLE) is repeated after growing pauses.
-    An image that the server cannot decode makes its whole call fail: the call is
-    divided until that image is alone, so that its neighbours get their answers.
+    reached or is overloaded (502, 503, 429, UNAVAILABLE) is repeated after growing
+    pauses. An image that the server cannot decode makes its whole call fail: the call
+    is divided until that image is alone, so that its neighbours get their answers. A
+    server that batches puts calls together, and fails them together: an image that was
+    refused alone is asked for once more when no other call of this client is under way.
 
     REST needs neither TensorFlow nor Keras; gRPC, which suits volumes, needs grpcio.
     Both come with `pip install scn-keras[client]`.
@@ -49,8 +68,9 @@ class Client:
         model: Str, the model's name, where the address does not say it.
         version: Int; `None` for the latest.
         names: Sequence of str, the landmarks' names; `None` to ask the model.
-        batch_size: Int, how many images travel in one call.
-        concurrency: Int, how many calls are under way at a time.
+        batch_size: Int, how many images travel in one call; no more than the server's
+            batches hold.
+        concurrency: Int, how many calls are under way at a time, of all callers.
         timeout: Float, seconds until a call is given up, all its tries together.
         retries: Int, how often a call is repeated.
         headers: Mapping of str, sent with each call, for example for log-in.
@@ -88,9 +108,15 @@ class Client:
         model = model or parts["model"]
         if not model:
             raise ValueError(f"Which model of {url}? Give its name: model='...'.")
-        for key, value in (("batch_size", batch_size), ("concurrency", concurrency)):
-            if value < 1:
-                raise ValueError(f"`{key}` must be at least 1. Received: {value}")
+        for key, value, least in (
+            ("batch_size", batch_size, 1),
+            ("concurrency", concurrency, 1),
+            ("retries", retries, 0),
+        ):
+            if value < least:
+                raise ValueError(f"`{key}` must be at least {least}. Received: {value}")
+        if not timeout > 0.0:
+            raise ValueError(f"`timeout` must be above 0. Received: {timeout}")
         if version is None and parts["version"]:
             version = int(parts["version"])
         self._names = None if names is None else tuple(names)
@@ -103,6 +129,10 @@ class Client:
             parts["scheme"], parts["address"], model, version, dict(headers or {})
         )
         self._transport: Transport | None = None
+        self._free = asyncio.Semaphore(concurrency)
+        self._lone = asyncio.Lock()
+        self._closed = False
+        self._closing = threading.Lock()
         # One loop for all callers, of any thread or loop: connections stay open.
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -110,7 +140,7 @@ class Client:
 
     def predict(
         self,
-        files: Sequence[str | pathlib.Path | np.ndarray],
+        files: _Files | str | os.PathLike[str] | np.ndarray,
         spacing: Sequence[float] | None = None,
     ) -> list[Prediction | PredictionError]:
         """Finds the landmarks of images.
@@ -118,7 +148,7 @@ class Client:
         Args:
             files: Sequence of paths of image files and of folders of them, or of
                 arrays `(y, x)` or `(z, y, x)`: integers of any type, whose range is
-                that from black to white, or floats from 0 to 1.
+                that from black to white, or floats from 0 to 1. Or one of these.
             spacing: Millimetres per pixel, x, y(, z), of arrays and of files that do
                 not say; `None` where it is not known.
 
@@ -128,18 +158,25 @@ class Client:
 
         Raises:
             ConnectionError: If the server cannot be reached, or stays overloaded.
-            RuntimeError: If it fails, or has no such model.
+            RuntimeError: If it fails, or has no such model; if the client is closed.
             TimeoutError: If it does not answer in time.
+            ValueError: If `spacing` is none.
         """
-        return self._run(self._predict(files, spacing)).result()
+        return self._wait(self._predict(files, spacing))
 
     async def predict_async(
         self,
-        files: Sequence[str | pathlib.Path | np.ndarray],
+        files: _Files | str | os.PathLike[str] | np.ndarray,
         spacing: Sequence[float] | None = None,
     ) -> list[Prediction | PredictionError]:
         """As `predict`, without blocking the caller's event loop."""
-        return await asyncio.wrap_future(self._run(self._predict(files, spacing)))
+        try:
+            return await asyncio.wrap_future(self._run(self._predict(files, spacing)))
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if self._closed and not (caller and caller.cancelling()):
+                raise RuntimeError(_CLOSED) from None
+            raise
 
     def names(self, count: int) -> tuple[str, ...]:
         """Returns the names of the landmarks, or numbers where the model has none.
@@ -148,17 +185,19 @@ class Client:
             count: Int, how many landmarks the model has.
         """
         if self._names is None:
-            self._names = self._run(self._ask_names(count)).result()
+            self._names = self._wait(self._ask_names(count))
         return self._names
 
     def close(self) -> None:
-        """Closes the connections."""
-        if self._thread.is_alive():
-            if self._transport is not None:
-                self._run(self._transport.close()).result()
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+        """Closes the connections; calls that are under way end with a RuntimeError."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def __enter__(self) -> "Client":
         return self
@@ -167,71 +206,111 @@ class Client:
         self.close()
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> concurrent.futures.Future:
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._closing:
+            if not self._closed:
+                return asyncio.run_coroutine_threadsafe(work, self._loop)
+        work.close()
+        raise RuntimeError(_CLOSED)
+
+    def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:
+        future = self._run(work)
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError as error:
+            raise RuntimeError(_CLOSED) from error
+        except BaseException:  # Ctrl-C: the calls end, too
+            future.cancel()
+            raise
+
+    async def _end(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        if self._transport is not None:
+            await self._transport.close()
 
     async def _predict(self, files, spacing):
-        entries = _entries(files)
-        free = asyncio.Semaphore(self._concurrency)
+        spacing = _checked_spacing(spacing)
+        entries = await asyncio.to_thread(_entries, files)
+        if not entries:
+            return []
+        stored = await self._takes_stored_values()
 
         async def batch(begin):
-            async with free:
+            async with self._free:
                 part = entries[begin : begin + self._batch_size]
-                return await self._batch(part, spacing, begin)
+                return await self._batch(part, begin, spacing, stored)
 
         begins = range(0, len(entries), self._batch_size)
         batches = [asyncio.create_task(batch(begin)) for begin in begins]
         try:
-            return [found for part in await asyncio.gather(*batches) for found in part]
+            found = [one for part in await asyncio.gather(*batches) for one in part]
         finally:
             for task in batches:
                 task.cancel()
+        refused = [n for n, one in enumerate(found) if isinstance(one, RefusedError)]
+        again = [n for n in refused if not isinstance(found[n], TooLargeError)]
+        if again:
+            async with self._quiet():
+                for n in again:
+                    (found[n],) = await self._batch([entries[n]], n, spacing, stored)
+        for n in refused:
+            if isinstance(found[n], RefusedError):
+                file = _name(entries[n], n)
+                found[n] = PredictionError(file, f"{file}: {found[n]}")
+        return found
 
-    async def _batch(self, entries, spacing, number):
-        """Reads some images and asks for them, in as few calls as they fit into."""
+    @contextlib.asynccontextmanager
+    async def _quiet(self) -> AsyncIterator[None]:
+        """While it is open, no other call for images is under way."""
+        async with contextlib.AsyncExitStack() as held:
+            await held.enter_async_context(self._lone)
+            for _ in range(self._concurrency):
+                await held.enter_async_context(self._free)
+            yield
+
+    async def _batch(self, entries, number, spacing, stored):
+        """Reads some images and asks for them, in as few calls as they fit into.
+
+        Returns a `Prediction`, a `PredictionError` or a `RefusedError` for each.
+        """
         found: list[Any] = [None] * len(entries)
-        groups: dict[Any, list[tuple[int, ImageSource, dict[str, np.ndarray]]]] = {}
+        groups: dict[Any, list[tuple[int, _Question]]] = {}
         for index, entry in enumerate(entries):
-            if isinstance(entry, PredictionError):
-                found[index] = entry
+            read = await asyncio.to_thread(
+                _question, entry, number + index, spacing, stored
+            )
+            if isinstance(read, PredictionError):
+                found[index] = read
                 continue
-            file = _name(entry, number + index)
-            try:
-                source = await asyncio.to_thread(_read, entry, file, spacing)
-            except (ValueError, OSError) as error:
-                found[index] = PredictionError(file, str(error))
-                continue
-            # Bytes are decoded there, whatever the model takes.
-            stored = source.data is None and await self._takes_stored_values()
-            signature, inputs = await asyncio.to_thread(call_of, source, stored)
-            kind = (signature, *(array.shape[1:] for array in inputs.values()))
-            groups.setdefault(kind, []).append((index, source, inputs))
-        for (signature, *_), members in groups.items():
+            kind = (read.signature, *(a.shape[1:] for a in read.inputs.values()))
+            groups.setdefault(kind, []).append((index, read))
+        for members in groups.values():
             for part in _within_bytes(members):
-                answers = await self._answers(signature, part)
-                for (index, *_), answer in zip(part, answers, strict=True):
+                answers = await self._answers([question for _, question in part])
+                for (index, _), answer in zip(part, answers, strict=True):
                     found[index] = answer
         return found
 
-    async def _answers(self, signature, members):
-        inputs = {
-            key: np.concatenate([inputs[key] for *_, inputs in members])
-            for key in members[0][2]
-        }
+    async def _answers(self, questions):
+        inputs = questions[0].inputs
+        if len(questions) > 1:
+            inputs = {
+                key: np.concatenate([one.inputs[key] for one in questions])
+                for key in inputs
+            }
         try:
-            outputs = await self._call(signature, inputs)
-        except Refused:
-            if len(members) > 1:
-                half = len(members) // 2
-                first = await self._answers(signature, members[:half])
-                return first + await self._answers(signature, members[half:])
-            try:  # of a server that batches, the fault may have been a stranger's
-                outputs = await self._call(signature, inputs)
-            except Refused as error:
-                source = members[0][1]
-                return [PredictionError(source.file, f"{source.file}: {error}")]
+            outputs = await self._call(questions[0].signature, inputs)
+        except RefusedError as error:
+            if len(questions) == 1:
+                return [error]
+            half = len(questions) // 2
+            first = await self._answers(questions[:half])
+            return first + await self._answers(questions[half:])
         return [
-            Prediction.of(source, {key: value[row] for key, value in outputs.items()})
-            for row, (_, source, _) in enumerate(members)
+            Prediction.of(one.source, {k: value[row] for k, value in outputs.items()})
+            for row, one in enumerate(questions)
         ]
 
     async def _call(self, signature, inputs):
@@ -246,10 +325,13 @@ class Client:
                 async with asyncio.timeout(left):
                     return await self._transport.call(signature, inputs, left)
             except TimeoutError as error:
-                raise TimeoutError(
-                    f"The server did not answer within {self._timeout:g} s."
-                ) from error
-            except Unavailable as error:
+                late = (
+                    f"in time: {error}"
+                    if str(error)
+                    else f"within {self._timeout:g} s."
+                )
+                raise TimeoutError(f"The server did not answer {late}") from error
+            except UnavailableError as error:
                 if tries >= self._retries or time.monotonic() + pause > deadline:
                     raise ConnectionError(
                         f"The server cannot be reached or is overloaded: {error}"
@@ -260,22 +342,31 @@ class Client:
 
     async def _takes_stored_values(self):
         if self._stored_values is None:
-            try:
-                about = await self._call("landmarks", {"landmark": np.zeros(1, "i4")})
-                self._stored_values = bool(about["stored_values"][0])
-            except (Refused, KeyError):  # an export that does not say
-                self._stored_values = False
+            about = await self._about_landmarks(0, 1)
+            # Of an export that does not say: no.
+            self._stored_values = bool(np.any(about.get("stored_values", False)))
         return self._stored_values
 
     async def _ask_names(self, count):
-        try:
-            about = await self._call(
-                "landmarks", {"landmark": np.arange(count, dtype=np.int32)}
-            )
-        except Refused:
-            return tuple(str(number) for number in range(1, count + 1))
-        names = about["name"].tolist()
+        names: list[Any] = []
+        for begin in range(0, count, self._batch_size):
+            end = min(begin + self._batch_size, count)
+            about = await self._about_landmarks(begin, end)
+            numbers = [str(number + 1) for number in range(begin, end)]
+            names += np.asarray(about.get("name", numbers)).tolist()
         return tuple(n.decode() if isinstance(n, bytes) else n for n in names)
+
+    async def _about_landmarks(self, begin, end):
+        """What the model says of some landmarks; nothing where it does not."""
+        numbers = np.arange(begin, end, dtype=np.int32)
+        try:
+            return await self._call("landmarks", {"landmark": numbers})
+        except RefusedError as error:
+            if re.search("signature.*not found", str(error), re.IGNORECASE):
+                return {}
+            raise RuntimeError(
+                f"The server does not say what the landmarks are: {error}"
+            ) from error
 
 
 def predict_served(
@@ -302,8 +393,30 @@ def predict_served(
     return results, problems, LandmarkSchema(names)
 
 
+class _Question(NamedTuple):
+    """An image as a signature takes it."""
+
+    source: ImageSource
+    signature: str
+    inputs: dict[str, np.ndarray]
+
+
+def _checked_spacing(spacing) -> tuple[float, ...] | None:
+    if spacing is None:
+        return None
+    numbers = tuple(map(float, spacing))
+    if len(numbers) not in (2, 3) or not all(0.0 < one < np.inf for one in numbers):
+        raise ValueError(
+            "`spacing` must be two or three numbers above 0, in millimetres: x, y(, "
+            f"z). Received: spacing={spacing}"
+        )
+    return numbers
+
+
 def _entries(files) -> list[Any]:
     """What to read, folders by their images; an error for one without any."""
+    if isinstance(files, str | os.PathLike | np.ndarray):
+        files = [files]
     entries: list[Any] = []
     for file in files:
         if isinstance(file, np.ndarray):
@@ -319,26 +432,42 @@ def _name(entry, number: int) -> pathlib.Path:
     return pathlib.Path(f"array {number}") if isinstance(entry, np.ndarray) else entry
 
 
-def _read(entry, file: pathlib.Path, spacing) -> ImageSource:
+def _question(
+    entry, number: int, spacing: tuple[float, ...] | None, stored: bool
+) -> _Question | PredictionError:
+    if isinstance(entry, PredictionError):
+        return entry
+    file = _name(entry, number)
+    try:
+        source = _read(entry, file, spacing, stored)
+        return _Question(source, *call_of(source, stored))
+    except (ValueError, OSError) as error:
+        return PredictionError(file, str(error))
+
+
+def _read(entry, file: pathlib.Path, spacing, stored: bool) -> ImageSource:
     if not isinstance(entry, np.ndarray):
-        return read_image_source(file, spacing, None, False)
+        return read_image_source(file, spacing, None, stored)
     if entry.ndim not in (2, 3) or entry.dtype.kind not in "uif":
         raise ValueError(
             "An image must be an array of numbers with the axes (y, x) or (z, y, x). "
             f"Received: {entry.dtype} {entry.shape}"
         )
-    affine = affine_from_spacing([0.0] * entry.ndim if spacing is None else spacing)
-    return ImageSource(file, None, entry, affine, ())
+    if not entry.size:
+        raise ValueError(f"{file} holds no pixel. Received: shape {entry.shape}")
+    return ImageSource(file, None, entry, affine_of(file, spacing, entry.ndim), ())
 
 
-def _within_bytes(members) -> Iterator[list[Any]]:
+def _within_bytes(
+    members: list[tuple[int, _Question]],
+) -> Iterator[list[tuple[int, _Question]]]:
     """Divides images into lists that one call can carry."""
-    part: list[Any] = []
+    part: list[tuple[int, _Question]] = []
     size = 0
     for member in members:
         more = sum(
             sum(map(len, array)) if array.dtype == object else array.nbytes
-            for array in member[2].values()
+            for array in member[1].inputs.values()
         )
         if part and size + more > _BATCH_BYTES:
             yield part

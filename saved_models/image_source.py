@@ -3,7 +3,7 @@
 import io
 import pathlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,8 @@ from scn_keras.files.find_images import find_images
 from scn_keras.files.open_image import MAX_PIXELS
 from scn_keras.geometry import affine_from_spacing, spacing_of
 
-_DECODED_IN_GRAPH = (b"\xff\xd8\xff", b"\x89PNG", b"BM")
+# How PNG, JPEG and BMP begin: what graphs decode, and browsers show.
+DECODED_IN_GRAPH = (b"\xff\xd8\xff", b"\x89PNG", b"BM")
 
 
 class ImageSource(NamedTuple):
@@ -43,7 +44,7 @@ def find_files(
 
 def read_image_source(
     file: pathlib.Path,
-    spacing: tuple[float, float] | None,
+    spacing: Sequence[float] | None,
     dimensions: int | None,
     stored_values: bool,
     max_pixels: int = MAX_PIXELS,
@@ -52,7 +53,7 @@ def read_image_source(
 
     Args:
         file: Path, the file, or the folder of one DICOM series.
-        spacing: Millimetres per pixel, x and y, for 2D files that do not say.
+        spacing: Millimetres per pixel, x, y(, z), for files that do not say.
         dimensions: Int, of the images that the model takes; `None` for the file's.
         stored_values: Bool, whether the model takes the numbers of the file.
         max_pixels: Int, see `read_image`.
@@ -61,14 +62,14 @@ def read_image_source(
         FileNotFoundError: If there is no such file.
         ValueError: If it is damaged, or no image that the model takes.
     """
-    affine = None if spacing is None else affine_from_spacing(spacing)
-    if affine is not None and dimensions == 3:
+    if spacing is not None and dimensions == 3:
         raise ValueError(
             "A spacing in x and y is for 2D images, and the model takes volumes: leave "
             f"it out. Received: spacing={spacing}"
         )
     if dimensions != 3 and not stored_values and _is_decoded_in_graph(file):
-        return ImageSource(file, file.read_bytes(), None, _known(affine, 2), ())
+        affine = affine_of(file, spacing, 2)
+        return ImageSource(file, file.read_bytes(), None, affine, ())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         array, own = read_image(file, max_pixels)
@@ -77,15 +78,39 @@ def read_image_source(
             f"{file} must be an image of {dimensions} axes for this model. Received: "
             f"shape {array.shape}"
         )
-    if dimensions == 2 and array.dtype not in (np.uint8, np.uint16):
+    graded = stored_values or array.dtype in (np.uint8, np.uint16)
+    if array.ndim == 2 and not graded:  # from 0 to 1 of what?
         raise ValueError(
             f"{file} must be a 2D image of 8 or 16 bits without sign. Received: "
             f"{array.dtype} {array.shape}"
         )
-    if own is None and array.ndim == 2:
-        own = affine
+    if own is None:
+        own = affine_of(file, spacing, array.ndim)
     notes = tuple(str(warning.message) for warning in caught)
-    return ImageSource(file, None, array, _known(own, array.ndim), notes)
+    return ImageSource(file, None, array, own, notes)
+
+
+def affine_of(
+    file: pathlib.Path, spacing: Sequence[float] | None, dimensions: int
+) -> np.ndarray:
+    """Returns the affine of an image that does not say where it lies.
+
+    Args:
+        file: Path, for the message.
+        spacing: Millimetres per pixel, x, y(, z), or `None`: not known.
+        dimensions: Int, of the image.
+
+    Raises:
+        ValueError: If that is the spacing of an image of other dimensions.
+    """
+    if spacing is None:
+        spacing = [0.0] * dimensions
+    if len(spacing) != dimensions:
+        raise ValueError(
+            f"{file} needs a spacing of {dimensions} numbers, "
+            f"{', '.join('xyz'[:dimensions])}. Received: spacing={tuple(spacing)}"
+        )
+    return affine_from_spacing(spacing)
 
 
 def call_of(
@@ -135,9 +160,4 @@ def _is_decoded_in_graph(file):
     if not file.is_file():
         return False
     with file.open("rb") as opened:
-        return opened.read(4).startswith(_DECODED_IN_GRAPH)
-
-
-def _known(affine, dimensions):
-    """An affine, or that of which nothing is known: no spacing."""
-    return np.diag([0.0] * dimensions + [1.0]) if affine is None else affine
+        return opened.read(4).startswith(DECODED_IN_GRAPH)

@@ -15,17 +15,23 @@ from PIL import Image
 from scn_keras.files.slicer_points import format_markups
 from scn_keras.geometry import spacing_of
 from scn_keras.landmark_schema import LandmarkSchema
-from scn_keras.saved_models.image_source import ImageSource, read_image_source
+from scn_keras.saved_models.image_source import (
+    DECODED_IN_GRAPH,
+    ImageSource,
+    read_image_source,
+)
 from scn_keras.saved_models.prediction import Prediction
 from scn_keras.saved_models.prediction_files import format_csv, points_in_space
 from scn_keras.training.preprocessing import MAX_DECODED_PIXELS, promised_size
 
 STAGES = ("local_appearance", "spatial_configuration", "product")
-_SHOWN_BY_BROWSERS = (b"\xff\xd8\xff", b"\x89PNG", b"BM")
 
 
 def read_upload(
-    data: bytes, spacing: tuple[float, float] | None, folder: pathlib.Path
+    data: bytes,
+    spacing: tuple[float, float] | None,
+    folder: pathlib.Path,
+    stored_values: bool = False,
 ) -> ImageSource:
     """Reads the bytes of a 2D image, told by their beginning alone.
 
@@ -35,16 +41,17 @@ def read_upload(
         data: Bytes of a PNG, JPEG, BMP or DICOM file.
         spacing: Millimetres per pixel, x and y, where the file does not say; or `None`.
         folder: Path of a temporary folder, to put the file in.
+        stored_values: Bool, whether the model takes the numbers of the file.
 
     Raises:
         ValueError: If it is none of these, damaged or too large.
     """
-    if not data.startswith(_SHOWN_BY_BROWSERS) and data[128:132] != b"DICM":
+    if not data.startswith(DECODED_IN_GRAPH) and data[128:132] != b"DICM":
         raise ValueError("The file is no PNG, JPEG, BMP or DICOM image.")
     path = folder / "image"
     path.write_bytes(data)
     try:
-        return read_image_source(path, spacing, 2, False, MAX_DECODED_PIXELS)
+        return read_image_source(path, spacing, 2, stored_values, MAX_DECODED_PIXELS)
     except ValueError as error:
         raise ValueError(str(error).replace(str(path), "The file")) from error
 

@@ -1,13 +1,25 @@
-import json
+import asyncio
 from collections.abc import Mapping
 
 import httpx2 as httpx
 import numpy as np
 
 from scn_keras.saved_models.rest_dialect import format_call, parse_answer
-from scn_keras.saved_models.transport import Arrays, Refused, Unavailable
+from scn_keras.saved_models.transport import (
+    Arrays,
+    RefusedError,
+    TooLargeError,
+    UnavailableError,
+)
 
-_REFUSED, _UNAVAILABLE = (400, 413), (429, 503)
+_FAILURES = {
+    400: RefusedError,
+    413: TooLargeError,
+    429: UnavailableError,
+    502: UnavailableError,
+    503: UnavailableError,
+    504: TimeoutError,
+}
 
 
 class RestTransport:
@@ -28,21 +40,28 @@ class RestTransport:
     async def call(
         self, signature: str, inputs: Arrays, timeout: float
     ) -> dict[str, np.ndarray]:
-        body = format_call(signature, inputs)
+        # In a thread: other calls go on, and the deadline holds.
+        body = await asyncio.to_thread(format_call, signature, inputs)
         try:
             response = await self._http.post(
                 self._url, content=body, headers={"Content-Type": "application/json"}
             )
         except httpx.TransportError as error:
-            raise Unavailable(f"{type(error).__name__} {error}".strip()) from error
-        if response.status_code == 200:
-            return parse_answer(response.content)
-        message = f"{response.status_code}: {_reason(response)}"
-        if response.status_code in _UNAVAILABLE:
-            raise Unavailable(message)
-        if response.status_code in _REFUSED:
-            raise Refused(_reason(response))
-        raise RuntimeError(f"{self._url} answered {message}")
+            text = f"{type(error).__name__} {error}".strip()
+            raise UnavailableError(text) from error
+        status = response.status_code
+        if status == 200:
+            try:
+                return await asyncio.to_thread(parse_answer, response.content)
+            except (ValueError, KeyError, TypeError) as error:
+                raise RuntimeError(
+                    f"{self._url} answered, but not as TF Serving does. Received: "
+                    f"{response.text[:200]}"
+                ) from error
+        if status in _FAILURES:
+            code = "" if status == 400 else f"{status}: "
+            raise _FAILURES[status](f"{code}{_reason(response)}")
+        raise RuntimeError(f"{self._url} answered {status}: {_reason(response)}")
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -51,5 +70,5 @@ class RestTransport:
 def _reason(response: httpx.Response) -> str:
     try:
         return str(response.json()["error"])[:500]
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):  # of a proxy, for example
         return response.text[:200]

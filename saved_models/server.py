@@ -5,13 +5,15 @@ the stock image of TF Serving, see docs/serving.md.
 """
 
 import asyncio
-import concurrent.futures
 import contextlib
+import ipaddress
 import pathlib
 import tempfile
+import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
+import numpy as np
 import uvicorn
 from google.protobuf import json_format
 from starlette.applications import Starlette
@@ -51,7 +53,9 @@ _PAGE_HEADERS = {
 }
 # Of uvicorn: connections beyond it get a 503.
 _MAX_CONNECTIONS = 100
-_BODIES = 8
+_BODIES = 8  # of the largest size, held at a time
+# Of pages and heatmaps: what they hold is many times the size of a request.
+_LARGE_ANSWERS = 2
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -75,10 +79,11 @@ def serve(
         FileNotFoundError: If `model` is none of these.
     """
     with _exported(model) as (folder, name), ServedModel(folder, batch_size) as served:
-        report(f"Serving {name}: http://{host}:{port}/ is a page to try it.")
-        report(f"REST, as TF Serving: http://{host}:{port}/v1/models/{name}:predict")
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        report(f"Serving {name}: {url}/ is a page to try it.")
+        report(f"REST, as TF Serving: {url}/v1/models/{name}:predict")
         report("For development and teaching; in production: TF Serving, see docs.")
-        if host not in LOOPBACK:
+        if not _is_loopback(host):
             report(
                 f"{host} can be reached from other machines: nothing is encrypted, and "
                 "anyone may ask. Put a proxy with TLS and log-in before it."
@@ -99,7 +104,7 @@ def create_app(
     model: ServedModel,
     name: str,
     host: str = "127.0.0.1",
-    max_request_bytes: int = 2**25,
+    max_request_bytes: int | None = None,
     timeout: float = 60.0,
 ) -> Starlette:
     """Returns the ASGI application that serves one version of one model.
@@ -110,14 +115,19 @@ def create_app(
         host: Str, the address that the server listens at. At a loopback address,
             requests that name another host are refused: a page of somewhere else
             sends them after it has pointed its own name here.
-        max_request_bytes: Int; a larger request is refused before it is read.
+        max_request_bytes: Int; a larger request is refused before it is read. `None`
+            for 32 MB or, of a model of volumes, which travel as numbers, 128 MB.
         timeout: Float, seconds after which a request is given up.
     """
     version = model.folder.name if model.folder.name.isdigit() else "1"
     schema = schema_of(model.folder)
+    if max_request_bytes is None:
+        max_request_bytes = 2**27 if "volumes" in model.signatures else 2**25
     bodies = _Bodies(max_request_bytes)
     # What JSON becomes in memory is many times its length: one at a time.
     parsing = asyncio.Lock()
+    large = asyncio.Semaphore(_LARGE_ANSWERS)
+    stored_values = "image_bytes" not in model.signatures["serving_default"]
 
     def check(request: Request) -> None:
         if ":" in request.path_params["model"]:  # a verb by the wrong method
@@ -150,17 +160,18 @@ def create_app(
         tree = {"signature_def": {"signature_def": definitions}}
         return JSONResponse({"model_spec": spec, "metadata": tree})
 
-    def ask(body: bytes) -> tuple[concurrent.futures.Future, bool]:
-        call = parse_call(body, model.signatures)
-        return model.submit(call.signature, call.inputs), call.rows
-
     async def predict(request: Request) -> Response:
         check(request)
         async with bodies.read(request) as body:
             async with parsing:
-                answer, rows = await run_in_threadpool(ask, body)
-            outputs = await asyncio.wrap_future(answer)
-            text = await run_in_threadpool(format_answer, outputs, rows)
+                call = await run_in_threadpool(parse_call, body, model.signatures)
+            heatmaps = call.signature == "heatmaps"
+            async with large if heatmaps else contextlib.nullcontext():
+                answer = await run_in_threadpool(
+                    model.submit, call.signature, call.inputs
+                )
+                outputs = await asyncio.wrap_future(answer)
+                text = await run_in_threadpool(format_answer, outputs, call.rows)
         return Response(text, media_type="application/json")
 
     async def about(request: Request) -> Response:
@@ -175,29 +186,38 @@ def create_app(
             }
         )
 
-    async def page_call(request: Request) -> Response:
+    async def locate(request: Request) -> Response:
+        title = urllib.parse.unquote(request.headers.get("x-file-name", "image"))
+        async with page_question(request) as (source, found):
+            return JSONResponse(
+                await run_in_threadpool(
+                    points_answer, source, found, schema, title[:200]
+                )
+            )
+
+    async def heatmaps(request: Request) -> Response:
+        async with page_question(request, "heatmaps") as (_, found):
+            return JSONResponse(await run_in_threadpool(heatmaps_answer, found))
+
+    @contextlib.asynccontextmanager
+    async def page_question(
+        request: Request, signature: str | None = None
+    ) -> AsyncIterator[tuple[ImageSource, dict[str, np.ndarray]]]:
+        """Yields the image that a page sent, and what the model finds in it."""
         spacing = _spacing(request.query_params)
-        async with bodies.read(request) as data:
+        async with bodies.read(request) as data, large:
             with tempfile.TemporaryDirectory() as folder:
                 source = await run_in_threadpool(
-                    read_upload, data, spacing, pathlib.Path(folder)
+                    read_upload, data, spacing, pathlib.Path(folder), stored_values
                 )
-                answer = await page_answer(request, source)
-        return JSONResponse(answer)
-
-    async def page_answer(request: Request, source: ImageSource) -> dict[str, Any]:
-        signature, inputs = await run_in_threadpool(call_of, source)
-        heatmaps = request.path_params["what"] == "heatmaps"
-        signature = "heatmaps" if heatmaps else signature
-        if signature not in model.signatures:
-            raise ValueError(f"The model {name} has no signature {signature!r}.")
-        waiting = await run_in_threadpool(model.submit, signature, inputs)
-        batch = await asyncio.wrap_future(waiting)
-        found = {key: value[0] for key, value in batch.items()}
-        if heatmaps:
-            return await run_in_threadpool(heatmaps_answer, found)
-        title = request.query_params.get("name", "image")[:200]
-        return await run_in_threadpool(points_answer, source, found, schema, title)
+                own, inputs = await run_in_threadpool(call_of, source, stored_values)
+                if (signature := signature or own) not in model.signatures:
+                    raise ValueError(
+                        f"The model {name} has no signature {signature!r}."
+                    )
+                answer = await run_in_threadpool(model.submit, signature, inputs)
+                outputs = await asyncio.wrap_future(answer)
+                yield source, {key: value[0] for key, value in outputs.items()}
 
     def page_file(file: str, kind: str) -> _Endpoint:
         content = (pathlib.Path(__file__).with_name("page") / file).read_bytes()
@@ -226,10 +246,13 @@ def create_app(
         ]
     routes += [
         Route("/page/model", about),
-        Route("/page/{what}", within(page_call), methods=["POST"]),
+        Route("/page/locate", within(locate), methods=["POST"]),
+        Route("/page/heatmaps", within(heatmaps), methods=["POST"]),
         Route("/v1/{rest:path}", malformed, methods=["GET", "POST", "PUT", "DELETE"]),
     ]
-    allowed = [*LOOPBACK] if host in LOOPBACK else ["*"]
+    allowed = [*LOOPBACK, host] if _is_loopback(host) else ["*"]
+    if ":" in host:  # of an address in brackets, Starlette 1.0 sees the first alone
+        allowed += [f"[{host}]", "["]
     return Starlette(
         routes=routes,
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=allowed)],
@@ -259,21 +282,25 @@ class _Bodies:
             raise HTTPException(
                 403, f"A page of {origin[:80]} may not ask this server."
             )
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._largest:
+            raise self._too_large()
         size, chunks = 0, []
         try:
             async for chunk in request.stream():
                 size += len(chunk)
                 self._held += len(chunk)
                 if size > self._largest:
-                    raise HTTPException(
-                        413, f"The request has more than {self._largest:,} bytes."
-                    )
-                if self._held > 4 * self._largest:
+                    raise self._too_large()
+                if self._held > _BODIES * self._largest:
                     raise ServerBusyError("Too many large requests. Ask again later.")
                 chunks.append(chunk)
             yield b"".join(chunks)
         finally:
             self._held -= size
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(413, f"The request has more than {self._largest:,} bytes.")
 
 
 def _answer_with(status: int, text: str = "") -> Callable[..., Awaitable[Response]]:
@@ -290,6 +317,13 @@ def _malformed(request: Request) -> HTTPException:
 
 async def _refuse(request: Request, error: Any) -> Response:
     return JSONResponse({"error": error.detail}, error.status_code)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _spacing(query) -> tuple[float, float] | None:

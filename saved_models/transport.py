@@ -8,11 +8,19 @@ import numpy as np
 Arrays = Mapping[str, np.ndarray]
 
 
-class Refused(Exception):
-    """The server did not take the inputs; asking again is of no use."""
+class RefusedError(Exception):
+    """The server did not take the inputs.
+
+    Asking again is of no use, unless the server batches: then the fault may lie in
+    what it put together with them.
+    """
 
 
-class Unavailable(Exception):
+class TooLargeError(RefusedError):
+    """The call is larger than the server reads: asking again is of no use."""
+
+
+class UnavailableError(Exception):
     """The server could not be reached or is overloaded; it may be asked again."""
 
 
@@ -33,9 +41,10 @@ class Transport(Protocol):
             The outputs by name.
 
         Raises:
-            Refused: If the inputs were not taken.
-            Unavailable: If it is worth to ask again.
+            RefusedError: If the inputs were not taken.
             RuntimeError: If the server answered with any other failure.
+            TimeoutError: If the server gave up.
+            UnavailableError: If it is worth to ask again.
         """
 
     async def close(self) -> None:

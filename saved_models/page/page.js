@@ -42,7 +42,7 @@ async function answer(path, options) {
 }
 
 function query() {
-  const parameters = new URLSearchParams({ name: asked.name });
+  const parameters = new URLSearchParams();
   const x = at("spacing_x").value.trim().replace(",", ".");
   const y = at("spacing_y").value.trim().replace(",", ".") || x;
   if (x || y) {
@@ -62,7 +62,11 @@ async function locate(file) {
   at("result").hidden = true;
   say(`Looking for landmarks in ${file.name} …`);
   try {
-    const result = await answer(`page/locate?${query()}`, { method: "POST", body: file });
+    const result = await answer(`page/locate?${query()}`, {
+      method: "POST",
+      body: file,
+      headers: { "X-File-Name": encodeURIComponent(file.name) }, // addresses are logged
+    });
     if (mine !== turn) return;
     found = result;
     await showImage(file);

@@ -107,11 +107,14 @@ def serve_model():
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         while not server.started:
+            assert thread.is_alive(), "The server did not start."
             time.sleep(0.01)
         (socket,) = server.servers[0].sockets
-        yield f"http://127.0.0.1:{socket.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
     return serve
 

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed."
@@ -87,6 +88,21 @@ def test_an_image_gets_its_points_where_they_are_on_the_screen(page, png, tmp_pa
     # The whole page fits into the window's width.
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.wrong == []
+
+
+def test_a_turned_photograph_is_shown_as_the_model_sees_it(page, tmp_path, draw_blob):
+    blob = draw_blob((400, 300), POINT, (15.0, 15.0))
+    turned = Image.Exif()
+    turned[0x0112] = 6  # orientation: by a right angle
+    path = tmp_path / "photograph.jpg"
+    Image.fromarray(np.uint8(blob * 255)).save(path, exif=turned)
+    ask(page, path)
+    picture = page.locator("#image").bounding_box()
+    assert picture["height"] / picture["width"] == pytest.approx(4 / 3, abs=0.01)
+    dot = page.locator(".point .dot").first.bounding_box()
+    middle = dot["x"] + dot["width"] / 2 - picture["x"]
+    place = (POINT[0] + 0.5) * picture["width"] / 300
+    assert middle == pytest.approx(place, abs=2.0)
 
 
 def test_landmarks_are_named_by_pointer_and_by_keyboard(page, png):

@@ -1,5 +1,6 @@
 import base64
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -71,6 +72,29 @@ def test_what_is_written_is_read():
     assert rows[0]["present"] == [True] and rows[0]["name"] == "sella"
     body = format_call("landmarks", {"landmark": np.arange(3)})
     assert parse_call(body, SIGNATURES).inputs["landmark"].tolist() == [0, 1, 2]
+
+
+def test_floats_are_written_as_short_as_they_can_be_read_exactly():
+    random = np.random.default_rng(0)
+    image = random.normal(size=(3, 90, 80, 1)).astype(np.float32)
+    image.flat[:4] = (0.1, 1e-30, 3e30, 0.0)
+    body = format_call("arrays", {"image": image})
+    assert b"[[[[0.1],[1e-30],[3e+30],[0.0]," in body
+    assert len(body) < 0.7 * len(json.dumps(image.tolist()))
+    np.testing.assert_array_equal(parse_call(body, SIGNATURES).inputs["image"], image)
+    for odd in (np.full((1, 2, 2, 1), np.nan), np.zeros((2, 0, 3, 1))):
+        body = format_call("arrays", {"image": odd.astype(np.float32)})
+        assert json.loads(body)["inputs"]["image"] is not None
+
+
+def test_texts_among_numbers_take_no_room():
+    call = {"image_bytes": [B64], "spacing_mm": ["a" * 50_000] + [""] * 20_000}
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="numbers alone"):
+        parse({"inputs": call})
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 5e6
 
 
 def test_bytes_come_back_as_base64_by_the_name_of_the_output():

@@ -1,10 +1,12 @@
 import asyncio
 import base64
+import contextlib
 import io
 import json
-import sys
 import threading
+import time
 from concurrent import futures
+from types import SimpleNamespace
 
 import httpx2 as httpx
 import numpy as np
@@ -15,8 +17,15 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from scn_keras.files import read_points
-from scn_keras.saved_models import server
-from scn_keras.saved_models.served_model import ServedModel, ServerBusyError
+from scn_keras.saved_models import Client, image_source, page_answers, server
+from scn_keras.saved_models.export import export
+from scn_keras.saved_models.served_model import (
+    MAX_IMAGES,
+    ServedModel,
+    ServerBusyError,
+)
+from scn_keras.training.recipe import Network, Recipe
+from tests.saved_models.conftest import GRID, make_blob_run
 
 POINT = (123.4, 210.6)
 MODEL = "/v1/models/blob"
@@ -92,6 +101,7 @@ def test_status_and_metadata_have_the_form_of_tf_serving(http, served):
         ("GET", "/etc/passwd", 404, "Not Found"),
         ("GET", "/..%2f..%2fetc/passwd", 404, "Not Found"),
         ("GET", "/page/../server.py", 404, "Not Found"),
+        ("POST", "/page/anything", 404, "Not Found"),
     ],
 )
 def test_other_addresses_get_an_error_as_json(http, method, path, status, words):
@@ -124,6 +134,44 @@ def test_a_request_that_is_too_large_is_a_413(served):
         assert "1,000 bytes" in answer.json()["error"]
 
 
+def test_a_declared_length_is_refused_before_it_is_read(served):
+    read = []
+
+    async def receive():
+        read.append(1)
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    sent = []
+    headers = [(b"host", b"localhost"), (b"content-length", str(2**25 + 1).encode())]
+    scope = {
+        **{"type": "http", "method": "POST", "path": f"{MODEL}:predict"},
+        **{"headers": headers, "query_string": b"", "root_path": ""},
+    }
+    asyncio.run(server.create_app(served, "blob")(scope, receive, send))
+    assert sent[0]["status"] == 413 and read == []
+
+
+def test_eight_of_the_largest_requests_are_held(served):
+    bodies = server._Bodies(100)
+
+    async def hold(count):
+        async def stream():
+            yield bytes(100)
+
+        request = SimpleNamespace(headers={}, stream=stream)
+        async with contextlib.AsyncExitStack() as held:
+            for _ in range(count):
+                await held.enter_async_context(bodies.read(request))
+
+    asyncio.run(hold(8))
+    with pytest.raises(ServerBusyError):
+        asyncio.run(hold(9))
+    assert bodies._held == 0
+
+
 def test_a_slow_model_is_a_504_and_a_busy_one_a_503(served, png, monkeypatch):
     app = server.create_app(served, "blob", timeout=0.05)
     http = TestClient(app, "http://localhost")
@@ -150,6 +198,22 @@ def test_other_hosts_and_foreign_pages_are_refused_at_a_loopback_address(served,
     own = {"Origin": "http://127.0.0.1:8501"}
     answer = http.post(f"{MODEL}:predict", json={}, headers=own)
     assert answer.status_code == 400  # it was read
+
+
+@pytest.mark.parametrize(
+    ("host", "own", "allowed"),
+    [
+        ("127.0.0.1", "127.0.0.1:8501", True),
+        ("127.0.0.2", "127.0.0.2:8501", True),
+        ("127.0.0.2", "evil.example", False),
+        ("::1", "[::1]:8501", True),
+        ("::1", "evil.example", False),
+        ("0.0.0.0", "films.example", True),
+    ],
+)
+def test_loopback_addresses_answer_to_their_own_name(served, host, own, allowed):
+    http = TestClient(server.create_app(served, "blob", host), f"http://{own}")
+    assert http.get(MODEL).status_code == (200 if allowed else 400)
 
 
 def test_callers_at_a_time_share_batches_and_get_their_own_answers(
@@ -196,6 +260,63 @@ def test_a_long_request_goes_through_the_model_in_pieces(blob_model, png):
     np.testing.assert_allclose(found["points_px"][:, 0], [POINT] * 5, atol=0.15)
 
 
+def test_calls_of_unlike_images_are_all_answered(blob_model):
+    def image(rows, columns):
+        return {
+            "image": np.zeros((1, rows, columns, 1), np.float32),
+            "affine": np.eye(3, dtype=np.float32)[None],
+        }
+
+    release, sizes = threading.Event(), []
+    with ServedModel(blob_model, threads=1) as model:
+        run = model._run
+
+        def held(signature, inputs):
+            release.wait()
+            sizes.append(len(inputs["affine"]))
+            return run(signature, inputs)
+
+        model._run = held
+        answers = [model.submit("arrays", image(40, 40))]
+        while model._waiting:
+            release.wait(0.01)
+        for size in ((50, 40), (40, 50), (50, 40)) * 2:
+            answers.append(model.submit("arrays", image(*size)))
+        release.set()
+        for answer in answers:
+            assert answer.result(timeout=60)["score"].shape == (1, 2)
+    # The others of one size went together, whatever came between them.
+    assert sizes == [1, 4, 2]
+
+
+def test_too_many_images_are_refused_at_once(blob_model, http, png):
+    many = {"inputs": {"image_bytes": [""] * 3000, "spacing_mm": [[0, 0]] * 3000}}
+    began = time.monotonic()
+    answer = http.post(f"{MODEL}:predict", json=many)
+    assert answer.status_code == 400 and time.monotonic() - began < 5.0
+    assert "may hold 64 at most. Received: 3000" in answer.json()["error"]
+    maps = {"signature_name": "heatmaps", "instances": [row(png)] * 9}
+    answer = http.post(f"{MODEL}:predict", json=maps)
+    assert answer.status_code == 400
+    assert "heatmaps may hold 8 at most" in answer.json()["error"]
+
+
+def test_a_client_with_larger_batches_is_answered(address):
+    images = [np.zeros((8, 8), np.uint8)] * (MAX_IMAGES + 3)
+    with Client(address, "blob", batch_size=100) as client:
+        assert {type(one).__name__ for one in client.predict(images)} == {"Prediction"}
+
+
+def test_an_image_that_fails_alone_is_looked_at_once(blob_model, png):
+    runs = []
+    with ServedModel(blob_model) as model:
+        run = model._run
+        model._run = lambda *call: runs.append(1) or run(*call)
+        with pytest.raises(ValueError, match="Invalid PNG"):
+            model.submit("serving_default", one(png[:200])).result()
+    assert runs == [1]
+
+
 def test_more_calls_than_it_keeps_are_refused(blob_model, png):
     release = threading.Event()
     with ServedModel(blob_model, max_waiting=2, threads=1) as model:
@@ -229,8 +350,9 @@ def test_a_caller_who_went_away_holds_nobody_up(blob_model, png):
 
 
 def test_the_page_answer_has_points_and_files(http, png, tmp_path):
-    query = "spacing_x=0.1&spacing_y=0.1&name=../film.png"
-    answer = http.post(f"/page/locate?{query}", content=png)
+    query = "spacing_x=0.1&spacing_y=0.1"
+    named = {"X-File-Name": "../f%C3%AFlm.png"}
+    answer = http.post(f"/page/locate?{query}", content=png, headers=named)
     assert answer.status_code == 200, answer.text
     assert "NaN" not in answer.text
     found = answer.json()
@@ -243,7 +365,69 @@ def test_the_page_answer_has_points_and_files(http, png, tmp_path):
     (tmp_path / "film.mrk.json").write_text(found["markups"])
     read = read_points(tmp_path / "film.mrk.json")
     np.testing.assert_allclose(read.points[0][:2], bright["px"], atol=1e-3)
-    assert found["csv"].splitlines()[1].startswith("../film.png,bright,")
+    assert found["csv"].splitlines()[1].startswith("../fïlm.png,bright,")
+
+
+def test_the_page_works_on_two_images_at_a_time(served, png, monkeypatch):
+    running, most = 0, 0
+    count = threading.Lock()
+    read = server.read_upload
+
+    def slow(*call):
+        nonlocal running, most
+        with count:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.1)
+        with count:
+            running -= 1
+        return read(*call)
+
+    monkeypatch.setattr(server, "read_upload", slow)
+    app = server.create_app(served, "blob")
+
+    async def ask():
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://localhost"
+        ) as http:
+            calls = [http.post("/page/locate", content=png) for _ in range(6)]
+            return await asyncio.gather(*calls)
+
+    assert [answer.status_code for answer in asyncio.run(ask())] == [200] * 6
+    assert most == 2
+
+
+def test_stored_values_reach_a_model_that_takes_them(
+    tmp_path_factory, serve_model, draw_blob, tmp_path
+):
+    recipe = Recipe(
+        name="blob",
+        dataset="synthetic_hand",
+        grid=GRID,
+        network=Network(levels=1, spatial_factor=1),
+        normalization="window",
+        normalization_limits=(0.0, 200.0),
+    )
+    run = make_blob_run(tmp_path_factory.mktemp("window") / "blob", recipe)
+    path = tmp_path / "film.png"
+    blob = np.uint8(draw_blob((400, 300), POINT, (15.0, 15.0)) * 200)
+    path.write_bytes(tf.io.encode_png(blob[..., None]).numpy())
+    folder = export(run, tmp_path_factory.mktemp("models"))
+    with (
+        ServedModel(folder) as model,
+        serve_model(model) as address,
+        httpx.Client(base_url=address, timeout=120) as http,
+    ):
+        answer = http.post("/page/locate", content=path.read_bytes())
+        assert answer.status_code == 200, answer.text
+        on_page = answer.json()["landmarks"][0]["px"]
+        maps = http.post("/page/heatmaps", content=path.read_bytes())
+        assert maps.status_code == 200, maps.text
+        with Client(address, "blob") as client:
+            (found,) = client.predict(path)
+    for point in (on_page, found.points_px[0]):
+        np.testing.assert_allclose(point, POINT, atol=0.15)
 
 
 def test_the_page_reads_dicom_with_its_spacing_and_shows_it(http, draw_blob, tmp_path):
@@ -283,17 +467,25 @@ def test_the_page_gets_a_sentence_for_what_is_no_image(http, query, content, wor
     assert "/tmp" not in answer.text
 
 
-def test_no_path_of_a_request_is_opened(http, png, tmp_path):
+def test_no_path_of_a_request_is_opened(http, png, tmp_path, draw_blob, monkeypatch):
     secret = tmp_path / "secret.png"
     secret.write_bytes(png)
+    dicom = tmp_path / "secret.dcm"
+    image = sitk.GetImageFromArray(np.uint16(draw_blob((40, 30), (9, 9), (5, 5))))
+    sitk.WriteImage(image, str(dicom))
     opened = []
-    watching = True
 
-    def watch(event, arguments):
-        if watching and event == "open":
-            opened.append(str(arguments[0]))
+    def watch(module, name):
+        read = getattr(module, name)
 
-    sys.addaudithook(watch)
+        def watched(path, *rest):
+            opened.append(path)
+            return read(path, *rest)
+
+        monkeypatch.setattr(module, name, watched)
+
+    watch(page_answers, "read_image_source")
+    watch(image_source, "read_image")
     where = str(secret)
     for value in (where, f"file://{where}", {"path": where}, {"file": where}):
         for call in (
@@ -303,12 +495,16 @@ def test_no_path_of_a_request_is_opened(http, png, tmp_path):
         ):
             answer = http.post(f"{MODEL}:predict", json=call)
             assert answer.status_code == 400
-    assert http.post(f"/page/locate?name={where}", content=png).status_code == 200
+    named = {"X-File-Name": where}
+    for content in (png, dicom.read_bytes()):
+        answer = http.post(f"/page/locate?name={where}", content=content, headers=named)
+        assert answer.status_code == 200
     assert http.post("/page/locate", content=where.encode()).status_code == 400
     for path in (where, f"/page{where}", f"{MODEL}/versions/..{where}"):
         assert http.get(path).status_code in (400, 404, 405)
-    watching = False
-    assert [path for path in opened if "secret" in path] == []
+    # The two uploads, DICOM by both functions, in folders that are gone.
+    assert [path.name for path in opened] == ["image"] * 3
+    assert not any(path.parent.exists() for path in opened)
 
 
 def test_the_page_is_whole_in_itself(http):
@@ -346,8 +542,11 @@ def test_serve_listens_at_the_loopback_address_and_says_what_it_is_for(
     assert "in production: TF Serving" in " ".join(lines)
     assert "/v1/models/blob:predict" in " ".join(lines)
     assert "nothing is encrypted" not in " ".join(lines)
+    server.serve(blob_model, "::1", report=lines.append)
+    assert "http://[::1]:8501/ is a page" in " ".join(lines)
+    assert "nothing is encrypted" not in " ".join(lines)
     server.serve(blob_model.parent, "0.0.0.0", 80, report=lines.append)
-    assert started[1]["host"] == "0.0.0.0"
+    assert started[2]["host"] == "0.0.0.0"
     assert "nothing is encrypted" in " ".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 import os
 
+import httpx2 as httpx
 import pytest
 
 from scn_keras.saved_models.served_model import ServedModel
@@ -10,7 +11,7 @@ serving_load = pytest.importorskip(
     "benchmarks.serving_load", reason="The benchmarks are in a checkout alone."
 )
 
-SECONDS = 30.0  # with batching and without: a minute
+WARM_UP, SECONDS = 6.0, 24.0  # with batching and without: a minute
 
 
 @pytest.mark.parametrize("batch_size", [8, 1])
@@ -20,8 +21,11 @@ def test_many_callers_get_answers_and_memory_does_not_grow(
     bodies = [serving_load.body_of(data) for data in serving_load.images()[:4]]
     with ServedModel(blob_model, batch_size) as model, serve_model(model) as address:
         url = f"{address}/v1/models/blob:predict"
+        httpx.post(url, content=bodies[0], timeout=120.0)
+        warm = serving_load.load(url, os.getpid(), bodies, 32, WARM_UP)
         found = serving_load.load(url, os.getpid(), bodies, 32, SECONDS)
-    assert found.errors == []
+    assert warm.errors == found.errors == []
     assert found.answers >= 32
-    # Half a minute is too short for a sharp bound: an image kept of each call is more.
-    assert found.growth_mb < 400.0
+    # From the first third to the last, an image kept of each call would be 2.4 MB an
+    # answer. On a slow machine, of few answers, TensorFlow is still finding its size.
+    assert found.growth_mb < max(400.0, found.answers)

@@ -58,6 +58,8 @@ def test_every_runtime_finds_the_points_of_the_run(run, tmp_path):
     for name in rows.keys() - without:
         assert rows[name].note == ""
         assert rows[name].difference <= rows[name].bound == 0.01
+        assert rows[name].milliseconds > 0.0
+    assert rows["Keras"].difference == 0.0
 
     # Of no image there is no landmark, and no failure.
     d = len(run.recipe.grid)

@@ -4,8 +4,8 @@ The network of `cephalogram_fast` finds the landmarks in heatmaps of a millimetr
 pixel; it sees an image of twice the resolution, reduced by its first convolution. Local
 networks, those of Noothout et al., then look at that image, of a quarter of a
 millimetre a pixel, in 32 x 32 pixels around each of them. Nobody has published the two
-together. The whole image costs what a coarse grid costs; the points of cephalograms come
-out no more precise for it, see docs/results.md.
+together. The whole image costs what a coarse grid costs; but points come out no more
+precise for it, see docs/results.md.
 
     scn-keras datasets prepare cephalogram --manual-dir FOLDER
     scn-keras train cephalogram_scn_local

@@ -122,13 +122,13 @@ def plot(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
     """Draws error over time, a point a run with its interval."""
     drawing = figure.Figure((6.4, 4.0), layout="constrained")
     axes = drawing.subplots()
-    for row in rows:
+    for number, row in enumerate(rows):
         x, y = row["milliseconds_an_image"], row["mre_mm"]
         axes.vlines(x, *row["ci95"], color="#2a6f97", linewidth=1.2)
         axes.plot(x, y, "o", color="#2a6f97", markersize=4)
-        axes.annotate(
-            row["run"], (x, y), (6, 0), textcoords="offset points", fontsize=8
-        )
+        # Names of neighbours, one above and one below.
+        place = (6, 8 if number % 2 else -14)
+        axes.annotate(row["run"], (x, y), place, textcoords="offset points", fontsize=8)
     axes.set_xscale("log")
     axes.margins(x=0.25)
     axes.set_xlabel("milliseconds an image")

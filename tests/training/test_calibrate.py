@@ -69,7 +69,7 @@ def test_a_run_is_calibrated_on_parts_that_have_not_seen_the_images(calibrated):
 
 def test_it_is_kept_in_the_run_and_in_its_file(calibrated, tmp_path):
     run, made = calibrated["run"], calibrated["made"]
-    assert json.loads(run.calibration_path.read_text()) == made.to_dict()
+    assert json.loads(run.calibration_path.read_text("utf-8")) == made.to_dict()
     assert Run(run.path).calibration.to_dict() == made.to_dict()
     with zipfile.ZipFile(run.model_path) as archive:
         names = archive.namelist()
@@ -185,6 +185,6 @@ def test_evaluation_says_how_right_it_is(calibrated, dots, tmp_path):
     print_results([result], console, landmarks=True)
     shown = console.file.getvalue()
     assert "lie within their 90 % radius" in shown and "% in radius" in shown
-    page = write_report(run, data_dir=dots).read_text()
+    page = write_report(run, data_dir=dots).read_text("utf-8")
     assert "Point error against the 90 % radius" in page
     assert "lie within their 90 % radius" in page and "% in 90 % radius, mm" in page

@@ -85,7 +85,9 @@ def schema_of(model: str | pathlib.Path) -> LandmarkSchema:
     with _folder_of(model) as folder:
         for name in ("landmarks.json", "assets.extra/landmarks.json"):
             if (folder / name).is_file():
-                return LandmarkSchema.from_dict(json.loads((folder / name).read_text()))
+                return LandmarkSchema.from_dict(
+                    json.loads((folder / name).read_text("utf-8"))
+                )
         raise FileNotFoundError(_neither(folder))
 
 

@@ -365,4 +365,4 @@ def write_json(path: pathlib.Path, data: Any) -> None:
 
 
 def _read_json(path):
-    return json.loads(path.read_text())
+    return json.loads(path.read_text("utf-8"))

@@ -131,13 +131,12 @@ def _write_model(run: Run, folder: pathlib.Path) -> Run:
     _halve(full, folder / WEIGHTS_FILE)
     full.unlink()
     write_json(folder / CONFIG_FILE, config)
-    if run.calibration is not None:
+    if (calibration := run.calibration) is not None:
         # Half precision is refused where it would move points by more than a hundredth
         # of their error: the calibration holds.
-        calibration = dataclasses.replace(
-            run.calibration, weights=made.weights_digest()
+        made.write_calibration(
+            dataclasses.replace(calibration, weights=made.weights_digest())
         )
-        made.write_calibration(calibration)
     return made
 
 

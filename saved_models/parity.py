@@ -28,7 +28,7 @@ from scn_keras.training.run import Run
 # The largest difference to the run's points: in float32 in pixels of the given image,
 # in reduced precision in pixels of the grid.
 BOUND_PX = 0.01
-BOUND_GRID_PX = {"bfloat16": 1.0, "int8": 4.0}
+BOUND_GRID_PX = {"bfloat16": 1.0, "int8": 2.0}
 _TITLES = {"onnx": "ONNX", "litert": "LiteRT", "openvino": "OpenVINO"}
 _TIMED = 5
 

@@ -74,8 +74,11 @@ def quantize_onnx(
     """Rewrites an ONNX file with convolutions of 8 bits, in place.
 
     What values occur between them is taken from training images (static
-    quantisation). Peaks stay in float32: coordinates need more than 8 bits.
+    quantisation). In float32 stay the convolutions that read the image and those that
+    give heatmaps, whose values spread the most, and peaks: coordinates need more than
+    8 bits.
     """
+    import onnx
     from onnxruntime import quantization
 
     class Images(quantization.CalibrationDataReader):
@@ -93,9 +96,23 @@ def quantize_onnx(
         str(path),
         Images(),
         op_types_to_quantize=["Conv"],
+        nodes_to_exclude=_first_and_last(onnx.load(str(prepared)).graph),
         per_channel=True,
     )
     prepared.unlink()
+
+
+def _first_and_last(graph):
+    """Names of convolutions without another before them, and of heads."""
+    found: list[str] = []
+    after: set[str] = set()  # values that a convolution had a part in
+    for node in graph.node:
+        is_convolution, is_first = node.op_type == "Conv", after.isdisjoint(node.input)
+        if is_convolution and (is_first or "/head" in node.name):
+            found.append(node.name)
+        if is_convolution or not is_first:
+            after.update(node.output)
+    return found
 
 
 def accuracy_lost(

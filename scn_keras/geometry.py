@@ -66,6 +66,43 @@ def apply_to_covariance(affine, covariance):
     return result
 
 
+def mixture(points, score, covariance, arrays):
+    """Returns what several looks have found together: means, and how wide they are.
+
+    Points are weighted by score; the covariance is that of the mixture, so that the
+    spread among the looks is in it.
+
+    Args:
+        points: Array `(B, V, N, D)` of V looks.
+        score: Array `(B, V, N)`.
+        covariance: Array `(B, V, N, D, D)`.
+        arrays: The library, see `scn_keras.warp`.
+
+    Returns:
+        `(B, N, D)`, `(B, N)` and `(B, N, D, D)`.
+
+    Example:
+
+    >>> points = np.array([[[[1.0, 0.0]], [[3.0, 0.0]]]])
+    >>> mean, score, covariance = mixture(
+    ...     points, np.ones((1, 2, 1)), np.zeros((1, 2, 1, 2, 2)), scn_keras.warp.NUMPY
+    ... )
+    >>> mean.tolist(), covariance.tolist()
+    ([[[2.0, 0.0]]], [[[[1.0, 0.0], [0.0, 0.0]]]])
+    """
+    # A landmark without any score is still somewhere.
+    weight = (score + 1e-6)[..., None]
+    weight = weight / arrays.sum(weight, axis=1)[:, None]
+    mean = arrays.sum(weight * points, axis=1)
+    apart = points - mean[:, None]
+    covariance = covariance + apart[..., :, None] * apart[..., None, :]
+    return (
+        mean,
+        arrays.mean(score, axis=1),
+        arrays.sum(weight[..., None] * covariance, axis=1),
+    )
+
+
 def is_usable(affine, arrays):
     """Tells whether affines lead to millimetres, `(...)`.
 

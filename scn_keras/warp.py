@@ -43,7 +43,7 @@ def sum_of_products(a, b):
 
 
 _COMMON = (
-    "abs arange clip cos exp floor isfinite isnan matmul maximum mean minimum pad "
+    "abs arange clip cos exp floor isnan matmul maximum mean minimum pad "
     "reshape shape sign sin sort sqrt stack sum take where"
 ).split()
 

@@ -24,8 +24,6 @@ from scn_keras.training.recipe import Network, Optimizer, Recipe
 from scn_keras.training.run import Run
 
 BACKEND = keras.backend.backend()
-# Bit for bit; on PyTorch weights were seen to differ by 3e-4, cause unknown.
-_OF_RESUMED = 1e-3 if BACKEND == "torch" else 0.0
 SCHEMA = LandmarkSchema(("left", "right", "top"), pairs=((0, 1),))
 # All that could differ after an interruption.
 RECIPE = Recipe(
@@ -315,18 +313,13 @@ def assert_same_run(run, expected):
     models = [keras.models.load_model(r.checkpoint) for r in (run, expected)]
     variables = [(*m.variables, *m.optimizer.variables) for m in models]
     for found, wanted in zip(*variables, strict=True):
-        np.testing.assert_allclose(
-            numbers(found.value),
-            numbers(wanted.value),
-            rtol=0,
-            atol=_OF_RESUMED,
-            err_msg=wanted.path,
+        np.testing.assert_array_equal(
+            numbers(found.value), numbers(wanted.value), err_msg=wanted.path
         )
     weights = [r.load_model().get_weights() for r in (run, expected)]
     for found, wanted in zip(*weights, strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=_OF_RESUMED)
-    if not _OF_RESUMED:
-        assert rows(run) == rows(expected)
+        np.testing.assert_array_equal(found, wanted)
+    assert rows(run) == rows(expected)
 
 
 @pytest.fixture(scope="session")

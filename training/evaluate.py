@@ -18,7 +18,7 @@ from scn_keras.training import inference
 from scn_keras.training.folder_split import FolderSplit
 from scn_keras.training.located_image import LocatedImage
 from scn_keras.training.points_table import write_points
-from scn_keras.training.prepared_split import PreparedSplit
+from scn_keras.training.prepared_split import HELD_OUT, PreparedSplit
 from scn_keras.training.run import Run
 from scn_keras.training.statistics import RESAMPLES, error_statistics, moments
 
@@ -62,8 +62,9 @@ def evaluate(
         `error_statistics`, and `protocol` (what the numbers mean), `seconds` (of
         the whole pass), `ids` (of the images), `excluded` (ids of images without
         usable spacing) and, where there are several observers, `between_observers`
-        (how far those are from each other on the same images). Of a calibrated run
-        also `coverage90_percent` (of the points that lie within their radius),
+        (how far those are from each other on the same images). Of a calibrated run,
+        on other images than its calibration was learned on, also
+        `coverage90_percent` (of the points that lie within their radius),
         `radius90_mm` (the mean of the radii), `trusted_percent` (of the images),
         `ci95["coverage90_percent"]`, the first two for each landmark too, and
         `calibration`, where it comes from.
@@ -136,7 +137,7 @@ def locate_images(
             batch_size,
             run.views,
             run.placement,
-            calibration=run.calibration,
+            calibration=None if _was_learned_on(run, images) else run.calibration,
         ),
         f"evaluate {run.recipe.name} on {images.name}",
         total=int(samples.cardinality()),
@@ -193,6 +194,12 @@ def write_results(
             run.write_result(f"{scope}-{truth}" if truth else scope, result)
             results.append(result)
     return results
+
+
+def _was_learned_on(run, images):
+    """Whether images are those of the calibration: of them, it cannot be wrong."""
+    learned_on = HELD_OUT, run.recipe.train_split
+    return isinstance(images, PreparedSplit) and images.name in learned_on
 
 
 def _located(found, images):

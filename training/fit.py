@@ -212,6 +212,11 @@ class _Recorder(keras.callbacks.Callback):
             f"train {run.recipe.name}", total=self.steps, completed=step, status=""
         )
 
+    def on_train_batch_begin(self, batch, logs=None):
+        # Dropout draws from PyTorch's own generator, which no checkpoint holds.
+        if keras.backend.backend() == "torch":
+            keras.utils.set_random_seed(self.run.recipe.seed + self.step)
+
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
         self.bar.update(self.task, completed=self.step)

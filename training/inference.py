@@ -9,7 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from scn_keras import warp
-from scn_keras.geometry import apply_affine, apply_to_covariance, is_usable
+from scn_keras.geometry import (
+    apply_affine,
+    apply_to_covariance,
+    is_usable,
+    mixture,
+)
 from scn_keras.training import preprocessing
 from scn_keras.training.calibration import Calibration, uncertainty
 from scn_keras.training.recipe import Recipe
@@ -206,8 +211,8 @@ def mean_of_views(
 ) -> tuple[Any, Any, Any]:
     """Returns points, score and covariance over all views of each image.
 
-    Points are means, weighted by score, covariances those of the mixture: the spread
-    among the views is in them. Also in the exported graph.
+    Those of `mixture`, so the spread among the views is in the covariances. Also in the
+    exported graph.
 
     Args:
         found: What a localizer gives, with an axis of V views after that of images:
@@ -228,14 +233,4 @@ def mean_of_views(
         apply_affine(views, points),
         apply_to_covariance(views, covariance),
     )
-    # A landmark without any score is still somewhere.
-    weight = (score + 1e-6)[..., None]
-    weight = weight / arrays.sum(weight, axis=1)[:, None]
-    mean = arrays.sum(weight * points, axis=1)
-    apart = points - mean[:, None]
-    covariance = covariance + apart[..., :, None] * apart[..., None, :]
-    return (
-        mean,
-        arrays.mean(score, axis=1),
-        arrays.sum(weight[..., None] * covariance, axis=1),
-    )
+    return mixture(points, score, covariance, arrays)

@@ -66,7 +66,6 @@ TENSORFLOW = types.SimpleNamespace(
     floor=tf.floor,
     fori_loop=_fori_loop,
     inv=tf.linalg.inv,
-    isfinite=tf.math.is_finite,
     isnan=tf.math.is_nan,
     matmul=tf.matmul,
     maximum=tf.maximum,

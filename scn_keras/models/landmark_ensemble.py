@@ -1,6 +1,8 @@
 import keras
 from keras import ops
 
+from scn_keras import warp
+from scn_keras.geometry import mixture
 from scn_keras.layers.log_displacement import LogDisplacement
 from scn_keras.models._heatmap_stride import heatmap_stride, to_grid
 from scn_keras.models._refine import refine
@@ -149,18 +151,9 @@ def _mean_votes(votes):
 
 
 def _mean_of_peaks(peaks):
-    """Points weighted by score, and the covariance of the mixture."""
+    names = ("points", "score", "covariance")
     points, score, covariance = (
-        ops.stack([peak[name] for peak in peaks])
-        for name in ("points", "score", "covariance")
+        ops.stack([peak[name] for peak in peaks], axis=1) for name in names
     )
-    weight = (score + 1e-6)[..., None]  # a landmark without any score is somewhere
-    weight = weight / ops.sum(weight, axis=0, keepdims=True)
-    mean = ops.sum(weight * points, axis=0)
-    apart = points - mean
-    covariance = covariance + apart[..., :, None] * apart[..., None, :]
-    return {
-        "points": mean,
-        "score": ops.mean(score, axis=0),
-        "covariance": ops.sum(weight[..., None] * covariance, axis=0),
-    }
+    found = mixture(points, score, covariance, warp.KERAS)
+    return dict(zip(names, found, strict=True))

@@ -74,6 +74,19 @@ def test_normalisation_is_that_of_keras_landmark_by_landmark():
             np.testing.assert_allclose(ours[n], theirs, rtol=1e-5, atol=1e-6)
 
 
+def test_frozen_it_keeps_what_it_normalises_by():
+    """As Keras' own normalisation does, and as a fine-tuned network needs it."""
+    layer = LocalRefinement(2, size=8, filters=2, convolutions=1)
+    image, points = noise(2, 16, 16, 1), np.full((2, 2, 2), 8.0, "float32")
+    layer.build(image.shape)
+    layer.trainable = False
+    for trainable in (False, True):
+        layer.trainable = trainable
+        layer(image, points, training=True)
+        mean = ops.convert_to_numpy(layer.fine[0].moving_mean)
+        assert mean.any() == trainable  # it starts as zeros
+
+
 # --- The layer ---
 
 

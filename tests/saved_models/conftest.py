@@ -8,6 +8,7 @@ import time
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.layers import GaussianHeatmap
@@ -17,6 +18,7 @@ from scn_keras.training.recipe import Network, Recipe
 from scn_keras.training.run import Run
 
 GRID = (64, 48)
+POINT = (123.4, 210.6)  # of the blob in `png`, x and y
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +92,15 @@ def served(blob_model):
 
     with ServedModel(blob_model) as model:
         yield model
+
+
+@pytest.fixture
+def png(tmp_path, draw_blob):
+    """A file of 400 x 300 pixels with the blob at `POINT`."""
+    path = tmp_path / "blob.png"
+    blob = draw_blob((400, 300), POINT, (15.0, 15.0))
+    path.write_bytes(tf.io.encode_png(np.uint8(blob * 255)[..., None]).numpy())
+    return path
 
 
 @pytest.fixture(scope="session")

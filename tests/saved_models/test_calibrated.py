@@ -30,9 +30,9 @@ from scn_keras.saved_models.prediction_files import (
 from scn_keras.training import inference
 from scn_keras.training.calibration import Calibration
 from scn_keras.training.run import Run
+from tests.saved_models.conftest import POINT
 
 NAMES = ("bright", "dark")
-POINT = (123.4, 210.6)
 
 
 @pytest.fixture(scope="module")

@@ -26,16 +26,7 @@ from scn_keras.saved_models.transport import (
     TooLargeError,
     UnavailableError,
 )
-
-POINT = (123.4, 210.6)
-
-
-@pytest.fixture
-def png(tmp_path, draw_blob):
-    path = tmp_path / "blob.png"
-    blob = draw_blob((400, 300), POINT, (15.0, 15.0))
-    path.write_bytes(tf.io.encode_png(np.uint8(blob * 255)[..., None]).numpy())
-    return path
+from tests.saved_models.conftest import POINT
 
 
 @pytest.fixture(scope="module")

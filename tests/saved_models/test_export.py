@@ -176,7 +176,7 @@ def test_a_failed_export_leaves_nothing(blob_run, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "arguments, message",
-    [({"name": "a/b"}, "name"), ({"version": 0}, "version")],
+    [({"name": "a/b"}, "name"), ({"name": ".."}, "name"), ({"version": 0}, "version")],
 )
 def test_names_that_tf_serving_does_not_take_are_refused(
     blob_run, tmp_path, arguments, message

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from scn_keras.geometry import apply_affine
 from scn_keras.saved_models.export import export
+from scn_keras.saved_models.precision import accuracy_lost, in_bfloat16
 from scn_keras.saved_models.predict import predict
 from scn_keras.training.calibration import Calibration
 from scn_keras.training.ensemble import make_ensemble
@@ -274,6 +275,15 @@ def test_bfloat16_says_what_it_costs(tiny_run, tiny_data, tmp_path):
     assert local.shape == maps["product"].shape == (1, *tiny_run.recipe.grid, 37)
     product = local * spatial / tiny_run.load_model().target.height().numpy()
     assert np.abs(product - maps["product"]).max() < 0.02 * np.abs(product).max()
+
+
+def test_what_an_ensemble_loses_is_measured_on_images_that_no_member_knows(
+    tiny_run, tiny_data, tmp_path
+):
+    run = make_ensemble([tiny_run, tiny_run], tmp_path / "twice")
+    lost = accuracy_lost(run, in_bfloat16(run.load_model()), tiny_data)
+    assert (lost["split"], lost["n_images"]) == ("test", 3)
+    assert 0.0 < lost["moved"] <= lost["moved_max"]
 
 
 def test_formats_and_precisions_that_do_not_go_together(tiny_run, tmp_path):

@@ -5,8 +5,9 @@ import shutil
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
+
+from tests.saved_models.conftest import POINT
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed."
@@ -15,7 +16,6 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="There is no Chromium on this machine."
 )
-POINT = (123.4, 210.6)
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +57,6 @@ def page(request, browser, address):
     yield made
     assert foreign == []
     context.close()
-
-
-@pytest.fixture
-def png(tmp_path, draw_blob):
-    path = tmp_path / "film.png"
-    blob = draw_blob((400, 300), POINT, (15.0, 15.0))
-    path.write_bytes(tf.io.encode_png(np.uint8(blob * 255)[..., None]).numpy())
-    return path
 
 
 def ask(page, path):
@@ -118,15 +110,15 @@ def test_landmarks_are_named_by_pointer_and_by_keyboard(page, png):
 
 def test_points_can_be_downloaded(page, png, tmp_path):
     ask(page, png)
-    for link, name in (("#markups", "film.mrk.json"), ("#csv", "film.csv")):
+    for link, name in (("#markups", "blob.mrk.json"), ("#csv", "blob.csv")):
         with page.expect_download() as waiting:
             page.click(link)
         assert waiting.value.suggested_filename == name
         waiting.value.save_as(tmp_path / name)
-    markups = json.loads((tmp_path / "film.mrk.json").read_text())
+    markups = json.loads((tmp_path / "blob.mrk.json").read_text())
     labels = [p["label"] for p in markups["markups"][0]["controlPoints"]]
     assert labels == ["bright", "dark"]
-    assert (tmp_path / "film.csv").read_text().startswith("file,landmark,x_px")
+    assert (tmp_path / "blob.csv").read_text().startswith("file,landmark,x_px")
 
 
 def test_the_heatmap_lies_over_the_image(page, png, served):

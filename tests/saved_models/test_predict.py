@@ -24,16 +24,7 @@ from scn_keras.saved_models.prediction_files import (
 from scn_keras.training.ensemble import make_ensemble
 from scn_keras.training.recipe import Network, Recipe
 from scn_keras.training.run import Run
-
-POINT = (123.4, 210.6)
-
-
-@pytest.fixture
-def png(tmp_path, draw_blob):
-    path = tmp_path / "blob.png"
-    blob = draw_blob((400, 300), POINT, (15.0, 15.0))
-    path.write_bytes(tf.io.encode_png(np.uint8(blob * 255)[..., None]).numpy())
-    return path
+from tests.saved_models.conftest import POINT
 
 
 @pytest.fixture(params=["run", "export"])

@@ -25,9 +25,8 @@ from scn_keras.saved_models.served_model import (
     ServerBusyError,
 )
 from scn_keras.training.recipe import Network, Recipe
-from tests.saved_models.conftest import GRID, make_blob_run
+from tests.saved_models.conftest import GRID, POINT, make_blob_run
 
-POINT = (123.4, 210.6)
 MODEL = "/v1/models/blob"
 
 

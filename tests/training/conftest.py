@@ -48,6 +48,24 @@ class Dots(LandmarkBuilder, skip_registration=True):
             )
 
 
+class Interruption(Exception):
+    """What the power cut is here."""
+
+
+def interrupt(monkeypatch, owner, name, number):
+    """Lets a method work `number` times and then interrupts within it, at its end."""
+    original, calls = getattr(owner, name), []
+
+    def method(*args, **kwargs):
+        result = original(*args, **kwargs)
+        calls.append(name)
+        if len(calls) == number:
+            raise Interruption
+        return result
+
+    monkeypatch.setattr(owner, name, method)
+
+
 @pytest.fixture(scope="session")
 def dots_dir(tmp_path_factory):
     """Where the data set of dots is prepared."""

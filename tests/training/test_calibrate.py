@@ -119,6 +119,26 @@ def test_runs_of_a_cross_validation_do_as_well(calibrated, dots, tmp_path, monke
     assert calibrated().to_dict() == made.to_dict()
 
 
+def test_how_sure_a_run_is_of_itself_is_asked_where_it_was_trained(
+    calibrated, dots, tmp_path, monkeypatch
+):
+    run, asked = copy(calibrated["run"], tmp_path / "run"), []
+    median_ratio = calibrate_module._median_ratio
+
+    def recorded(own, seen, value):
+        asked.append(set(own))
+        return median_ratio(own, seen, value)
+
+    monkeypatch.setattr(calibrate_module, "_median_ratio", recorded)
+    folder = calibrated["run"].path / "calibration"
+    calibrate(run, crossval=folder, data_dir=dots, console=quiet())
+    held_out = PreparedSplit(run.recipe, HELD_OUT, dots).samples()
+    new = {one["id"].decode() for one in held_out.as_numpy_iterator()}
+    assert len(new) == 2 and len(asked) == 2
+    for ids in asked:
+        assert len(ids) == 8 and not ids & new
+
+
 def test_what_does_not_go_together(calibrated, finished, dots, tmp_path):
     run = copy(finished, tmp_path / "run")
     with pytest.raises(ValueError, match="unlike its recipe in grid"):
@@ -188,3 +208,15 @@ def test_evaluation_says_how_right_it_is(calibrated, dots, tmp_path):
     page = write_report(run, data_dir=dots).read_text("utf-8")
     assert "Point error against the 90 % radius" in page
     assert "lie within their 90 % radius" in page and "% in 90 % radius, mm" in page
+
+
+@pytest.mark.parametrize("split", [HELD_OUT, "train"])
+def test_images_of_the_calibration_do_not_say_how_right_it_is(
+    split, calibrated, dots, tmp_path
+):
+    run = copy(calibrated["run"], tmp_path / "run")
+    (result,) = evaluate(run, split, data_dir=dots, console=quiet())
+    assert result["n_images"] > 0
+    told = {"coverage90_percent", "radius90_mm", "trusted_percent", "calibration"}
+    assert not told & set(result)
+    assert not any(told & set(row) for row in result["per_landmark"])

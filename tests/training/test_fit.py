@@ -14,12 +14,9 @@ from scn_keras.training import fit as fit_module
 from scn_keras.training import run as run_module
 from scn_keras.training.fit import fit, make_optimizer
 from scn_keras.training.recipe import Optimizer
+from tests.training.conftest import Interruption, interrupt
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
-
-
-class Interruption(Exception):
-    """What the power cut is here."""
 
 
 def rows(run):
@@ -128,20 +125,6 @@ def test_a_recipe_that_does_not_fit_the_data_leaves_no_run(
     with pytest.raises(ValueError, match=message):
         fit(recipe.override([setting]), tmp_path / "run", dots)
     assert not (tmp_path / "run").exists()
-
-
-def interrupt(monkeypatch, owner, name, number):
-    """Lets a method work `number` times and then interrupts within it, at its end."""
-    original, calls = getattr(owner, name), []
-
-    def method(*args, **kwargs):
-        result = original(*args, **kwargs)
-        calls.append(name)
-        if len(calls) == number:
-            raise Interruption
-        return result
-
-    monkeypatch.setattr(owner, name, method)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from scn_keras.training.recipes import load_recipe
 from scn_keras.training.run import Run, build_model
 from scn_keras.training.start_from import start_from
 from scn_keras.training.stored_source import StoredSource
-from tests.training.conftest import _name_dots
+from tests.training.conftest import Interruption, _name_dots, interrupt
 
 NAMES = ("large", "middle", "small")
 
@@ -76,17 +76,8 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(
 ):
     """The sub-images of a step are drawn as they would have been."""
 
-    class Interruption(Exception):
-        pass
-
-    original = fit_module._Recorder.on_epoch_end
-
-    def on_epoch_end(self, *args):
-        original(self, *args)
-        raise Interruption
-
     with monkeypatch.context() as patch:
-        patch.setattr(fit_module._Recorder, "on_epoch_end", on_epoch_end)
+        interrupt(patch, fit_module._Recorder, "on_epoch_end", 1)
         with pytest.raises(Interruption):
             fit(run.recipe, tmp_path, dots)
     resumed = fit(run.recipe, tmp_path, dots, resume=True)

@@ -9,10 +9,12 @@ from click.testing import CliRunner
 from scn_keras.cli import main
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
+from scn_keras.training import fit as fit_module
 from scn_keras.training.fit import fit
 from scn_keras.training.recipe import NETWORKS, Network, Recipe, Target
 from scn_keras.training.run import Run, build_model
 from scn_keras.training.start_from import start_from
+from tests.training.conftest import Interruption, interrupt
 
 NAMES = ("large", "middle", "small")
 IMAGE = np.random.default_rng(0).normal(size=(1, 48, 40, 1)).astype("float32")
@@ -170,21 +172,10 @@ def test_a_training_starts_from_a_run_and_resumes(
     assert Run("whole").recipe.start == "first"
 
     # Killed after its first checkpoint, it needs no more what it started from.
-    class Killed(Exception):
-        pass
-
     part = Run.create("part", again, run.schema)
-    from scn_keras.training import fit as module
-
-    end = module._Recorder.on_epoch_end
-
-    def die(self, *arguments):
-        end(self, *arguments)
-        raise Killed
-
     with monkeypatch.context() as patch:
-        patch.setattr(module._Recorder, "on_epoch_end", die)
-        with pytest.raises(Killed):
+        interrupt(patch, fit_module._Recorder, "on_epoch_end", 1)
+        with pytest.raises(Interruption):
             fit(again, "part", dots, resume=True)
     shutil.rmtree("first")
     fit(again, "part", dots, resume=True)

@@ -4,6 +4,8 @@
     scn-keras train mouse_skull_global_to_local
     scn-keras evaluate runs/mouse_skull_global_to_local
 
+Not yet trained to its end.
+
 Pose and size of a head come from the coarse part of `mouse_skull`, as for that recipe:
 the method has no way to see a volume turned every way in so few steps. On the grid of
 0.3 mm laid over it a global network votes in patches of 8 voxels, as the paper has it

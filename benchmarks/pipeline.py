@@ -1,6 +1,10 @@
 """The input pipeline against SimpleITK, and whether a training step waits for it.
 
-    python -m benchmarks.pipeline [--parts augment cores steps] [--image FILE]
+    python -m benchmarks.pipeline [--parts reduce augment cores steps] [--image FILE]
+
+reduce: one core, in turns: the same decoded radiograph comes to the grid as it is:
+smoothed by a Gaussian as wide as the reduction asks for, and read linearly at the
+places of the grid. SimpleITK smooths by a recursive filter, its fastest.
 
 augment: one core, in turns (A B A B …): a decoded radiograph of 1935 x 2400 pixels and
 its 19 landmarks become an augmented grid of 512 x 512: translation, rotation, scales,
@@ -26,6 +30,7 @@ import numpy as np
 
 SIZE, SPACING, GRID, LANDMARKS = (2400, 1935), 0.1, (512, 512), 19
 GRID_SPACING = max(SIZE[0] / GRID[0], SIZE[1] / GRID[1]) * SPACING
+PARTS = ["reduce", "augment", "cores", "steps"]
 RANGES = {"move": 10.0, "turn": 0.25, "scale": 0.2, "bend": 10.0, "grey": 0.25}
 
 
@@ -33,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--parts", nargs="+", default=["augment", "cores", "steps"])
+    parser.add_argument("--parts", nargs="+", default=PARTS)
     parser.add_argument("--image", help="a grey image file of 1935 x 2400 pixels")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--images", type=int, default=10, help="of ours, in a turn")
@@ -43,20 +48,37 @@ def main() -> None:
     if arguments.parts == ["worker"]:
         worker(arguments)
         return
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(every)})
+    if "reduce" in arguments.parts:
+        reduce(arguments)
     if "augment" in arguments.parts:
-        every = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {min(every)})
         augment(arguments)
-        os.sched_setaffinity(0, every)  # workers get what is set here
+    os.sched_setaffinity(0, every)  # workers get what is set here
     if "cores" in arguments.parts:
         cores(arguments)
     if "steps" in arguments.parts:
         steps(arguments)
 
 
+def reduce(arguments: argparse.Namespace) -> None:
+    image, _ = radiograph(arguments.image)
+    theirs, ours = simpleitk_reduction(image), our_reduction(image)
+    in_turns("reduce", theirs, ours, arguments)
+
+
 def augment(arguments: argparse.Namespace) -> None:
     image, points = radiograph(arguments.image)
     theirs, ours = simpleitk_side(image, points), pipeline_side(image, points)
+    in_turns("augment", theirs, ours, arguments)
+
+
+def in_turns(
+    part: str,
+    theirs: Iterator[object],
+    ours: Iterator[object],
+    arguments: argparse.Namespace,
+) -> None:
     sides = {"SimpleITK": (theirs, 1), "scn-keras": (ours, arguments.images)}
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for side, _ in sides.values():
@@ -64,7 +86,7 @@ def augment(arguments: argparse.Namespace) -> None:
     for _ in range(arguments.rounds):
         for name, (side, count) in sides.items():
             times[name].append(timed(side, count))
-    print(f"one core, {arguments.rounds} turns, medians")
+    print(f"{part}: one core, {arguments.rounds} turns, medians")
     for name, values in times.items():
         wall, busy = np.median(values, axis=0) * 1e3
         print(f"  {name:12s} {wall:8.2f} ms an image, {busy:8.2f} ms of processor time")
@@ -156,11 +178,58 @@ def radiograph(path: str | None) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(image, 0, 255).astype(np.uint8), points.astype("float32")
 
 
-def pipeline_side(image: np.ndarray, points: np.ndarray) -> Iterator[object]:
+def tensorflow_on_one_thread():
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+    return tf
+
+
+def our_reduction(image: np.ndarray) -> Iterator[object]:
+    tf = tensorflow_on_one_thread()
+    from scn_keras.training import preprocessing
+
+    pixels = tf.constant(image[..., None] / np.float32(255))
+
+    @tf.function
+    def on_grid(pixels):
+        reduced = preprocessing.reduce_image(pixels, GRID, tf.constant([SPACING] * 2))
+        return preprocessing.to_grid(reduced, GRID)
+
+    while True:
+        yield on_grid(pixels).numpy()
+
+
+def simpleitk_reduction(image: np.ndarray) -> Iterator[object]:
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    source = sitk.GetImageFromArray(image / np.float32(255))
+    source.SetSpacing((SPACING, SPACING))
+    sigma = (GRID_SPACING - SPACING) / 2
+    # The grid's centre is the image's.
+    origin = [
+        (s - 1) / 2 * SPACING - (g - 1) / 2 * GRID_SPACING
+        for s, g in zip(SIZE[::-1], GRID[::-1], strict=True)
+    ]
+    while True:
+        smooth = sitk.SmoothingRecursiveGaussian(source, sigma)
+        grid = sitk.Resample(
+            smooth,
+            GRID[::-1],
+            sitk.Transform(),
+            sitk.sitkLinear,
+            origin,
+            (GRID_SPACING, GRID_SPACING),
+            (1.0, 0.0, 0.0, 1.0),
+            0.0,
+        )
+        yield sitk.GetArrayFromImage(grid) * 2.0 - 1.0
+
+
+def pipeline_side(image: np.ndarray, points: np.ndarray) -> Iterator[object]:
+    tf = tensorflow_on_one_thread()
     from scn_keras.training import pipeline
     from scn_keras.training.augmentation import Augmentation
     from scn_keras.training.recipe import Recipe

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from scn_keras.files import read_points
 from scn_keras.landmark_schema import LandmarkSchema
-from scn_keras.models import LandmarkModel
 from scn_keras.saved_models.parity import largest_difference
 from scn_keras.saved_models.predict import predict, schema_of
 from scn_keras.saved_models.prediction import Prediction
@@ -22,9 +21,9 @@ from scn_keras.saved_models.prediction_files import (
     write_overlays,
 )
 from scn_keras.training.ensemble import make_ensemble
-from scn_keras.training.recipe import Network, Recipe
-from scn_keras.training.run import Run
 from tests.saved_models.conftest import POINT
+
+NAMES = ("bright", "dark")
 
 
 @pytest.fixture(params=["run", "export"])
@@ -90,14 +89,14 @@ def test_files_hold_what_was_found(model, png, tmp_path):
     np.testing.assert_allclose(bright["px"], found[0].points_px[0])
     with (tmp_path / "points.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["landmark"] for row in rows] == ["bright", "dark"]
+    assert [row["landmark"] for row in rows] == list(NAMES)
     np.testing.assert_allclose(float(rows[0]["y_mm"]), found[0].points_mm[0, 1])
 
 
 def test_unknown_millimetres_are_null_and_empty(blob_run, png, tmp_path):
     found, _ = predict(blob_run.path, [png])
-    write_json(tmp_path / "points.json", found, ("bright", "dark"))
-    write_csv(tmp_path / "points.csv", found, ("bright", "dark"))
+    write_json(tmp_path / "points.json", found, NAMES)
+    write_csv(tmp_path / "points.csv", found, NAMES)
     text = (tmp_path / "points.json").read_text()
     assert json.loads(text)[0]["landmarks"][0]["mm"] is None
     assert "nan" not in (text + (tmp_path / "points.csv").read_text()).lower()
@@ -205,36 +204,19 @@ def test_markups_lie_where_slicer_shows_the_file(model, tmp_path, draw_blob):
     path = tmp_path / "blob.mha"
     sitk.WriteImage(image, str(path))
     found, _ = predict(model, [path])
-    write_markups(tmp_path / "markups", found, ("bright", "dark"))
+    write_markups(tmp_path / "markups", found, NAMES)
     read = read_points(tmp_path / "markups" / "blob.mrk.json")
-    assert tuple(read.labels) == ("bright", "dark")
+    assert tuple(read.labels) == NAMES
     point = tuple(map(float, found[0].points_px[0]))
     expected = image.TransformContinuousIndexToPhysicalPoint(point)
     np.testing.assert_allclose(read.points[0][:2], expected, atol=1e-3)
-
-
-@pytest.fixture
-def volume_run(tmp_path):
-    """A run that finds the brightest blob of a volume."""
-    recipe = Recipe(
-        name="volume",
-        dataset="synthetic_volume",
-        grid=(16, 24, 20),
-        network=Network(levels=1, spatial_factor=1),
-    )
-    run = Run.create(tmp_path / "run", recipe, LandmarkSchema(("bright",)))
-    image = keras.Input((None, None, None, 1))
-    network = keras.Model(image, keras.layers.Conv3D(1, 1, use_bias=False)(image))
-    network.set_weights([np.ones((1, 1, 1, 1, 1))])
-    LandmarkModel(network).save(run.model_path)
-    return run
 
 
 def test_volumes_and_their_markups(volume_run, tmp_path, png):
     place = np.array([9.6, 14.3, 7.8])
     z, y, x = np.mgrid[:16, :24, :20]
     squared = (x - place[0]) ** 2 + (y - place[1]) ** 2 + (z - place[2]) ** 2
-    image = sitk.GetImageFromArray(np.uint8(250 * np.exp(-squared / 8.0)))
+    image = sitk.GetImageFromArray(np.uint8(128 + 120 * np.exp(-squared / 8.0)))
     image.SetSpacing((2.0, 2.0, 2.0))
     image.SetOrigin((-10.0, 20.0, 30.0))
     image.SetDirection((0, -1, 0, 1, 0, 0, 0, 0, 1))
@@ -242,18 +224,18 @@ def test_volumes_and_their_markups(volume_run, tmp_path, png):
     sitk.WriteImage(image, str(path))
     (found,), problems = predict(volume_run.path, [path, png])
     assert len(problems) == 1 and "must be an image of 3 axes" in problems[0]
-    np.testing.assert_allclose(found.points_px, [place], atol=0.1)
+    np.testing.assert_allclose(found.points_px[0], place, atol=0.1)
     expected = image.TransformContinuousIndexToPhysicalPoint(
         tuple(map(float, found.points_px[0]))
     )
-    np.testing.assert_allclose(found.points_mm, [expected], atol=1e-3)
-    write_markups(tmp_path / "markups", [found], ("bright",))
+    np.testing.assert_allclose(found.points_mm[0], expected, atol=1e-3)
+    write_markups(tmp_path / "markups", [found], NAMES)
     read = read_points(tmp_path / "markups" / "head.mrk.json")
-    np.testing.assert_allclose(read.points, [expected], atol=1e-3)
-    write_csv(tmp_path / "points.csv", [found], ("bright",))
+    np.testing.assert_allclose(read.points[0], expected, atol=1e-3)
+    write_csv(tmp_path / "points.csv", [found], NAMES)
     header = (tmp_path / "points.csv").read_text().splitlines()[0]
     assert header == "file,landmark,x_px,y_px,z_px,x_mm,y_mm,z_mm,score"
-    write_overlays(tmp_path / "pictures", [found], LandmarkSchema(("bright",)))
+    write_overlays(tmp_path / "pictures", [found], LandmarkSchema(NAMES))
     assert (tmp_path / "pictures" / "head.png").is_file()
     _, problems = predict(volume_run.path, [path], (0.1, 0.1))
     assert "is for 2D images" in problems[0]

@@ -21,6 +21,8 @@ BACKEND_TESTS := tests/layers tests/models tests/losses tests/metrics \
 	tests/test_calibration.py \
 	tests/test_train_on_arrays.py tests/test_examples.py
 
+JAX_ONLY_TESTS ?= $(BACKEND_TESTS)
+
 PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS)
 
 export PYTHONUNBUFFERED := 1
@@ -161,7 +163,7 @@ test-jax-only: wheel ## Test the library without TensorFlow, on JAX alone
 	cp -r tests setup.cfg $$folder; \
 	cd $$folder; \
 	SCN_KERAS_NUMBERS=$$PWD/numbers.npz KERAS_BACKEND=jax venv/bin/python -m pytest -q \
-		-n $(WORKERS) $(BACKEND_TESTS) tests/test_backends.py; \
+		-n $(WORKERS) $(JAX_ONLY_TESTS) tests/test_backends.py; \
 	rm -rf venv
 
 .PHONY: wheel

@@ -1,6 +1,7 @@
 """The page of `scn-keras serve` in a real browser."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -52,7 +53,7 @@ def page(request, browser, address):
         ),
     )
     made.goto(address)
-    made.wait_for_function("document.title.startsWith('blob')")
+    playwright.expect(made).to_have_title(re.compile("^blob"), timeout=30_000)
     made.wrong = wrong
     yield made
     assert foreign == []

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from matplotlib import figure
+from matplotlib import figure, ticker
 
 from benchmarks._runs import protocol_of, result_of, seconds_of
 from scn_keras.training.inference import locate
@@ -130,6 +130,9 @@ def plot(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
         place = (6, 8 if number % 2 else -14)
         axes.annotate(row["run"], (x, y), place, textcoords="offset points", fontsize=8)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.margins(x=0.25)
     axes.set_xlabel("milliseconds an image")
     axes.set_ylabel("mean point error, mm")

@@ -59,9 +59,9 @@ def test_it_is_small_and_says_what_it_is():
     folder = preset_path(SHIPPED)
     size = sum(path.stat().st_size for path in folder.iterdir())
     assert size < 2e6
-    metadata = json.loads((folder / "metadata.json").read_text())
+    metadata = json.loads((folder / "metadata.json").read_text("utf-8"))
     assert metadata["parameter_count"] == from_preset(SHIPPED).count_params()
-    card = (folder / "model_card.md").read_text()
+    card = (folder / "model_card.md").read_text("utf-8")
     for result in metadata["results"]:
         assert f"{result['mre_mm']:.2f} mm" in card
     assert "Apache License 2.0" in card

@@ -210,7 +210,7 @@ def test_without_calibration_nothing_vouches_for_an_answer(blob_model, draw_blob
     assert np.isnan(found["radius90_mm"]).all()
     assert np.isnan(found["radius90_px"]).all()
     assert not found["trusted"].any()
-    card = (blob_model / "assets.extra" / "model_card.md").read_text()
+    card = (blob_model / "assets.extra" / "model_card.md").read_text("utf-8")
     assert "not calibrated" in card
     about = json.loads((blob_model / "assets.extra" / "export.json").read_text())
     assert about["calibrated"] is False
@@ -246,7 +246,9 @@ def test_the_calibration_is_in_the_graph(blob_run, tmp_path):
         np.testing.assert_array_equal(found["present"][row], one.present)
         assert found["trusted"][row] == one.trusted
     assert (found["radius90_mm"] > 0.0).all()
-    assert "| images | 30 |" in (path / "assets.extra" / "model_card.md").read_text()
+    assert "| images | 30 |" in (path / "assets.extra" / "model_card.md").read_text(
+        "utf-8"
+    )
     assert (path / "assets.extra" / "calibration.json").is_file()
 
 
@@ -259,7 +261,7 @@ def test_bfloat16_says_what_it_costs(tiny_run, tiny_data, tmp_path):
     lost = about["accuracy"]
     assert (lost["split"], lost["n_images"], lost["unit"]) == ("held_out", 2, "mm")
     assert 0.0 < lost["moved"] <= lost["moved_max"]
-    card = (path / "assets.extra" / "model_card.md").read_text()
+    card = (path / "assets.extra" / "model_card.md").read_text("utf-8")
     assert f"{lost['error'] - lost['float32_error']:+.3f} mm" in card
     # The weights are stored in half the bytes.
     call = signatures(path)

@@ -86,7 +86,7 @@ def test_a_calibration_goes_with_the_half_weights(changed, tiny_data, tmp_path):
     carried = Run(tmp_path / "sure").calibration
     assert carried.weights != made.weights
     assert carried.to_dict() == {**made.to_dict(), "weights": carried.weights}
-    card = (tmp_path / "sure" / "model_card.md").read_text()
+    card = (tmp_path / "sure" / "model_card.md").read_text("utf-8")
     assert "## Uncertainty" in card and "| n_images | 12 |" in card
 
 
@@ -121,7 +121,7 @@ def test_a_preset_is_taken_where_a_run_is(preset, evaluated, tmp_path):
 
 
 def test_the_card_says_what_was_measured(preset, evaluated):
-    card = (preset / "model_card.md").read_text()
+    card = (preset / "model_card.md").read_text("utf-8")
     result = read(evaluated.path / "results" / "test.json")
     low, high = result["ci95"]["mre_mm"]
     for number in (
@@ -167,7 +167,7 @@ def test_the_command_is_that_of_the_recipe(changed, tiny_data, tmp_path):
     assert (
         dataclasses.replace(again, start="elsewhere") == Run(tmp_path / "named").recipe
     )
-    card = (tmp_path / "named" / "model_card.md").read_text()
+    card = (tmp_path / "named" / "model_card.md").read_text("utf-8")
     assert f"\n{shlex.join(made['command'])}\n" in card
 
 
@@ -219,7 +219,9 @@ def test_terms_that_the_data_set_does_not_know_are_asked_for(
     assert result.exit_code == 0, result.output
     assert "Terms of use: For my eyes only." in result.output
     assert "MB" in result.output and " px in the mean" in result.output
-    assert "For my eyes only." in (tmp_path / "mine" / "model_card.md").read_text()
+    assert "For my eyes only." in (tmp_path / "mine" / "model_card.md").read_text(
+        "utf-8"
+    )
 
 
 def test_an_ensemble_keeps_its_views_and_no_places(evaluated, tiny_data, tmp_path):

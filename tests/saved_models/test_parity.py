@@ -44,7 +44,7 @@ def test_onnx_of_8_bits_says_what_it_costs(tiny_run, tiny_data, tmp_path):
     assert small.parent.name == "tiny_onnx_int8"
     lost = json.loads((small / "export.json").read_text())["accuracy"]
     assert lost["n_images"] == 2 and lost["moved"] > 0.0
-    assert "In int8, on the 2 images" in (small / "model_card.md").read_text()
+    assert "In int8, on the 2 images" in (small / "model_card.md").read_text("utf-8")
     (_, row) = check(tiny_run, small)
     assert (row.runtime, row.unit) == ("ONNX, int8", "grid px")
     assert row.difference > 0.0

@@ -228,7 +228,7 @@ class _Recorder(keras.callbacks.Callback):
             **{name: float(value) for name, value in (logs or {}).items()},
         }
         new = not self.run.history_path.is_file()
-        with self.run.history_path.open("a", newline="") as file:
+        with self.run.history_path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(row))
             if new:
                 writer.writeheader()
@@ -278,7 +278,7 @@ def _cut_history(path: pathlib.Path, step: int) -> float:
     """Removes what was written after a step and returns the seconds up to there."""
     if not path.is_file():
         return 0.0
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         header, *rows = [*csv.reader(file)] or [[]]
     # A row that is cut off was being written when the run died.
     rows = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]

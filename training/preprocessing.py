@@ -261,6 +261,8 @@ def reduce_image(
     # Zeros stay zeros, whatever the order of the sums: where nothing is to be seen,
     # heatmaps are as flat in one runtime as in the other.
     corner = tf.reshape(image, [-1])[0]
+    # What lies around a volume may be NaN or a huge number: all would be lost with it.
+    corner = tf.where(tf.abs(corner) < 1e5, corner, 0.0)
     image = image - corner
     for k, (s, step) in enumerate(zip(reduction, steps, strict=True)):
         # As in scikit-image: half of what the pixel grows by.

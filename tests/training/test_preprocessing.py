@@ -293,6 +293,19 @@ def test_reduces_as_scipy(shape, grid, aspect):
         np.testing.assert_array_equal(reduced.size, shape[::-1])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38, -3e38])
+def test_what_the_corner_holds_spoils_no_more_than_its_surroundings(value):
+    image = np.random.default_rng(0).random((150, 120)).astype(np.float32)
+    scale, _ = letterbox_by_hand(image.shape, (48, 40), (1, 1))
+    expected = 2.0 * reduce_by_hand(image, scale) - 1.0
+    image[0, 0] = value
+    found = preprocessing.reduce_image(image[..., None], (48, 40), tf.ones(2)).image
+    for far in (np.s_[40:], np.s_[:, 40:]):
+        np.testing.assert_allclose(
+            found[..., 0].numpy()[far], expected[far], rtol=0, atol=2e-6
+        )
+
+
 def test_graph_and_eager_agree_on_every_exact_ratio():
     # Where graph optimisation multiplies by 1 / n, floor(s / 2) may fall by one.
     for grid in ((48, 40), (80, 64), (27, 21)):

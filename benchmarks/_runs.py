@@ -4,7 +4,7 @@ import json
 import pathlib
 from typing import Any
 
-from scn_keras.training.evaluate import evaluate
+from scn_keras.training.evaluation.evaluate import evaluate
 from scn_keras.training.fit import fit
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run

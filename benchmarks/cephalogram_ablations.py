@@ -14,8 +14,8 @@ import json
 import pathlib
 
 from benchmarks._runs import finished, protocol_of, result_of, seconds_of
-from scn_keras.training.compare import compare
-from scn_keras.training.prepared_split import HELD_OUT
+from scn_keras.training.evaluation.compare import compare
+from scn_keras.training.evaluation.prepared_split import HELD_OUT
 from scn_keras.training.recipes import load_recipe
 
 BASE = ["fold=(0, 4)", "steps=2000", "steps_per_epoch=500"]

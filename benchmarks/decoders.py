@@ -126,7 +126,8 @@ def on_validation_images(
     path: pathlib.Path, data_dir: pathlib.Path | None
 ) -> dict[str, Any]:
     """Point error in mm of one run's heatmaps of its validation images."""
-    from scn_keras.training import data, pipeline
+    from scn_keras.training.input import pipeline
+    from scn_keras.training.input import prepared_sets as data
     from scn_keras.training.run import Run
 
     run = Run(path)

@@ -24,8 +24,8 @@ import tensorflow as tf
 from matplotlib import figure, ticker
 
 from benchmarks._runs import protocol_of, result_of, seconds_of
-from scn_keras.training.inference import locate
-from scn_keras.training.prepared_split import PreparedSplit
+from scn_keras.inference.locator import locate
+from scn_keras.training.evaluation.prepared_split import PreparedSplit
 from scn_keras.training.run import Run
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from scn_keras.saved_models.parity import largest_difference
+from scn_keras.saved_models.exporting.parity import largest_difference
 from scn_keras.training.run import Run
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}

@@ -24,12 +24,12 @@ import numpy as np
 from matplotlib import figure
 
 from benchmarks._runs import finished, protocol_of, result_of, seconds_of
-from scn_keras.training.data import sample_ids
-from scn_keras.training.points_table import read_points
-from scn_keras.training.prepared_split import HELD_OUT
+from scn_keras.training.evaluation.points_table import read_points
+from scn_keras.training.evaluation.prepared_split import HELD_OUT
+from scn_keras.training.evaluation.statistics import error_statistics
+from scn_keras.training.input.prepared_sets import sample_ids
 from scn_keras.training.recipes import load_recipe
 from scn_keras.training.run import Run
-from scn_keras.training.statistics import error_statistics
 
 RECIPES = {"SCN": "hand_few", "U-Net": "hand_few_unet"}
 PRESET = "synthetic_hand"

@@ -36,9 +36,9 @@ from PIL import Image
 
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkModel, SpatialConfigurationNet
-from scn_keras.saved_models.export import export
-from scn_keras.saved_models.served_model import ServedModel
-from scn_keras.saved_models.server import create_app
+from scn_keras.saved_models.exporting.export import export
+from scn_keras.saved_models.server.served_model import ServedModel
+from scn_keras.saved_models.server.server import create_app
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 

@@ -19,8 +19,8 @@ from PIL import Image
 
 from benchmarks.serving_load import resident_mb
 from scn_keras.models import preset_path
-from scn_keras.saved_models.export import export
-from scn_keras.saved_models.served_model import ServedModel
+from scn_keras.saved_models.exporting.export import export
+from scn_keras.saved_models.server.served_model import ServedModel
 from scn_keras.training.run import Run
 
 EVERY = 300

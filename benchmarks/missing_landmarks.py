@@ -27,9 +27,10 @@ from scn_keras.layers import GaussianHeatmap
 from scn_keras.losses import HeatmapSquaredError
 from scn_keras.metrics import PointError, on_arrays
 from scn_keras.models import LandmarkModel, SpatialConfigurationNet
-from scn_keras.training import data, pipeline
+from scn_keras.training.evaluation.statistics import error_statistics
+from scn_keras.training.input import pipeline
+from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.recipes import load_recipe
-from scn_keras.training.statistics import error_statistics
 
 GRID = (160, 128)  # of a whole radiograph: 1.5 mm a pixel
 CROP = (96, 80)

@@ -188,14 +188,14 @@ def tensorflow_on_one_thread():
 
 def our_reduction(image: np.ndarray) -> Iterator[object]:
     tf = tensorflow_on_one_thread()
-    from scn_keras.training import preprocessing
+    from scn_keras.inference import resample
 
     pixels = tf.constant(image[..., None] / np.float32(255))
 
     @tf.function
     def on_grid(pixels):
-        reduced = preprocessing.reduce_image(pixels, GRID, tf.constant([SPACING] * 2))
-        return preprocessing.to_grid(reduced, GRID)
+        reduced = resample.reduce_image(pixels, GRID, tf.constant([SPACING] * 2))
+        return resample.resample_to_grid(reduced, GRID)
 
     while True:
         yield on_grid(pixels).numpy()
@@ -230,8 +230,8 @@ def simpleitk_reduction(image: np.ndarray) -> Iterator[object]:
 
 def pipeline_side(image: np.ndarray, points: np.ndarray) -> Iterator[object]:
     tf = tensorflow_on_one_thread()
-    from scn_keras.training import pipeline
     from scn_keras.training.augmentation import Augmentation
+    from scn_keras.training.input import pipeline
     from scn_keras.training.recipe import Recipe
 
     recipe = Recipe(
@@ -341,8 +341,8 @@ def step_ratio(name: str, rounds: int, count: int = 6) -> None:
     """Prints the time of a step on the pipeline's batches over that on one batch."""
     import tensorflow as tf
 
-    from scn_keras.training import pipeline
     from scn_keras.training.fit import compiled_model
+    from scn_keras.training.input import pipeline
     from scn_keras.training.recipes import load_recipe
 
     recipe = load_recipe(name)

@@ -36,7 +36,7 @@ import tensorflow as tf
 from PIL import Image
 
 from scn_keras.models import preset_path
-from scn_keras.saved_models.export import export
+from scn_keras.saved_models.exporting.export import export
 from scn_keras.training.run import Run
 
 # Rows, columns, format, bits.

@@ -27,8 +27,9 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from scn_keras.training import data, inference
-from scn_keras.training.evaluate import evaluate
+from scn_keras.inference import locator as inference
+from scn_keras.training.evaluation.evaluate import evaluate
+from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.run import Run
 
 

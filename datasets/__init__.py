@@ -16,6 +16,13 @@ train = tfds.load("cephalogram", split="train")
 import importlib
 from typing import TYPE_CHECKING
 
+if __name__ == "datasets":
+    raise ModuleNotFoundError(
+        "No module named 'datasets': the folder of that name in a checkout of "
+        "scn-keras is imported as scn_keras.datasets.",
+        name="datasets",
+    )
+
 from scn_keras.datasets.case import Case as Case
 from scn_keras.datasets.dataset_folder_error import (
     DatasetFolderError as DatasetFolderError,

@@ -11,15 +11,18 @@ from rich.console import Console
 
 from scn_keras.datasets import prepare
 from scn_keras.saved_models import locate_bytes_path
-from scn_keras.saved_models.export import export
-from scn_keras.saved_models.predict import predict
-from scn_keras.saved_models.prediction_files import print_points, write_overlays
-from scn_keras.training.data import load_samples
-from scn_keras.training.evaluate import evaluate
+from scn_keras.saved_models.exporting.export import export
+from scn_keras.saved_models.predicting.predict import predict
+from scn_keras.saved_models.predicting.prediction_files import (
+    print_points,
+    write_overlays,
+)
+from scn_keras.training.evaluation.evaluate import evaluate
+from scn_keras.training.evaluation.result_table import print_results
 from scn_keras.training.fit import fit
+from scn_keras.training.input.prepared_sets import load_samples
 from scn_keras.training.recipes import load_recipe
-from scn_keras.training.report import write_report
-from scn_keras.training.result_table import print_results
+from scn_keras.training.report.page import write_report
 
 
 def demo(folder: pathlib.Path) -> None:

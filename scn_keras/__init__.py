@@ -5,24 +5,24 @@ command line start without waiting for a deep-learning framework.
 """
 
 import importlib
-import pathlib
+import sys
+
+from scn_keras._moved import MovedModuleFinder
 
 __version__ = "0.1.0"
 
-_ROOT = pathlib.Path(__file__).parents[1]
-if (_ROOT / "setup.cfg").is_file():
-    # A checkout: datasets/, training/ and saved_models/ lie beside this folder.
-    # Without this line they would be importable only from an installed package.
-    __path__.append(str(_ROOT))
+sys.meta_path.append(MovedModuleFinder())
 
 _SUBPACKAGES = (
     "datasets",
     "files",
     "geometry",
+    "inference",
     "layers",
     "losses",
     "metrics",
     "models",
+    "pictures",
     "saved_models",
     "training",
     "warp",

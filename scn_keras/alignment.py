@@ -23,7 +23,7 @@ def align(
     target: Any,
     weights: Any = None,
     robust: bool = False,
-    arrays: Any = warp.NUMPY,
+    xp: Any = warp.NUMPY,
 ) -> Any:
     """Returns the similarity that brings points as near as can be to their targets.
 
@@ -38,7 +38,7 @@ def align(
             distance and s the median one, at least a twentieth of the set's radius,
             until they settle (Geman and McClure, 1987). Bears about a third of points
             anywhere.
-        arrays: The library, see `scn_keras.warp`.
+        xp: The library, see `scn_keras.warp`.
 
     Returns:
         Float64 affine `(D + 1, D + 1)`. In a graph, of fewer points than it takes, one
@@ -58,36 +58,36 @@ def align(
            [ 0.,  0.,  1.]])
     """
     points, target, weights = (
-        arrays.cast(values, "float64")
+        xp.cast(values, "float64")
         for values in (points, target, 1.0 if weights is None else weights)
     )
     d = points.shape[-1]
-    there = ~arrays.isnan(arrays.sum(points + target, axis=-1)) & (weights > 0)
+    there = ~xp.isnan(xp.sum(points + target, axis=-1)) & (weights > 0)
     # Nothing is taken out, and so shapes stay: what has no part has no weight.
-    weights = arrays.where(there, weights, 0.0)
-    points = arrays.where(there[:, None], points, 0.0)
-    target = arrays.where(there[:, None], target, 0.0)
-    count = arrays.sum(arrays.cast(there, "int32"))
-    if arrays is warp.NUMPY and count < d:
+    weights = xp.where(there, weights, 0.0)
+    points = xp.where(there[:, None], points, 0.0)
+    target = xp.where(there[:, None], target, 0.0)
+    count = xp.sum(xp.cast(there, "int32"))
+    if xp is warp.NUMPY and count < d:
         raise ValueError(
             f"It takes at least {d} points that are in both sets to lay one over the "
             f"other. Received: {count}"
         )
-    affine = _similarity(points, target, weights, arrays)
+    affine = _similarity(points, target, weights, xp)
     # Without a bound, of few points some fit ever better and the others are lost.
-    among = arrays.cast(there, "float64")
-    radius = _spread(target, among / _or_one(arrays.sum(among), arrays), arrays)
-    least = _LEAST_SPREAD * arrays.sqrt(radius)
+    among = xp.cast(there, "float64")
+    radius = _spread(target, among / _or_one(xp.sum(among), xp), xp)
+    least = _LEAST_SPREAD * xp.sqrt(radius)
 
     def step(_, affine):
         off = apply_affine(affine, points) - target
-        distance = arrays.sqrt(arrays.sum(off * off, axis=-1))
-        typical = _median(distance, there, count, arrays)
-        share = distance / _or_one(arrays.maximum(typical, least), arrays)
+        distance = xp.sqrt(xp.sum(off * off, axis=-1))
+        typical = _median(distance, there, count, xp)
+        share = distance / _or_one(xp.maximum(typical, least), xp)
         reduced = weights / (1.0 + share**2) ** 2
-        return _similarity(points, target, reduced, arrays)
+        return _similarity(points, target, reduced, xp)
 
-    return arrays.fori_loop(0, _ROBUST_STEPS if robust else 0, step, affine)
+    return xp.fori_loop(0, _ROBUST_STEPS if robust else 0, step, affine)
 
 
 def mean_shape(shapes: Sequence[np.ndarray]) -> np.ndarray:
@@ -128,39 +128,39 @@ def mean_shape(shapes: Sequence[np.ndarray]) -> np.ndarray:
     return mean - 0.5 * (np.nanmin(mean, axis=0) + np.nanmax(mean, axis=0))
 
 
-def _similarity(points, target, weights, arrays):
-    weights = weights / _or_one(arrays.sum(weights), arrays)
-    center = arrays.sum(weights[:, None] * points, axis=0)
-    goal = arrays.sum(weights[:, None] * target, axis=0)
-    d, spread = points.shape[-1], _spread(points, weights, arrays)
+def _similarity(points, target, weights, xp):
+    weights = weights / _or_one(xp.sum(weights), xp)
+    center = xp.sum(weights[:, None] * points, axis=0)
+    goal = xp.sum(weights[:, None] * target, axis=0)
+    d, spread = points.shape[-1], _spread(points, weights, xp)
     points, target = points - center, target - goal
     products = target[:, :, None] * points[:, None, :]
-    u, strength, vt = arrays.svd(arrays.sum(weights[:, None, None] * products, axis=0))
-    mirrored = arrays.sign(arrays.det(u) * arrays.det(vt))
+    u, strength, vt = xp.svd(xp.sum(weights[:, None, None] * products, axis=0))
+    mirrored = xp.sign(xp.det(u) * xp.det(vt))
     strength, last = strength[: d - 1], strength[d - 1]
-    scale = (arrays.sum(strength) + mirrored * last) / _or_one(spread, arrays)
+    scale = (xp.sum(strength) + mirrored * last) / _or_one(spread, xp)
     # The product of u and vt, the last column of u mirrored back if need be.
     turn = sum(u[:, k, None] * vt[k] for k in range(d - 1))
     linear = scale * (turn + mirrored * u[:, d - 1, None] * vt[d - 1])
-    offset = goal - arrays.sum(linear * center, axis=-1)
+    offset = goal - xp.sum(linear * center, axis=-1)
     columns = [*(linear[:, k] for k in range(d)), offset]
     corner = np.zeros((d + 1, d + 1))
     corner[d, d] = 1.0
-    return arrays.pad(arrays.stack(columns, axis=-1), [[0, 1], [0, 0]]) + corner
+    return xp.pad(xp.stack(columns, axis=-1), [[0, 1], [0, 0]]) + corner
 
 
-def _spread(points, weights, arrays):
+def _spread(points, weights, xp):
     """Mean square of the distances from the middle; weights add up to 1."""
-    apart = points - arrays.sum(weights[:, None] * points, axis=0)
-    return arrays.sum(weights[:, None] * apart * apart)
+    apart = points - xp.sum(weights[:, None] * points, axis=0)
+    return xp.sum(weights[:, None] * apart * apart)
 
 
-def _median(values, there, count, arrays):
-    ordered = arrays.sort(arrays.where(there, values, np.inf))
-    last = arrays.maximum(count - 1, 0)
+def _median(values, there, count, xp):
+    ordered = xp.sort(xp.where(there, values, np.inf))
+    last = xp.maximum(count - 1, 0)
     return 0.5 * (ordered[last // 2] + ordered[(last + 1) // 2])
 
 
-def _or_one(value, arrays):
+def _or_one(value, xp):
     """A divisor, where what is divided is 0 as well."""
-    return arrays.where(value > 0.0, value, 1.0)
+    return xp.where(value > 0.0, value, 1.0)

@@ -235,12 +235,12 @@ def show(
     NAME is one of `scn-keras datasets list`, or NAME/CONFIG. Of a volume, the
     largest values along z, y and x are drawn.
     """
-    from scn_keras.training.contact_sheet import (
+    from scn_keras.training.recipes import load_recipe
+    from scn_keras.training.report.contact_sheet import (
         contact_sheet,
         recipe_for,
         write_sheet,
     )
-    from scn_keras.training.recipes import load_recipe
 
     out = out or pathlib.Path(f"{name.replace('/', '-')}.png")
     augmented = None
@@ -280,7 +280,7 @@ def arrays(
     With `scn-keras train RECIPE --arrays DIR` they are trained on elsewhere, by
     TensorFlow, JAX or PyTorch: all that this needs is Keras, NumPy and the backend.
     """
-    from scn_keras.training.prepare_arrays import prepare_arrays
+    from scn_keras.training.input.prepare_arrays import prepare_arrays
     from scn_keras.training.recipes import load_recipe
 
     resolved = load_recipe(recipe).override(settings)
@@ -359,7 +359,7 @@ def train(
         if resume and (path / "recipe.json").is_file():
             measured = Run(path).recipe  # measured anew it would be another recipe
         else:
-            from scn_keras.training.budget import recipe_within
+            from scn_keras.training.experiments.budget import recipe_within
 
             measured = recipe_within(minutes, resolved, data_dir, arrays)
             before = "" if measured.coarse is None else f"{measured.coarse.steps} and "
@@ -409,10 +409,10 @@ def crossval(
     The patients are divided into parts; each is held out of one training. The runs
     can be made an ensemble afterwards.
     """
-    from scn_keras.training.crossval import crossval as cross_validate
+    from scn_keras.training.evaluation.result_table import print_results
+    from scn_keras.training.experiments.crossval import crossval as cross_validate
     from scn_keras.training.recipes import load_recipe
-    from scn_keras.training.report import write_report
-    from scn_keras.training.result_table import print_results
+    from scn_keras.training.report.page import write_report
     from scn_keras.training.run import Run
 
     resolved = load_recipe(recipe).override(settings)
@@ -471,9 +471,9 @@ def evaluate(
     images; where some have none, those are named and not scored. Results and report
     of a run are written into its folder.
     """
-    from scn_keras.training.evaluate import evaluate as evaluate_run
-    from scn_keras.training.report import write_report
-    from scn_keras.training.result_table import print_results
+    from scn_keras.training.evaluation.evaluate import evaluate as evaluate_run
+    from scn_keras.training.evaluation.result_table import print_results
+    from scn_keras.training.report.page import write_report
     from scn_keras.training.run import Run, write_json
 
     if report_path and len(runs) > 1:
@@ -510,7 +510,7 @@ def ensemble(out: pathlib.Path, runs: tuple[pathlib.Path, ...], views: bool) -> 
 
     It is evaluated, compared and used to predict as any run.
     """
-    from scn_keras.training.ensemble import make_ensemble
+    from scn_keras.training.experiments.ensemble import make_ensemble
     from scn_keras.training.run import Run
 
     made = make_ensemble([Run(path) for path in runs], out, views)
@@ -557,7 +557,7 @@ def calibrate(
     are trained into RUN/calibration and can be removed afterwards; what was interrupted
     continues when the command is given again.
     """
-    from scn_keras.training.calibrate import calibrate as calibrate_run
+    from scn_keras.training.experiments.calibrate import calibrate as calibrate_run
     from scn_keras.training.run import Run
 
     if crossval is not None and (folds or settings):
@@ -594,8 +594,8 @@ def compare(
     Both must have been evaluated on the split. The intervals of the differences are
     bootstrapped over patients, paired. Numbers of unlike protocols are refused.
     """
-    from scn_keras.training.compare import compare as compare_runs
-    from scn_keras.training.compare import print_comparison
+    from scn_keras.training.evaluation.compare import compare as compare_runs
+    from scn_keras.training.evaluation.compare import print_comparison
     from scn_keras.training.run import Run, write_json
 
     compared = compare_runs(Run(first), Run(second), split)
@@ -674,15 +674,15 @@ def predict(
     """
     from rich.console import Console
 
-    from scn_keras.saved_models import prediction_files
+    from scn_keras.saved_models.predicting import prediction_files
 
     if "://" in model:
-        from scn_keras.saved_models.client import predict_served
+        from scn_keras.saved_models.client.client import predict_served
 
         results, problems, schema = predict_served(model, files, spacing)
     else:
-        from scn_keras.saved_models.predict import predict as predict_files
-        from scn_keras.saved_models.predict import schema_of
+        from scn_keras.saved_models.predicting.predict import predict as predict_files
+        from scn_keras.saved_models.predicting.predict import schema_of
 
         schema = schema_of(model)
         console = Console(stderr=True)
@@ -767,8 +767,8 @@ def export(
     if files and not check:
         raise click.UsageError("FILES are what to compare on: add --check.")
     from scn_keras.models import preset_path
-    from scn_keras.saved_models.export import beside
-    from scn_keras.saved_models.export import export as export_run
+    from scn_keras.saved_models.exporting.export import beside
+    from scn_keras.saved_models.exporting.export import export as export_run
     from scn_keras.training.run import Run
 
     loaded = Run(preset_path(run))
@@ -777,7 +777,7 @@ def export(
         path = export_run(loaded, folder, name, version, format, precision, data_dir)
         click.echo(f"Exported: {path}")
     if check:
-        from scn_keras.saved_models import parity
+        from scn_keras.saved_models.exporting import parity
 
         rows = parity.check(loaded, path, files, spacing)
         parity.print_parity(rows)
@@ -810,7 +810,7 @@ def serve(model: pathlib.Path, host: str, port: int, batch_size: int) -> None:
     exported folder goes into TF Serving.
     """
     try:
-        from scn_keras.saved_models.server import serve as serve_model
+        from scn_keras.saved_models.server.server import serve as serve_model
     except ModuleNotFoundError as error:
         raise ImportError(
             f"A server needs {error.name}: pip install 'scn-keras[serve]'"
@@ -840,7 +840,7 @@ def preset(
     good they are by the results of the run. `scn_keras.models.from_preset`, predict,
     export and train --from take it.
     """
-    from scn_keras.saved_models.make_preset import make_preset
+    from scn_keras.saved_models.publishing.make_preset import make_preset
     from scn_keras.training.run import Run
 
     made = make_preset(Run(run), folder, license, data_dir)

@@ -66,7 +66,7 @@ def apply_to_covariance(affine, covariance):
     return result
 
 
-def mixture(points, score, covariance, arrays):
+def mixture(points, score, covariance, xp):
     """Returns what several looks have found together: means, and how wide they are.
 
     Points are weighted by score; the covariance is that of the mixture, so that the
@@ -76,7 +76,7 @@ def mixture(points, score, covariance, arrays):
         points: Array `(B, V, N, D)` of V looks.
         score: Array `(B, V, N)`.
         covariance: Array `(B, V, N, D, D)`.
-        arrays: The library, see `scn_keras.warp`.
+        xp: The library, see `scn_keras.warp`.
 
     Returns:
         `(B, N, D)`, `(B, N)` and `(B, N, D, D)`.
@@ -92,18 +92,18 @@ def mixture(points, score, covariance, arrays):
     """
     # A landmark without any score is still somewhere.
     weight = (score + 1e-6)[..., None]
-    weight = weight / arrays.sum(weight, axis=1)[:, None]
-    mean = arrays.sum(weight * points, axis=1)
+    weight = weight / xp.sum(weight, axis=1)[:, None]
+    mean = xp.sum(weight * points, axis=1)
     apart = points - mean[:, None]
     covariance = covariance + apart[..., :, None] * apart[..., None, :]
     return (
         mean,
-        arrays.mean(score, axis=1),
-        arrays.sum(weight[..., None] * covariance, axis=1),
+        xp.mean(score, axis=1),
+        xp.sum(weight[..., None] * covariance, axis=1),
     )
 
 
-def is_usable(affine, arrays):
+def is_usable(affine, xp):
     """Tells whether affines lead to millimetres, `(...)`.
 
     They do where all of their numbers are finite and no axis is of length 0 or in one
@@ -111,16 +111,16 @@ def is_usable(affine, arrays):
 
     Args:
         affine: Array `(..., D + 1, D + 1)`.
-        arrays: The library, see `scn_keras.warp`.
+        xp: The library, see `scn_keras.warp`.
     """
     d = affine.shape[-1] - 1
-    finite = arrays.sum(arrays.sum(arrays.abs(affine), axis=-1), axis=-1) < np.inf
-    linear = arrays.where(finite[..., None, None], affine[..., :d, :d], 0.0)
-    lengths = arrays.sqrt(arrays.sum(linear * linear, axis=-2))
+    finite = xp.sum(xp.sum(xp.abs(affine), axis=-1), axis=-1) < np.inf
+    linear = xp.where(finite[..., None, None], affine[..., :d, :d], 0.0)
+    lengths = xp.sqrt(xp.sum(linear * linear, axis=-2))
     volume = lengths[..., 0]
     for k in range(1, d):
         volume = volume * lengths[..., k]
-    return arrays.abs(arrays.det(linear)) > 1e-6 * volume
+    return xp.abs(xp.det(linear)) > 1e-6 * volume
 
 
 def invert_affine(affine: np.ndarray) -> np.ndarray:

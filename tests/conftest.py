@@ -55,7 +55,7 @@ def tiny_data(tmp_path_factory) -> Iterator[Path]:
     """A folder of prepared data sets, with `tiny_hands`: six, and three to test."""
     from scn_keras.datasets import prepare
     from scn_keras.datasets.synthetic_hand import Builder, SyntheticHandConfig
-    from scn_keras.training import data
+    from scn_keras.training.input import prepared_sets as data
 
     class TinyHands(Builder, skip_registration=True):
         BUILDER_CONFIGS = [

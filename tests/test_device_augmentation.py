@@ -33,17 +33,15 @@ def batch_of(grid, count=3):
     return [a.astype("float32") for a in (image, points, affine)]
 
 
-def apply(augmentation, drawn, batch, arrays):
+def apply(augmentation, drawn, batch, xp):
     def function(drawn, image, points, affine):
-        return augmentation.apply(
-            drawn, image, points, affine, pairs=[(0, 2)], arrays=arrays
-        )
+        return augmentation.apply(drawn, image, points, affine, pairs=[(0, 2)], xp=xp)
 
-    if arrays is KERAS and keras.backend.backend() == "jax":
+    if xp is KERAS and keras.backend.backend() == "jax":
         import jax
 
         function = jax.jit(function)
-    convert = arrays.convert_to_tensor
+    convert = xp.convert_to_tensor
     result = function(
         {name: convert(value) for name, value in drawn.items()}, *map(convert, batch)
     )

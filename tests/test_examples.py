@@ -1,8 +1,8 @@
 """Runs the examples (`>>>`) of all docstrings."""
 
-import configparser
 import doctest
-import importlib.util
+import glob
+import importlib
 import os
 from pathlib import Path
 
@@ -17,18 +17,13 @@ KERAS_ROOMS = ("geometry", "layers", "losses", "metrics", "models", "warp")
 
 
 def modules_with_examples() -> list[str]:
-    """Names of the modules of setup.cfg's packages that hold an example."""
-    config = configparser.ConfigParser(interpolation=None)
-    config.read(Path(__file__).parents[1] / "setup.cfg", "utf-8")
+    """Names of the modules of the package that hold an example."""
     names = []
-    for package in config["options"]["packages"].split():
-        spec = importlib.util.find_spec(package)
-        assert spec is not None and spec.submodule_search_locations, package
-        folder = Path(spec.submodule_search_locations[0])
-        for path in sorted(folder.glob("*.py")):
+    for folder in scn_keras.__path__:
+        for path in sorted(map(Path, glob.glob(f"{folder}/**/*.py", recursive=True))):
             if ">>> " in path.read_text("utf-8"):
-                stem = path.stem
-                names.append(package if stem == "__init__" else f"{package}.{stem}")
+                parts = path.relative_to(folder).with_suffix("").parts
+                names.append(".".join(("scn_keras", *parts)).removesuffix(".__init__"))
     if os.environ["KERAS_BACKEND"] != "tensorflow":
         names = [name for name in names if name.split(".")[1] in KERAS_ROOMS]
     return names

@@ -162,7 +162,7 @@ def test_covariances_go_through_the_linear_part():
     ],
 )
 def test_what_leads_to_millimetres(affine, usable):
-    for arrays in (warp.NUMPY, warp.KERAS):
-        given = arrays.convert_to_tensor(np.array([affine, affine], np.float32))
-        found = keras.ops.convert_to_numpy(geometry.is_usable(given, arrays))
+    for xp in (warp.NUMPY, warp.KERAS):
+        given = xp.convert_to_tensor(np.array([affine, affine], np.float32))
+        found = keras.ops.convert_to_numpy(geometry.is_usable(given, xp))
         assert found.tolist() == [usable, usable]

@@ -11,7 +11,7 @@ import pytest
 import scn_keras
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models.from_preset import CONFIG_FILE
-from scn_keras.training import array_folder
+from scn_keras.training.input import array_folder
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 

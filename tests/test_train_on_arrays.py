@@ -15,11 +15,11 @@ import pytest
 from scn_keras.geometry import apply_affine
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkModel
-from scn_keras.training.array_folder import ArrayFolder
-from scn_keras.training.array_source import ArraySource
 from scn_keras.training.augmentation import Augmentation
-from scn_keras.training.budget import recipe_within
+from scn_keras.training.experiments.budget import recipe_within
 from scn_keras.training.fit import fit
+from scn_keras.training.input.array_folder import ArrayFolder
+from scn_keras.training.input.array_source import ArraySource
 from scn_keras.training.recipe import Network, Optimizer, Recipe
 from scn_keras.training.run import Run
 
@@ -373,7 +373,7 @@ def test_steps_within_a_time(arrays, monkeypatch):
         assert y["points"].shape[1:] == (3, 2)
         time.sleep(0.1)
 
-    monkeypatch.setattr("scn_keras.training.budget._TIMED_SECONDS", 0.5)
+    monkeypatch.setattr("scn_keras.training.experiments.budget._TIMED_SECONDS", 0.5)
     monkeypatch.setattr(LandmarkModel, "train_on_batch", on_batch)
     monkeypatch.setattr(LandmarkModel, "test_on_batch", on_batch)
     # At least 0.1 s a step, and for the one batch of validation after every second.

@@ -9,7 +9,7 @@ from scipy import ndimage, optimize
 from scn_keras import warp
 from scn_keras.warp import KERAS, NUMPY
 
-LIBRARIES = pytest.mark.parametrize("arrays", [NUMPY, KERAS], ids=["numpy", "keras"])
+LIBRARIES = pytest.mark.parametrize("xp", [NUMPY, KERAS], ids=["numpy", "keras"])
 MAPS = pytest.mark.parametrize(
     ("grid", "counts"),
     [
@@ -33,13 +33,13 @@ def random_map(grid, counts, share=0.5, seed=0):
     return affine.astype("float32"), (unit * limit).astype("float32")
 
 
-def run(function, arrays, *values):
-    """Calls a function with tensors, compiled on JAX, and returns NumPy arrays."""
-    if arrays is KERAS and keras.backend.backend() == "jax":
+def run(function, xp, *values):
+    """Calls a function with tensors, compiled on JAX, and returns NumPy xp."""
+    if xp is KERAS and keras.backend.backend() == "jax":
         import jax
 
         function = jax.jit(function)
-    result = function(*[arrays.convert_to_tensor(value) for value in values])
+    result = function(*[xp.convert_to_tensor(value) for value in values])
     return keras.tree.map_structure(number, result)
 
 
@@ -61,9 +61,9 @@ def itk_transform(grid, elastic):
 
 @LIBRARIES
 @MAPS
-def test_elastic_lattice_is_simpleitks(grid, counts, arrays):
+def test_elastic_lattice_is_simpleitks(grid, counts, xp):
     affine, elastic = random_map(grid, counts)
-    places = run(lambda a, e: warp.lattice(a, grid, e, arrays), arrays, affine, elastic)
+    places = run(lambda a, e: warp.lattice(a, grid, e, xp), xp, affine, elastic)
     transform = itk_transform(grid, elastic)
     random = np.random.default_rng(1)
     for _ in range(60):
@@ -76,9 +76,9 @@ def test_elastic_lattice_is_simpleitks(grid, counts, arrays):
 
 @LIBRARIES
 @pytest.mark.parametrize("grid", [(5, 7), (3, 4, 6)], ids=str)
-def test_affine_lattice_by_hand(grid, arrays):
+def test_affine_lattice_by_hand(grid, xp):
     affine, _ = random_map(grid, [4] * len(grid))
-    places = run(lambda a: warp.lattice(a, grid, None, arrays), arrays, affine)
+    places = run(lambda a: warp.lattice(a, grid, None, xp), xp, affine)
     for index in np.ndindex(grid):
         expected = affine[:-1] @ [*index[::-1], 1.0]
         found = [place[index] for place in places]
@@ -87,29 +87,29 @@ def test_affine_lattice_by_hand(grid, arrays):
 
 @LIBRARIES
 @MAPS
-def test_points_are_mapped_as_pixels(grid, counts, arrays):
+def test_points_are_mapped_as_pixels(grid, counts, xp):
     affine, elastic = random_map(grid, counts, seed=3)
     index = np.stack([np.random.default_rng(0).integers(0, g, 40) for g in grid], -1)
 
     def both(affine, elastic, points):
         return (
-            warp.lattice(affine, grid, elastic, arrays),
-            warp.map_points(affine, points, grid, elastic, arrays),
+            warp.lattice(affine, grid, elastic, xp),
+            warp.map_points(affine, points, grid, elastic, xp),
         )
 
     points = index[:, ::-1].astype("float32")
-    places, found = run(both, arrays, affine, elastic, points)
+    places, found = run(both, xp, affine, elastic, points)
     expected = np.stack([place[tuple(index.T)] for place in places], axis=-1)
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize(
-    ("arrays", "share"),
+    ("xp", "share"),
     [(NUMPY, 0.3), (NUMPY, 1.0), (KERAS, 1.0)],
     ids=["numpy-0.3", "numpy-1", "keras-1"],
 )
 @MAPS
-def test_inverse_is_a_numerical_inverse(grid, counts, share, arrays):
+def test_inverse_is_a_numerical_inverse(grid, counts, share, xp):
     affine, elastic = random_map(grid, counts, share, seed=4)
     transform = itk_transform(grid, elastic)
     linear, offset = affine[:-1, :-1].astype(float), affine[:-1, -1].astype(float)
@@ -121,8 +121,8 @@ def test_inverse_is_a_numerical_inverse(grid, counts, share, arrays):
     missing = np.full((1, len(grid)), np.nan)
     points = np.concatenate([image, missing]).astype("float32")
     found = run(
-        lambda a, p, e: warp.invert_map(a, p, grid, e, arrays),
-        arrays,
+        lambda a, p, e: warp.invert_map(a, p, grid, e, xp),
+        xp,
         affine,
         points,
         elastic,
@@ -182,7 +182,7 @@ def test_bounded_is_a_share_of_the_distance_of_control_points():
     "shape", [(13, 17), (1, 1), (1, 9), (2, 2), (7, 5, 6)], ids=str
 )
 @pytest.mark.parametrize("outside", [-1.0, 0.25])
-def test_interpolates_as_scipy(shape, outside, arrays):
+def test_interpolates_as_scipy(shape, outside, xp):
     random, d = np.random.default_rng(1), len(shape)
     image = random.normal(size=shape).astype("float32")
     size = np.array(shape[::-1])
@@ -206,21 +206,21 @@ def test_interpolates_as_scipy(shape, outside, arrays):
     sizes = [s + 2 for s in shape]
 
     def read(image, *places):
-        bordered = warp.pad_border(image, d, outside, arrays)
-        flat = arrays.pad(arrays.reshape(bordered, (-1,)), [[0, 9]])
+        bordered = warp.pad_border(image, d, outside, xp)
+        flat = xp.pad(xp.reshape(bordered, (-1,)), [[0, 9]])
         return (
-            warp.interpolate(bordered, places, arrays),
-            warp.interpolate(flat, places, arrays, sizes),
+            warp.interpolate(bordered, places, xp),
+            warp.interpolate(flat, places, xp, sizes),
         )
 
-    found, from_flat = run(read, arrays, image, *components)
+    found, from_flat = run(read, xp, image, *components)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
     np.testing.assert_array_equal(from_flat, found)
 
 
 @LIBRARIES
 @pytest.mark.parametrize("grid", [(12, 16), (6, 8, 10)], ids=str)
-def test_a_batch_is_its_samples(grid, arrays):
+def test_a_batch_is_its_samples(grid, xp):
     d = len(grid)
     maps = [random_map(grid, [5] * d, seed=seed) for seed in range(3)]
     affine, elastic = (np.stack(values) for values in zip(*maps, strict=True))
@@ -229,16 +229,16 @@ def test_a_batch_is_its_samples(grid, arrays):
     points = np.random.default_rng(6).uniform(0, 20, (3, 4, d)).astype("float32")
 
     def both(affine, elastic, image, points):
-        places = warp.lattice(affine, grid, elastic, arrays)
-        bordered = warp.pad_border(image, d, 0.0, arrays)
+        places = warp.lattice(affine, grid, elastic, xp)
+        bordered = warp.pad_border(image, d, 0.0, xp)
         return (
-            warp.interpolate(bordered, places, arrays),
-            warp.invert_map(affine, points, grid, elastic, arrays),
+            warp.interpolate(bordered, places, xp),
+            warp.invert_map(affine, points, grid, elastic, xp),
         )
 
-    whole = run(both, arrays, affine, elastic, image, points)
+    whole = run(both, xp, affine, elastic, image, points)
     for row in range(3):
-        single = run(both, arrays, affine[row], elastic[row], image[row], points[row])
+        single = run(both, xp, affine[row], elastic[row], image[row], points[row])
         np.testing.assert_allclose(whole[0][row], single[0], rtol=0, atol=1e-5)
         np.testing.assert_allclose(whole[1][row], single[1], rtol=0, atol=1e-4)
 
@@ -248,19 +248,19 @@ def test_keras_gives_the_numbers_of_numpy(grid):
     affine, elastic = random_map(grid, [5] * len(grid), seed=8)
     image = np.random.default_rng(0).normal(size=[3 * g for g in grid])
     results = []
-    for arrays in (NUMPY, KERAS):
+    for xp in (NUMPY, KERAS):
 
-        def read(affine, elastic, image, arrays=arrays):
-            places = warp.lattice(affine, grid, elastic, arrays)
-            bordered = warp.pad_border(image, len(grid), -1.0, arrays)
-            return warp.interpolate(bordered, places, arrays)
+        def read(affine, elastic, image, xp=xp):
+            places = warp.lattice(affine, grid, elastic, xp)
+            bordered = warp.pad_border(image, len(grid), -1.0, xp)
+            return warp.interpolate(bordered, places, xp)
 
-        results.append(run(read, arrays, affine, elastic, image.astype("float32")))
+        results.append(run(read, xp, affine, elastic, image.astype("float32")))
     np.testing.assert_allclose(results[1], results[0], rtol=0, atol=2e-4)
 
 
 @LIBRARIES
-def test_aspect_of_an_affine(arrays):
+def test_aspect_of_an_affine(xp):
     turned = [[0.0, -0.2, 9.0], [0.1, 0.0, -5.0], [0.0, 0.0, 1.0]]
     unusable = [
         np.diag([*spacing, 1.0])
@@ -269,15 +269,15 @@ def test_aspect_of_an_affine(arrays):
     affines = np.stack([turned, *unusable]).astype("float32")
 
     def aspect(affines):
-        return warp.aspect_of(affines, arrays)
+        return warp.aspect_of(affines, xp)
 
-    found = run(aspect, arrays, affines)
+    found = run(aspect, xp, affines)
     np.testing.assert_allclose(found, [[0.1, 0.2]] + [[1.0, 1.0]] * 4, rtol=1e-6)
 
 
 @LIBRARIES
 @pytest.mark.parametrize("shapes", [((9, 12), (14, 7)), ((4, 5, 6), (7, 4, 3))])
-def test_images_of_unlike_sizes_in_one_batch(shapes, arrays):
+def test_images_of_unlike_sizes_in_one_batch(shapes, xp):
     d = len(shapes[0])
     random = np.random.default_rng(3)
     images = [random.normal(size=shape).astype("float32") for shape in shapes]
@@ -289,9 +289,9 @@ def test_images_of_unlike_sizes_in_one_batch(shapes, arrays):
     sizes = np.add(shapes, 2).astype("int32")
 
     def read(flat, sizes, *places):
-        return warp.interpolate(flat, places, arrays, sizes)
+        return warp.interpolate(flat, places, xp, sizes)
 
-    found = run(read, arrays, flat, sizes, *places)
+    found = run(read, xp, flat, sizes, *places)
     for row, image in enumerate(images):
         expected = ndimage.map_coordinates(
             image,

@@ -14,9 +14,9 @@ from scn_keras.files.atomic_write import write_text
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.metrics import PointError, SuccessDetectionRate
 from scn_keras.models import LandmarkModel, preset_path
+from scn_keras.training.input.source import open_source
 from scn_keras.training.recipe import LOSSES, Recipe
 from scn_keras.training.run import Run, build_model
-from scn_keras.training.source import open_source
 from scn_keras.training.start_from import start_from
 
 

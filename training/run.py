@@ -16,6 +16,7 @@ import numpy as np
 import scn_keras.models
 from scn_keras import __version__
 from scn_keras.files.atomic_write import write_text
+from scn_keras.inference.calibration import Calibration
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.layers import (
     GaussianHeatmap,
@@ -26,11 +27,10 @@ from scn_keras.layers import (
 )
 from scn_keras.models import GlobalToLocalNet, LandmarkEnsemble, LandmarkModel
 from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE, from_preset
-from scn_keras.training.calibration import Calibration
 from scn_keras.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from scn_keras.training.placement import Placement
+    from scn_keras.inference.coarse_to_fine import Placement
 
 # Where a model file carries what belongs to it, beside the entries of Keras.
 _INSIDE = "run"
@@ -106,7 +106,7 @@ class Run:
         if not self._inference["views"]:
             return None
         # Loads TensorFlow, which training on arrays does without.
-        from scn_keras.training.inference import test_time_views
+        from scn_keras.inference.locator import test_time_views
 
         return test_time_views(self.recipe.grid)
 
@@ -160,7 +160,7 @@ class Run:
         """What lays the grid over an image, of a recipe with a coarse one."""
         if self.recipe.coarse is None:
             return None
-        from scn_keras.training.placement import Placement
+        from scn_keras.inference.coarse_to_fine import Placement
 
         return Placement.of(self)
 

@@ -11,12 +11,12 @@ from scn_keras.datasets.case import Case
 from scn_keras.datasets.check.annotation import Annotation
 from scn_keras.datasets.check.check_result import CheckResult
 from scn_keras.datasets.check.common_shape import MIN_SHAPES, CommonShape
+from scn_keras.datasets.check.coordinate_conventions import placement
 from scn_keras.datasets.check.finding import ERROR, NOTE, Finding, View
 from scn_keras.datasets.check.image_facts import ImageFacts, image_facts
 from scn_keras.datasets.check.labels import count_fits, labels
-from scn_keras.datasets.check.misplaced import misplaced
+from scn_keras.datasets.check.outlying_points import misplaced
 from scn_keras.datasets.check.patients import patients
-from scn_keras.datasets.check.placement import placement
 from scn_keras.datasets.check.repeats import SAME_IMAGE, repeats
 from scn_keras.datasets.check.spacing import spacing
 from scn_keras.landmark_schema import LandmarkSchema

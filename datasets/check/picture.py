@@ -10,9 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from scn_keras.datasets.check.finding import Finding, View
 from scn_keras.datasets.check.reading import outside
-from scn_keras.datasets.projections import Projection, projections
 from scn_keras.geometry import spacing_of
 from scn_keras.landmark_schema import LandmarkSchema
+from scn_keras.pictures.projections import Projection, projections
 
 # Of Okabe and Ito, told apart with any kind of colour vision; and unlike in shape.
 _AS_IS, _EXPECTED = "#E69F00", "#56B4E9"

@@ -20,7 +20,7 @@ from scn_keras.files import (
     read_points,
     write_points,
 )
-from scn_keras.training.data import prepared_builder
+from scn_keras.training.input.prepared_sets import prepared_builder
 
 LABELS = ("tip", "base", "left", "right")
 SIZE = (24, 20)  # rows, columns

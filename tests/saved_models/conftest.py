@@ -13,7 +13,7 @@ import tensorflow as tf
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.layers import GaussianHeatmap
 from scn_keras.models import LandmarkModel
-from scn_keras.saved_models.export import export
+from scn_keras.saved_models.exporting.export import export
 from scn_keras.training.recipe import Network, Recipe
 from scn_keras.training.run import Run
 
@@ -88,7 +88,7 @@ def blob_model(blob_run, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def served(blob_model):
-    from scn_keras.saved_models.served_model import ServedModel
+    from scn_keras.saved_models.server.served_model import ServedModel
 
     with ServedModel(blob_model) as model:
         yield model
@@ -108,7 +108,7 @@ def serve_model():
     """Serves a `ServedModel` as `blob` on a port: `with serve_model(model) as url`."""
     import uvicorn
 
-    from scn_keras.saved_models.server import create_app
+    from scn_keras.saved_models.server.server import create_app
 
     @contextlib.contextmanager
     def serve(model):

@@ -8,9 +8,9 @@ import tensorflow_datasets as tfds
 
 from scn_keras.datasets.landmark_builder import LandmarkBuilder
 from scn_keras.landmark_schema import LandmarkSchema
-from scn_keras.training import data
 from scn_keras.training.augmentation import Augmentation
 from scn_keras.training.fit import fit
+from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.recipe import Network, Recipe, Target
 
 

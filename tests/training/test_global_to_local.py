@@ -12,19 +12,19 @@ from scipy.ndimage import map_coordinates
 
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import GlobalToLocalNet, LandmarkModel
+from scn_keras.pictures import overlay
 from scn_keras.training import fit as fit_module
-from scn_keras.training import overlay
-from scn_keras.training.array_source import ArraySource
-from scn_keras.training.ensemble import make_ensemble
-from scn_keras.training.evaluate import evaluate
+from scn_keras.training.evaluation.evaluate import evaluate
+from scn_keras.training.experiments.ensemble import make_ensemble
 from scn_keras.training.fit import fit
-from scn_keras.training.on_grid import part_of_grid
-from scn_keras.training.prepare_arrays import prepare_arrays
+from scn_keras.training.input.array_source import ArraySource
+from scn_keras.training.input.on_grid import part_of_grid
+from scn_keras.training.input.prepare_arrays import prepare_arrays
+from scn_keras.training.input.stored_source import StoredSource
 from scn_keras.training.recipe import Local, Network, Recipe
 from scn_keras.training.recipes import load_recipe
 from scn_keras.training.run import Run, build_model
 from scn_keras.training.start_from import start_from
-from scn_keras.training.stored_source import StoredSource
 from tests.training.conftest import Interruption, _name_dots, interrupt
 
 NAMES = ("large", "middle", "small")

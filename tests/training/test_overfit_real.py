@@ -2,9 +2,10 @@ import numpy as np
 import tensorflow as tf
 
 from scn_keras.geometry import affine_from_spacing, apply_affine
+from scn_keras.inference import decode
 from scn_keras.losses import HeatmapSquaredError
-from scn_keras.training import pipeline, preprocessing
 from scn_keras.training.fit import make_optimizer
+from scn_keras.training.input import pipeline
 from scn_keras.training.recipe import Network, Optimizer, Recipe
 from scn_keras.training.run import build_model
 
@@ -32,7 +33,7 @@ def read_sample(folder, film):
         dtype="float32",
     )
     return {
-        "image": preprocessing.decode_image(tf.io.read_file(str(path))),
+        "image": decode.decode_image(tf.io.read_file(str(path))),
         "points": points,
         "affine": affine_from_spacing((0.1, 0.1)).astype("float32"),
     }

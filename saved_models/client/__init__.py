@@ -1,0 +1,10 @@
+"""A client of served models, over REST and gRPC."""
+
+from typing import TYPE_CHECKING
+
+from scn_keras._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from scn_keras.saved_models.client.client import Client as Client
+
+__getattr__, __dir__ = lazy_names(__name__, {"Client": "client"})

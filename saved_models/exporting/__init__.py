@@ -1,0 +1,1 @@
+"""Runs as SavedModels and as files of other runtimes."""

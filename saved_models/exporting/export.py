@@ -1,0 +1,305 @@
+"""Turns a run into a SavedModel for TF Serving, or into a file for other runtimes."""
+
+import dataclasses
+import json
+import pathlib
+import re
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from scn_keras import __version__
+from scn_keras.files.atomic_write import write_text
+from scn_keras.inference.locator import Locator
+from scn_keras.models import LandmarkEnsemble, LandmarkModel
+from scn_keras.saved_models.exporting import precision as reduced
+from scn_keras.saved_models.exporting.graph import GraphLocator
+from scn_keras.saved_models.exporting.grid_model import write_grid_model
+from scn_keras.saved_models.exporting.tf_serving import (
+    WARM_UP,
+    models_config,
+    synthetic_image,
+    write_warm_up,
+)
+from scn_keras.saved_models.publishing.model_card import export_card
+from scn_keras.saved_models.publishing.provenance import about
+from scn_keras.training.run import Run, write_json
+
+# What reads images, the specifications of its inputs, and those to warm it up with.
+_Reading = tuple[Callable[..., Any], list[tf.TensorSpec], dict[str, np.ndarray]]
+
+
+def export(
+    run: Run,
+    folder: str | pathlib.Path,
+    name: str | None = None,
+    version: int | None = None,
+    format: str = "savedmodel",
+    precision: str = "float32",
+    data_dir: str | pathlib.Path | None = None,
+) -> pathlib.Path:
+    """Exports a run as `FOLDER/NAME/VERSION/`, the layout that TF Serving watches.
+
+    A SavedModel has these signatures, whose shapes and units `docs/export.md` tells:
+
+    | signature | inputs | of |
+    |---|---|---|
+    | `serving_default` | `image_bytes` `(n,)`, `spacing_mm` `(n, 2)` | 2D images |
+    | `arrays` | `image` `(n, h, w, 1)`, `affine` `(n, 3, 3)` | 2D images |
+    | `volumes` | `image` `(n, d, h, w, 1)`, `affine` `(n, 4, 4)` | volumes |
+    | `heatmaps` | those of `serving_default` | both |
+    | `landmarks` | `landmark` `(n,)` | their names |
+
+    Of volumes, `volumes` is `serving_default`, too; of 2D images whose stored values
+    count (`"window"`), `arrays` is. Decoding, letterbox, placement from coarse to fine,
+    views, members, peaks and calibration are in the graph, by the same functions that
+    evaluation calls. Beside it, in `assets.extra`, lie the landmarks' names, a model
+    card and what TF Serving reads.
+
+    The other formats are a file of the network and its peaks, from the grid to points
+    on the grid, with the same landmarks and card beside it.
+
+    Args:
+        run: `Run`, finished.
+        folder: Where the model goes.
+        name: Str, the name of the model; `None` for that of the recipe, and format and
+            precision where they are not the usual ones.
+        version: Int, the version; `None` for one more than the highest there.
+        format: `"savedmodel"`, `"onnx"`, `"litert"` or `"openvino"`.
+        precision: `"float32"`; `"bfloat16"` (SavedModel) or `"int8"` (ONNX, LiteRT).
+            What these cost is measured on images that were not trained on, and said in
+            the model card.
+        data_dir: Where prepared data sets lie, for reduced precision.
+
+    Returns:
+        The folder of the version.
+
+    Raises:
+        FileExistsError: If that version exists.
+        FileNotFoundError: If the run is not finished, or, for reduced precision, its
+            data set not there.
+        ImportError: If a package of the format is not installed.
+        RuntimeError: If Keras does not run on TensorFlow.
+        ValueError: If the name or the version is not one that TF Serving takes, or
+            format, precision and run do not go together.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            "A model is exported on the TensorFlow backend, whichever one trained it: "
+            "set KERAS_BACKEND=tensorflow and export again. "
+            f"Received: KERAS_BACKEND={keras.backend.backend()}"
+        )
+    reduced.check(format, precision)
+    unusual = [format] * (format != "savedmodel") + [precision] * (
+        precision != "float32"
+    )
+    name = name or "_".join([run.recipe.name, *unusual])
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(
+            "The name of a model may hold letters, digits, '_', '-' and '.', the last "
+            "two not at its start. "
+            f"Received: name={name!r}"
+        )
+    parent = pathlib.Path(folder) / name
+    if version is None:
+        version = max(_versions(parent), default=0) + 1
+    if version < 1:
+        raise ValueError(f"`version` must be at least 1. Received: version={version}")
+    target = parent / str(version)
+    if target.exists():
+        raise FileExistsError(
+            f"{target} exists. TF Serving never reloads a version that it has seen: "
+            "export a higher one, or remove the folder."
+        )
+    if format != "savedmodel" and (run.views is not None or run.placement is not None):
+        raise ValueError(
+            f"{run.path} looks at an image more than once, in several views or from "
+            "coarse to fine, which lies in a SavedModel alone. "
+            f"Received: format={format!r}"
+        )
+    if format == "litert" and len(run.recipe.grid) == 3:
+        raise ValueError(
+            "LiteRT cannot pool volumes: export a model of volumes as a SavedModel, "
+            f"for ONNX or for OpenVINO. Received: format={format!r}"
+        )
+    model = run.load_model()
+    # TF Serving looks at folders named by a number only: it never sees half a model.
+    temporary = parent / f".{version}.part"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        if format == "savedmodel":
+            if precision == "bfloat16":
+                model = reduced.in_bfloat16(model)
+            signatures = _write(run, model, temporary, name)
+            extra = temporary / "assets.extra"
+            located: Locator = model
+        else:
+            temporary.mkdir(parents=True)
+            located = write_grid_model(
+                run, model, temporary, format, precision, data_dir
+            )
+            signatures, extra = None, temporary
+        lost = None
+        if precision != "float32":
+            lost = reduced.accuracy_lost(run, located, data_dir)
+        _describe(run, extra, name, version, format, precision, signatures, lost)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def landmark_names(model: str | pathlib.Path) -> list[str]:
+    """Returns the names of an exported model's landmarks."""
+    return list(json.loads(beside(model, "landmarks.json").read_text("utf-8"))["names"])
+
+
+def beside(model: str | pathlib.Path, name: str) -> pathlib.Path:
+    """Returns the path of a file that describes an exported model."""
+    folder = pathlib.Path(model)
+    extra = folder / "assets.extra"
+    return (extra if extra.is_dir() else folder) / name
+
+
+def _write(
+    run: Run,
+    model: LandmarkModel | LandmarkEnsemble,
+    folder: pathlib.Path,
+    name: str,
+) -> dict[str, Any]:
+    """Writes the SavedModel and its warm-up, and returns its inputs and outputs."""
+    locator = GraphLocator(run, model)
+    d = len(run.recipe.grid)
+    # Large enough to be reduced; a volume as large as that would take megabytes.
+    times = 2 if d == 2 else 1
+    image = synthetic_image([times * side for side in run.recipe.grid])[None]
+    arrays: _Reading = (
+        locator.from_arrays,
+        [
+            tf.TensorSpec((None, *[None] * d, 1), tf.float32, name="image"),
+            tf.TensorSpec((None, d + 1, d + 1), tf.float32, name="affine"),
+        ],
+        {"image": image, "affine": np.eye(d + 1, dtype=np.float32)[None]},
+    )
+    main = arrays
+    if locator.takes_bytes:
+        png = tf.io.encode_png(np.uint8(np.round(image[0] * 255.0))).numpy()
+        main = (
+            locator.from_bytes,
+            [
+                tf.TensorSpec((None,), tf.string, name="image_bytes"),
+                tf.TensorSpec((None, 2), tf.float32, name="spacing_mm"),
+            ],
+            {
+                "image_bytes": np.array([png], object),
+                "spacing_mm": np.ones((1, 2), np.float32),
+            },
+        )
+    endpoints = {
+        "serving_default": (main, locator.locate),
+        "arrays" if d == 2 else "volumes": (arrays, locator.locate),
+    }
+    if locator.has_heatmaps:
+        endpoints["heatmaps"] = (main, locator.heatmaps)
+    archive = keras.export.ExportArchive()
+    for one in locator.models:
+        archive.track(one)
+    for signature, ((read, specs, _), answer) in endpoints.items():
+        archive.add_endpoint(signature, _both(read, answer), input_signature=specs)
+    archive.add_endpoint(
+        "landmarks",
+        _about_landmarks(run),
+        input_signature=[tf.TensorSpec((None,), tf.int32, name="landmark")],
+    )
+    archive.write_out(str(folder), verbose=False)
+    extra = folder / "assets.extra"
+    extra.mkdir()
+    requests = {key: inputs for key, ((_, _, inputs), _) in endpoints.items()}
+    write_warm_up(extra / WARM_UP, name, requests)
+    return _signatures(folder)
+
+
+def _about_landmarks(run):
+    """What a client cannot know that has the address of a served model alone."""
+    stored_values = run.recipe.normalization == "window"
+
+    def about_landmarks(landmark):
+        return {
+            "name": tf.gather(tf.constant(run.schema.names), landmark),
+            "stored_values": tf.fill(tf.shape(landmark), stored_values),
+        }
+
+    return about_landmarks
+
+
+def _both(read, answer):
+    return lambda *inputs: answer(*read(*inputs))
+
+
+def _signatures(folder):
+    """Names, types and shapes, as the file itself says."""
+    saved = saved_model_pb2.SavedModel.FromString(
+        (folder / "saved_model.pb").read_bytes()
+    )
+
+    def written(tensors):
+        return {
+            name: [
+                tf.as_dtype(tensor.dtype).name,
+                tf.TensorShape(tensor.tensor_shape).as_list(),
+            ]
+            for name, tensor in sorted(tensors.items())
+        }
+
+    return {
+        name: {"inputs": written(one.inputs), "outputs": written(one.outputs)}
+        for name, one in saved.meta_graphs[0].signature_def.items()
+        if not name.startswith("__")
+    }
+
+
+def _describe(run, extra, name, version, format, precision, signatures, lost):
+    card = {
+        **about(run),
+        "name": name,
+        "version": version,
+        "format": format,
+        "precision": precision,
+        "accuracy": lost,
+        "scn_keras_version": __version__,
+    }
+    calibration, recipe = run.calibration, run.recipe
+    if recipe.start is not None:
+        # Its name: where it lay is of no use to anyone else.
+        recipe = dataclasses.replace(recipe, start=pathlib.Path(recipe.start).name)
+    write_json(extra / "landmarks.json", run.schema.to_dict())
+    write_json(
+        extra / "export.json",
+        {
+            "scn_keras": __version__,
+            "format": format,
+            "precision": precision,
+            "inference": run.inference,
+            "calibrated": calibration is not None,
+            "accuracy": lost,
+            "signatures": signatures,
+            "recipe": recipe.to_dict(),
+        },
+    )
+    if calibration is not None:
+        write_json(extra / "calibration.json", calibration.to_dict())
+    if format == "savedmodel":
+        write_text(extra / "models.config", models_config(name))
+    text = export_card(card, recipe, run.schema, calibration, run.inference)
+    write_text(extra / "model_card.md", text)
+
+
+def _versions(parent):
+    if not parent.is_dir():
+        return []
+    return [int(path.name) for path in parent.iterdir() if path.name.isdigit()]

@@ -1,0 +1,1 @@
+"""Landmarks of image files, and the files they are written to."""

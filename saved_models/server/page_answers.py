@@ -1,0 +1,158 @@
+"""What the page of `scn-keras serve` is told about one image, as strict JSON."""
+
+import base64
+import dataclasses
+import io
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from scn_keras.files.image_kinds import DECODED_IN_GRAPH
+from scn_keras.files.slicer_points import format_markups
+from scn_keras.geometry import spacing_of
+from scn_keras.inference.decode import MAX_DECODED_PIXELS, promised_size
+from scn_keras.landmark_schema import LandmarkSchema
+from scn_keras.saved_models.predicting.image_source import (
+    ImageSource,
+    read_image_source,
+)
+from scn_keras.saved_models.predicting.prediction import Prediction
+from scn_keras.saved_models.predicting.prediction_files import (
+    format_csv,
+    points_in_space,
+)
+
+STAGES = ("local_appearance", "spatial_configuration", "product")
+
+
+def read_upload(
+    data: bytes,
+    spacing: tuple[float, float] | None,
+    folder: pathlib.Path,
+    stored_values: bool = False,
+) -> ImageSource:
+    """Reads the bytes of a 2D image, told by their beginning alone.
+
+    Formats whose header may name another file to read are not among them.
+
+    Args:
+        data: Bytes of a PNG, JPEG, BMP or DICOM file.
+        spacing: Millimetres per pixel, x and y, where the file does not say; or `None`.
+        folder: Path of a temporary folder, to put the file in.
+        stored_values: Bool, whether the model takes the numbers of the file.
+
+    Raises:
+        ValueError: If it is none of these, damaged or too large.
+    """
+    if not data.startswith(DECODED_IN_GRAPH) and data[128:132] != b"DICM":
+        raise ValueError("The file is no PNG, JPEG, BMP or DICOM image.")
+    path = folder / "image"
+    path.write_bytes(data)
+    try:
+        return read_image_source(path, spacing, 2, stored_values, MAX_DECODED_PIXELS)
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(path), "The file")) from error
+
+
+def points_answer(
+    source: ImageSource,
+    found: Mapping[str, np.ndarray],
+    schema: LandmarkSchema,
+    title: str,
+) -> dict[str, Any]:
+    """Returns the points of an image, and the files that the page offers.
+
+    Args:
+        source: `ImageSource`, whose file is still there.
+        found: Mapping, the model's outputs for this image.
+        schema: `LandmarkSchema`.
+        title: Str, what the person calls the file.
+    """
+    prediction = Prediction.of(source, found)
+    titled = dataclasses.replace(prediction, file=pathlib.Path(title))
+    spacing = spacing_of(source.affine).tolist() if prediction.calibrated else None
+    return {
+        "calibrated": prediction.calibrated,
+        "trusted": prediction.trusted,
+        "notes": [note.replace(str(source.file), title) for note in prediction.notes],
+        "spacing": spacing,
+        "size": _size(source),
+        "landmarks": [_landmark(prediction, i, n) for i, n in enumerate(schema.names)],
+        "image": None if source.array is None else _picture(source.array),
+        "csv": format_csv([titled], schema.names),
+        "markups": _markups(prediction, schema.names),
+    }
+
+
+def heatmaps_answer(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns heatmaps as pictures, one above the other, and where they lie.
+
+    A pixel of 128 is zero, 255 and 1 are the largest value of the landmark's map.
+
+    Args:
+        found: Mapping, the outputs of the signature `heatmaps` for this image.
+    """
+    stages = {}
+    for name in STAGES:
+        if name not in found:
+            continue
+        maps = np.moveaxis(found[name], -1, 0)
+        height = np.abs(maps).max(axis=(1, 2), keepdims=True)
+        levels = np.rint(128 + 127 * maps / np.maximum(height, 1e-12))
+        sheet = levels.astype(np.uint8).reshape(-1, maps.shape[2])
+        stages[name] = _data_url(Image.fromarray(sheet), "PNG")
+    rows, columns = found["product"].shape[:2]
+    return {
+        "stages": stages,
+        "rows": rows,
+        "columns": columns,
+        "grid_to_source": found["grid_to_source"].tolist(),
+    }
+
+
+def _size(source: ImageSource) -> list[int]:
+    """Columns and rows."""
+    if source.array is not None:
+        return list(source.array.shape[::-1])
+    return promised_size(tf.constant(source.data)).numpy()[::-1].tolist()
+
+
+def _markups(prediction: Prediction, names: Sequence[str]) -> str | None:
+    """The points where 3D Slicer shows the file; `None` where ITK cannot read it."""
+    try:
+        return format_markups(points_in_space(prediction, names), "LPS")
+    except ValueError:
+        return None
+
+
+def _landmark(prediction: Prediction, index: int, name: str) -> dict[str, Any]:
+    unit = "mm" if prediction.calibrated else "px"
+    radii, present = prediction.radius90(unit), prediction.present
+    radius = math.nan if radii is None else float(radii[index])
+    return {
+        "name": name,
+        "px": prediction.points_px[index].tolist(),
+        "mm": prediction.points_mm[index].tolist() if prediction.calibrated else None,
+        "score": float(prediction.score[index]),
+        "radius90": radius if math.isfinite(radius) else None,
+        "present": None if present is None else bool(present[index]),
+    }
+
+
+def _picture(array: np.ndarray) -> str:
+    """An image that browsers do not show, in 8 bits."""
+    low, high = np.percentile(array[::4, ::4], (0.5, 99.5))
+    levels = np.clip((array - low) / max(high - low, 1e-6), 0.0, 1.0) * 255.0
+    return _data_url(Image.fromarray(levels.astype(np.uint8)), "JPEG", quality=92)
+
+
+def _data_url(image: Image.Image, kind: str, **settings: Any) -> str:
+    file = io.BytesIO()
+    image.save(file, kind, **settings)
+    text = base64.b64encode(file.getvalue()).decode()
+    return f"data:image/{kind.lower()};base64,{text}"

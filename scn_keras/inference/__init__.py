@@ -1,0 +1,1 @@
+"""From images of any size to landmarks in pixels and millimetres."""

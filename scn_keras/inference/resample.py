@@ -1,0 +1,261 @@
+"""From a file's bytes to the network's grid, in TensorFlow graphs of any size.
+
+Training, evaluation, prediction and the exported SavedModel call these functions and
+no others, so that the model that is served is the model that was measured. An image
+is reduced in three steps, only the last of which interpolates:
+
+1. `reduce_image`: Gaussian smoothing, as wide as the reduction asks for, evaluated at
+   every n-th pixel, where n leaves at least two pixels to a pixel of the grid;
+2. `normalize`: grey values to about -1..1;
+3. one linear interpolation (`scn_keras.warp`) at the places that the grid's pixels
+   have in the reduced image, wherever letterbox, augmentation and deformation put them.
+
+Images and volumes take the same path: D below is 2 or 3.
+"""
+
+import math
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from scn_keras import warp
+from scn_keras.array_api import TENSORFLOW
+from scn_keras.geometry import letterbox
+from scn_keras.inference.reduced_image import ReducedImage, to_reduced
+
+NORMALIZATIONS = ("range", "percentile", "window")
+OUTSIDE = -1.0  # what lies around the image: black
+
+_KEPT_OF_BLOCK = 16  # pixels, see `_smooth`
+
+
+def reduce_image(
+    image: tf.Tensor,
+    grid: Sequence[int],
+    spacing: tf.Tensor,
+    normalization: str = "range",
+    limits: tuple[float, float] | None = None,
+    grid_spacing: Sequence[float] | None = None,
+) -> ReducedImage:
+    """Smooths, thins out and normalises an image for a grid of a given size.
+
+    Args:
+        image: float32 `(*sizes, 1)`, see `grey_values`.
+        grid: The sizes of the grid in array order.
+        spacing: float32 `(D,)`, the spacing x, y(, z) of the image in mm. Where it is
+            not usable, pixels count as squares.
+        normalization: `"range"`, `"percentile"` or `"window"`, see `normalize`.
+        limits: See `normalize`.
+        grid_spacing: D floats, mm per pixel of the grid in x, y(, z): the grid is
+            laid on the image's centre, larger or smaller than the image. `None`, and
+            images without a usable spacing: the image is fitted into the grid.
+
+    Raises:
+        ValueError: If the image has not one axis for each of the grid, and a channel.
+    """
+    d, image = len(grid), tf.convert_to_tensor(image)
+    if image.shape.rank not in (None, d + 1):
+        raise ValueError(
+            f"An image for the grid {tuple(grid)} has {d} axes and one channel. "
+            f"Received: shape {tuple(image.shape)}"
+        )
+    shape = tf.shape(image)
+    size = [tf.cast(shape[axis], tf.float32) for axis in reversed(range(d))]
+    sides = [float(side) for side in reversed(grid)]
+    calibrated = is_calibrated(spacing)
+    spacing = tf.where(calibrated, spacing, tf.ones_like(spacing))
+    scale, offset = letterbox(size, sides, tf.unstack(spacing))
+    if grid_spacing is not None:
+        scale = tf.unstack(
+            tf.where(
+                calibrated,
+                tf.constant(grid_spacing, tf.float32) / spacing,
+                tf.stack(scale),
+            )
+        )
+        offset = [
+            (s - 1.0) * 0.5 - k * (g - 1.0) * 0.5
+            for s, g, k in zip(size, sides, scale, strict=True)
+        ]
+    # Kernels would grow with an absurd spacing: ten times what square pixels ask for,
+    # and a fourth of a pixel of the grid for the whole of a long side.
+    most = 10.0 * tf.reduce_max(tf.stack(size)) / min(sides)
+    reduction = [
+        tf.minimum(s, tf.minimum(most, tf.maximum(4.0 * length, 64.0)))
+        for s, length in zip(scale, size, strict=True)
+    ]
+    # Graph optimisation may turn a division into a product, off by one in the last
+    # digit. A reduction by exactly 2, 4, 6 … must not fall to either side of the
+    # step for that, hence the odd little number.
+    steps = [
+        tf.maximum(tf.cast(tf.floor(s * 0.5 + 1.2345e-3), tf.int32), 1)
+        for s in reduction
+    ]
+    # Zeros stay zeros, whatever the order of the sums: where nothing is to be seen,
+    # heatmaps are as flat in one runtime as in the other.
+    corner = tf.reshape(image, [-1])[0]
+    # What lies around a volume may be NaN or a huge number: all would be lost with it.
+    corner = tf.where(tf.abs(corner) < 1e5, corner, 0.0)
+    image = image - corner
+    for k, (s, step) in enumerate(zip(reduction, steps, strict=True)):
+        # As in scikit-image: half of what the pixel grows by.
+        image = _smooth(image, d - 1 - k, tf.maximum(s - 1.0, 0.0) * 0.5, step)
+    return ReducedImage(
+        normalize(image + corner, normalization, limits),
+        _scale_and_offset([tf.cast(step, tf.float32) for step in steps], [0.0] * d),
+        _scale_and_offset(scale, offset),
+        tf.stack(size),
+    )
+
+
+def normalize(
+    image: tf.Tensor, method: str, limits: tuple[float, float] | None = None
+) -> tf.Tensor:
+    """Brings grey values to about -1..1.
+
+    Args:
+        image: float32 `(*sizes, 1)`, from 0 to 1 except for `"window"`.
+        method: `"range"` maps the full range of the pixel type to -1..1, as the
+            reference does for cephalograms; `"percentile"` maps the 1st percentile
+            to -1 and the 99th to 1 and clips there, for images of unlike exposure;
+            `"window"` does so with two grey values, for CT.
+        limits: Two floats: the shares instead of 0.01 and 0.99 for `"percentile"`, the
+            grey values for `"window"`.
+    """
+    if method == "range":
+        return image * 2.0 - 1.0
+    if method not in NORMALIZATIONS:
+        raise ValueError(
+            f"`normalization` must be one of {NORMALIZATIONS}. Received: {method!r}"
+        )
+    if method == "window":
+        if limits is None:
+            raise ValueError('The normalization "window" needs its two grey values.')
+        low, high = tf.unstack(tf.constant(limits, tf.float32))
+    else:
+        # 4,096 pixels or more tell the percentiles of a radiograph well enough.
+        d = image.shape.rank - 1
+        sizes, count = tf.shape(image), round(4096 ** (1 / d))
+        thinned = image[
+            tuple(
+                slice(None, None, tf.maximum(sizes[axis] // count, 1))
+                for axis in range(d)
+            )
+        ]
+        values = tf.sort(tf.reshape(thinned, [-1]))
+        last = tf.cast(tf.size(values) - 1, tf.float32)
+        low, high = (
+            values[tf.cast(tf.round(last * share), tf.int32)]
+            for share in limits or (0.01, 0.99)
+        )
+    scaled = tf.math.divide_no_nan(image - low, high - low) * 2.0 - 1.0
+    return tf.clip_by_value(scaled, -1.0, 1.0)
+
+
+def resample_to_grid(
+    reduced: ReducedImage, grid: Sequence[int], to_source: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Brings a reduced image to the grid by an affine, or by the letterbox alone.
+
+    Args:
+        reduced: `ReducedImage`.
+        grid: The sizes of the grid in array order.
+        to_source: float32 `(D + 1, D + 1)`, from the grid to the source image; `None`
+            for the letterbox.
+    """
+    if to_source is None:
+        to_source = reduced.grid_to_source
+    affine = to_reduced(reduced, to_source, TENSORFLOW)
+    image = warp.pad_border(reduced.image[..., 0], len(grid), OUTSIDE, TENSORFLOW)
+    places = warp.lattice(affine, grid, xp=TENSORFLOW)
+    return warp.interpolate(image, places, TENSORFLOW)[..., None]
+
+
+def flatten(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns an image `(*sizes, 1)` as `warp.interpolate` takes it flat.
+
+    Its length is one of few, at most a fourth more than needed: of images of all
+    sizes, a program is compiled for some ten lengths.
+
+    Returns:
+        `(flat, sizes)`, float32 `(n,)` and int32 `(D,)`, with a border.
+    """
+    d = image.shape.rank - 1
+    image = warp.pad_border(image[..., 0], d, OUTSIDE, TENSORFLOW)
+    count = tf.size(image)
+    bits = tf.math.log(tf.cast(count, tf.float32)) / math.log(2.0)
+    unit = tf.bitwise.left_shift(1, tf.maximum(tf.cast(bits, tf.int32) - 2, 0))
+    rest = tf.math.floormod(-count, unit)
+    return tf.pad(tf.reshape(image, [-1]), [[0, rest]]), tf.shape(image)
+
+
+def spacing_of(affine: tf.Tensor) -> tf.Tensor:
+    """Returns the spacing x, y(, z) of an affine `(D + 1, D + 1)` as it is."""
+    return tf.norm(affine[:-1, :-1], axis=0)
+
+
+def is_calibrated(spacing: tf.Tensor) -> tf.Tensor:
+    """Tells whether a spacing `(..., D)` is one: from a nanometre to a kilometre.
+
+    What is beyond is no spacing of a patient, and its products would not be finite.
+    """
+    return tf.reduce_all((spacing > 1e-6) & (spacing < 1e6), axis=-1, keepdims=True)
+
+
+def _smooth(image, axis, sigma, step):
+    """Smooths one axis with a Gaussian, keeping every `step`-th pixel."""
+    shape, d = tf.shape(image), image.shape.rank - 1
+    length = shape[axis]
+    kept = (length + 2 * step - 2) // step  # one beyond the edge, if step > 1
+    outer, inner = tf.reduce_prod(shape[:axis]), tf.reduce_prod(shape[axis + 1 :])
+    # As products of matrices, several times as fast as a convolution of one channel,
+    # and nothing is computed that is not kept: a block of pixels has a part in the 16
+    # pixels that are kept of it, and in the 16 before. A kernel is not longer than the
+    # block and a step, since steps are at least a half of the reduction, rounded down.
+    block = _KEPT_OF_BLOCK * step
+    radius, own, before = _kernels(sigma, step)
+    # The border is replicated.
+    blocks = (kept + _KEPT_OF_BLOCK - 1) // _KEPT_OF_BLOCK + 1
+    image = tf.reshape(image, [outer, length, inner])
+    ends = (image[:, :1], radius), (image[:, -1:], blocks * block - radius - length)
+    first, last = (tf.repeat(pixels, count, axis=1) for pixels, count in ends)
+    image = tf.concat([first, image, last], axis=1)
+    both = tf.concat([own, before], axis=0)
+    if axis == d - 1:
+        image = tf.reshape(image, [-1, block])
+        parts = tf.matmul(image, both, transpose_b=True)
+    else:
+        image = tf.reshape(image, [outer, blocks, block, inner])
+        parts = tf.matmul(both, image)
+    parts = tf.reshape(parts, [outer, blocks, 2, _KEPT_OF_BLOCK, inner])
+    image = parts[:, :-1, 0] + parts[:, 1:, 1]
+    image = tf.reshape(image, [outer, -1, inner])[:, :kept]
+    image = tf.reshape(image, tf.concat([shape[:axis], [kept], shape[axis + 1 :]], 0))
+    return tf.ensure_shape(image, [None] * d + [1])
+
+
+def _kernels(sigma, step):
+    """Returns the radius of a Gaussian, and it as two matrices `(kept, block)`.
+
+    The first is the part of a block in what is kept of it, the second that in what is
+    kept of the block before.
+    """
+    radius = tf.cast(tf.floor(4.0 * sigma + 0.5 + 1.2345e-3), tf.int32)
+    taps = tf.cast(tf.range(-radius, radius + 1), tf.float32)
+    kernel = tf.exp(-0.5 * tf.square(taps / tf.maximum(sigma, 1e-3)))
+    kernel = kernel / tf.reduce_sum(kernel)
+    kept, last = tf.range(_KEPT_OF_BLOCK)[:, None], 2 * radius
+
+    def part(pixels):
+        tap = pixels - kept * step
+        value = tf.gather(kernel, tf.clip_by_value(tap, 0, last))
+        return tf.where((tap >= 0) & (tap <= last), value, 0.0)
+
+    pixels = tf.range(_KEPT_OF_BLOCK * step)
+    return radius, part(pixels), part(pixels + _KEPT_OF_BLOCK * step)
+
+
+def _scale_and_offset(scale, offset):
+    d = len(scale)
+    linear = tf.linalg.diag(tf.stack([*scale, 1.0]))
+    return linear + tf.pad(tf.stack([*offset, 0.0])[:, None], [[0, 0], [d, 0]])

@@ -1,0 +1,1 @@
+"""Pictures of images, points and heatmaps."""

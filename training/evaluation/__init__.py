@@ -1,0 +1,1 @@
+"""From located images to errors, tables and comparisons of runs."""

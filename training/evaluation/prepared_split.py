@@ -1,0 +1,106 @@
+import pathlib
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from scn_keras.training.input import prepared_sets as data
+from scn_keras.training.input import selection
+from scn_keras.training.recipe import Recipe
+
+# What a recipe holds out of its training images, as if it were a split.
+HELD_OUT = "held_out"
+
+
+class PreparedSplit:
+    """The images of a prepared data set that a run is scored on.
+
+    Args:
+        recipe: `Recipe` of the run.
+        split: Str, a TFDS split, a subset of the builder, or `"held_out"` for the
+            images that the recipe holds out of its training split; `None` for the
+            recipe's `test_split`.
+        data_dir: Where prepared data sets lie.
+
+    Attributes:
+        name: Str, what results on these images are filed under.
+        dataset: Str, the data set with its version.
+        builder: `LandmarkBuilder`, who knows observers, subsets and the spacing rule.
+        arguments: Sequence of str, what says so on a command line.
+
+    Raises:
+        FileNotFoundError: If the data set is not there.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        split: str | None = None,
+        data_dir: str | pathlib.Path | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.data_dir = data_dir
+        self.name = split or recipe.test_split
+        self.builder = data.prepared_builder(recipe.dataset, data_dir)
+        self.dataset = self.builder.info.full_name
+        where = [] if data_dir is None else ["--data-dir", str(data_dir)]
+        self.arguments = ["--split", self.name, *where]
+
+    @property
+    def truths(self) -> tuple[str | None, ...]:
+        """What predictions can be scored against.
+
+        The observers, their mean, and other ground truths that a set may have. A set
+        with one observer has the truth `None`.
+        """
+        builder = self.builder
+        if not builder.OBSERVERS:
+            return (None,)
+        return (*builder.OBSERVERS, "mean", *builder.GROUND_TRUTHS)
+
+    def true_points(self, sample: Mapping[str, Any], truth: str | None) -> np.ndarray:
+        """Returns the points `(N, D)` of a sample that are one of the truths."""
+        builder = self.builder
+        if truth in builder.GROUND_TRUTHS:
+            return np.asarray(sample[f"points_{truth}"], np.float64)
+        # What was found has points of another name, and a ground truth is no observer.
+        observed = {
+            name: sample[name]
+            for name in builder.point_features()
+            if name.removeprefix("points_") not in builder.GROUND_TRUTHS
+        }
+        return np.asarray(selection.observed_points(observed, truth), np.float64)
+
+    def scopes(self) -> Iterator[tuple[str, frozenset[str] | None]]:
+        """Yields the split itself and its named parts, which are reported as well.
+
+        Each with the ids of its images, `None` for all.
+        """
+        subsets = self.builder.SUBSETS
+        yield self.name, subsets.get(self.name, (None, None))[1]
+        for name, (base, ids) in subsets.items():
+            if base == self.name:
+                yield name, ids
+
+    def samples(self) -> tf.data.Dataset:
+        """Streams the stored samples.
+
+        Raises:
+            ValueError: If the data set has no such split, or the recipe holds no
+                images out.
+        """
+        if self.name != HELD_OUT:
+            return data.load_samples(self.recipe.dataset, self.name, self.data_dir)
+        _, samples = data.training_samples(self.recipe, self.data_dir)
+        if samples is None:
+            raise ValueError(
+                "The recipe holds no images out of its training split. Received: "
+                f"split={self.name!r}"
+            )
+        return samples
+
+    def find(self, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Returns single samples by their ids."""
+        split = self.recipe.train_split if self.name == HELD_OUT else self.name
+        return data.find_samples(self.recipe.dataset, split, ids, self.data_dir)

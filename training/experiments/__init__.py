@@ -1,0 +1,1 @@
+"""Cross-validation, calibration, ensembles and time budgets."""

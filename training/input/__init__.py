@@ -1,0 +1,1 @@
+"""From stored samples to the batches that a training takes."""

@@ -1,0 +1,199 @@
+import functools
+import math
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from scn_keras import warp
+from scn_keras.training.input import selection
+from scn_keras.training.input.array_folder import ArrayFolder
+from scn_keras.training.input.on_grid import (
+    ReducedImage,
+    on_grid,
+    part_of_grid,
+    places_of,
+)
+from scn_keras.training.recipe import Recipe
+from scn_keras.training.run import Run
+
+_OUTSIDE = -1.0  # what lies around an image, as in `resample`
+_PLACES = ("affine", "to_source", "grid_to_source", "size")
+
+
+class ArraySource:
+    """What `fit` trains on, from a data set as arrays: on any backend, with NumPy.
+
+    Parameters are drawn on the host, by NumPy, from the recipe's seed and the number
+    of the step alone: a run that continues sees what it would have seen, and every
+    backend sees the same. Images are deformed on the device, a batch at a time.
+
+    Args:
+        recipe: `Recipe`.
+        path: The folder, see `ArrayFolder`.
+
+    Attributes:
+        schema: `LandmarkSchema`.
+        validation: The batches held out, which lie on their grid; `None` if there are
+            none.
+
+    Raises:
+        FileNotFoundError: If there are no arrays.
+        ValueError: If the recipe does not fit them.
+    """
+
+    def __init__(self, recipe: Recipe, path: str | pathlib.Path) -> None:
+        self._folder = folder = ArrayFolder(path)
+        folder.require(recipe)
+        if folder.header["spacing_from_points"]:
+            selection.refuse_millimetres(recipe, folder.header["spacing_rule"])
+        self.schema = folder.schema
+        self._recipe = recipe
+        make = _batch_maker(recipe, selection.mirror_pairs(recipe, self.schema))
+        rows = folder.rows(recipe.train_split)
+        held_out = np.zeros(len(rows), bool)
+        if recipe.validation > 0.0 or recipe.fold is not None:
+            groups = folder.samples["group"][rows].tolist()
+            held_out = np.isin(groups, selection.training_groups(groups, recipe)[1])
+        self._images = _Images(folder, rows[~held_out], recipe, make)
+        self._order = functools.lru_cache(maxsize=2)(self._permutation)
+        self.validation = None
+        if held_out.any():
+            self.validation = _Images(folder, rows[held_out], recipe, make).in_order()
+
+    def place(self, run: Run) -> None:
+        """Refuses, as `ArrayFolder.require` does: arrays lie where they were stored."""
+        self._folder.require(run.recipe)
+
+    def training(self, first_step: int = 0) -> keras.utils.PyDataset:
+        """Endless batches of `(image, {"points", "affine"})`, shuffled and augmented.
+
+        Args:
+            first_step: Int, the number of steps already taken.
+        """
+        return _Batches(lambda index: self._training_batch(first_step + index))
+
+    def plain(self) -> keras.utils.PyDataset:
+        """The training images as they are, in order."""
+        return self._images.in_order()
+
+    def _training_batch(self, step):
+        recipe, count = self._recipe, len(self._images)
+        numbers = range(step * recipe.batch_size, (step + 1) * recipe.batch_size)
+        chosen = [self._order(n // count)[n % count] for n in numbers]
+        drawn = {}
+        if recipe.augmentation is not None:
+            drawn = recipe.augmentation.draw(
+                [recipe.seed, step], recipe.grid, warp.NUMPY, (recipe.batch_size,)
+            )
+        random = np.random.default_rng([recipe.seed, step, 2])
+        observers = random.uniform(size=recipe.batch_size).astype("float32")
+        batch = self._images.batch(chosen, recipe.observer, observers, drawn)
+        if recipe.window is None:
+            return batch
+        places = places_of(recipe.window, recipe.grid)
+        start = random.integers(places).astype("int32")
+        return part_of_grid(batch, start, recipe.window)
+
+    def _permutation(self, epoch):
+        random = np.random.default_rng([self._recipe.seed, epoch, 3])
+        return random.permutation(len(self._images))
+
+
+class _Images:
+    """Images of a folder and what belongs to them."""
+
+    def __init__(self, folder, rows, recipe, make):
+        self.images = [folder.image(row, recipe.cache == "memory") for row in rows]
+        self.samples = selection.without_other_truths(
+            {
+                name: values[rows]
+                for name, values in folder.samples.items()
+                if name in _PLACES or name.startswith("points")
+            },
+            folder.header["ground_truths"],
+            recipe,
+        )
+        # One length for all: a program is compiled for it once.
+        self.length = max(math.prod(np.add(i.shape, 2).tolist()) for i in self.images)
+        self.recipe = recipe
+        self.make = make
+        # Says now if there are no such points.
+        selection.observed_points(self.samples, recipe.observer, np.float32(0.0))
+
+    def __len__(self):
+        return len(self.images)
+
+    def in_order(self):
+        size = self.recipe.batch_size
+        observer = "mean" if self.recipe.observer == "random" else self.recipe.observer
+
+        @functools.cache
+        def batch(index):
+            first = index * size
+            chosen = range(first, min(first + size, len(self)))
+            # Kept where there is more room than on the device.
+            return keras.tree.map_structure(
+                keras.ops.convert_to_numpy, self.batch(chosen, observer)
+            )
+
+        return _Batches(batch, math.ceil(len(self) / size))
+
+    def batch(self, chosen, observer, observers=None, drawn=()):
+        flat = np.full((len(chosen), self.length), _OUTSIDE, np.float16)
+        sizes = []
+        for row, number in zip(flat, chosen, strict=True):
+            image = self.images[number]
+            shape = [size + 2 for size in image.shape]  # with a border
+            inside = row[: math.prod(shape)].reshape(shape)
+            inside[(slice(1, -1),) * image.ndim] = image
+            sizes.append(shape)
+        samples = {name: values[chosen] for name, values in self.samples.items()}
+        points = selection.observed_points(samples, observer, observers)
+        places = {name: samples[name] for name in _PLACES}
+        return self.make(flat, np.array(sizes, "int32"), points, places, dict(drawn))
+
+
+class _Batches(keras.utils.PyDataset):
+    """Batches by number, endless without a count."""
+
+    def __init__(self, batch: Callable[[int], Any], count: int | None = None) -> None:
+        super().__init__()
+        self._batch = batch
+        self._count = count
+
+    @property
+    def num_batches(self) -> int | None:
+        return self._count
+
+    def __getitem__(self, index: int) -> Any:
+        return self._batch(index)
+
+
+def _batch_maker(recipe, pairs):
+    """Returns what makes training elements of arrays, in tensors of the backend."""
+
+    def make(*arrays):
+        flat, sizes, points, places, drawn = keras.tree.map_structure(
+            keras.ops.convert_to_tensor, arrays
+        )
+        affine = places.pop("affine")
+        reduced = ReducedImage(keras.ops.cast(flat, "float32"), **places)
+        return on_grid(reduced, sizes, affine, points, recipe, drawn or None, pairs)
+
+    return _compiled(make)
+
+
+def _compiled(function):
+    """Compiles a function of arrays for the backend, where that pays."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=True, autograph=False)
+    return function

@@ -1,0 +1,83 @@
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import rich.console
+from rich import progress
+
+from scn_keras.training.input import pipeline
+from scn_keras.training.input import prepared_sets as data
+from scn_keras.training.input.array_folder import ArrayFolder
+from scn_keras.training.recipe import Recipe
+
+
+def prepare_arrays(
+    recipe: Recipe,
+    path: str | pathlib.Path,
+    data_dir: str | pathlib.Path | None = None,
+    splits: Sequence[str] = (),
+    console: rich.console.Console | None = None,
+) -> ArrayFolder:
+    """Stores a prepared data set as the arrays that a recipe trains on.
+
+    Images are reduced for the recipe's grid and normalised, which needs TensorFlow
+    and TFDS; training on them does not. Recipes may share a folder that differ in
+    anything but data set, grid, normalisation and training split.
+
+    Args:
+        recipe: `Recipe`.
+        path: The folder to make.
+        data_dir: Where prepared data sets lie.
+        splits: Sequence of str, splits beside the recipe's `train_split`.
+        console: `rich.console.Console` for the progress bar.
+
+    Returns:
+        The `ArrayFolder`.
+
+    Raises:
+        FileExistsError: If `path` holds something.
+        FileNotFoundError: If the data set is not prepared.
+        ValueError: If it has no such split, or images of other dimensions.
+    """
+    builder = data.prepared_builder(recipe.dataset, data_dir)
+    ids = {
+        split: data.sample_ids(recipe.dataset, split, data_dir)
+        for split in dict.fromkeys((recipe.train_split, *splits))
+    }
+
+    def samples() -> Iterator[dict[str, Any]]:
+        seen = set()
+        for split in ids:
+            for sample in data.load_samples(recipe.dataset, split, data_dir):
+                id = sample["id"].numpy().decode()
+                if id in seen:
+                    continue
+                seen.add(id)
+                reduced = pipeline.reduce_sample(sample, recipe)
+                yield {
+                    "id": id,
+                    "group": sample["group"].numpy().decode(),
+                    **{name: sample[name].numpy() for name in builder.point_features()},
+                    "affine": sample["affine"].numpy(),
+                    "image": reduced.image.numpy()[..., 0],
+                    "to_source": reduced.to_source.numpy(),
+                    "grid_to_source": reduced.grid_to_source.numpy(),
+                    "size": reduced.size.numpy(),
+                }
+
+    return ArrayFolder.write(
+        path,
+        recipe,
+        builder.SCHEMA,
+        progress.track(
+            samples(),
+            f"arrays of {recipe.dataset}",
+            total=len(set().union(*ids.values())),
+            console=console or rich.console.Console(),
+        ),
+        ids,
+        ground_truths=builder.GROUND_TRUTHS,
+        spacing_rule=builder.SPACING_RULE,
+        spacing_from_points=builder.SPACING_FROM_POINTS,
+        version=builder.info.full_name,
+    )

@@ -11,6 +11,10 @@ from typing import Any
 
 import numpy as np
 
+# Spacings in mm that are taken to be those of an image, see `spacing_is_usable`.
+MIN_SPACING, MAX_SPACING = 1e-6, 1e6
+MAX_ANISOTROPY = 20.0
+
 
 def apply_affine(affine, points):
     """Maps points through an affine.
@@ -76,7 +80,7 @@ def mixture(points, score, covariance, xp):
         points: Array `(B, V, N, D)` of V looks.
         score: Array `(B, V, N)`.
         covariance: Array `(B, V, N, D, D)`.
-        xp: The library, see `scn_keras.warp`.
+        xp: The array namespace, see `scn_keras.array_api`.
 
     Returns:
         `(B, N, D)`, `(B, N)` and `(B, N, D, D)`.
@@ -85,7 +89,7 @@ def mixture(points, score, covariance, xp):
 
     >>> points = np.array([[[[1.0, 0.0]], [[3.0, 0.0]]]])
     >>> mean, score, covariance = mixture(
-    ...     points, np.ones((1, 2, 1)), np.zeros((1, 2, 1, 2, 2)), scn_keras.warp.NUMPY
+    ...     points, np.ones((1, 2, 1)), np.zeros((1, 2, 1, 2, 2)), scn_keras.array_api.NUMPY
     ... )
     >>> mean.tolist(), covariance.tolist()
     ([[[2.0, 0.0]]], [[[[1.0, 0.0], [0.0, 0.0]]]])
@@ -103,15 +107,46 @@ def mixture(points, score, covariance, xp):
     )
 
 
-def is_usable(affine, xp):
-    """Tells whether affines lead to millimetres, `(...)`.
+def spacing_is_usable(spacing, xp):
+    """Tells whether spacings are those of an image of a patient or specimen, `(...)`.
 
-    They do where all of their numbers are finite and no axis is of length 0 or in one
-    plane with the others.
+    A spacing is usable if every number is from 1e-6 mm to 1e6 mm (a nanometre to a
+    kilometre) and the largest is at most 20 times the smallest: slices are up to 20
+    times as thick as their pixels are wide. Zero, negative numbers, NaN and infinity
+    are not usable.
 
     Args:
-        affine: Array `(..., D + 1, D + 1)`.
-        xp: The library, see `scn_keras.warp`.
+        spacing: Array `(..., D)`, mm per pixel in x, y(, z).
+        xp: The array namespace, see `scn_keras.array_api`.
+    """
+    smallest = largest = spacing[..., 0]
+    for k in range(1, spacing.shape[-1]):
+        smallest = xp.minimum(smallest, spacing[..., k])
+        largest = xp.maximum(largest, spacing[..., k])
+    # With room for the rounding of float32: the bounds themselves are usable.
+    within = (smallest > 0.999 * MIN_SPACING) & (largest < 1.001 * MAX_SPACING)
+    return within & (largest < 1.001 * MAX_ANISOTROPY * smallest)
+
+
+def has_usable_spacing(affine, xp):
+    """Tells whether affines map pixels to millimetres, `(...)`.
+
+    This is the one rule of the package, for files, commands, graphs and servers: all
+    numbers are finite, the lengths of the axes are a usable spacing
+    (`spacing_is_usable`), and no axis is parallel to another or in one plane with the
+    others. Axes may be turned or mirrored.
+
+    Args:
+        affine: Array `(..., D + 1, D + 1)`, pixels to millimetres.
+        xp: The array namespace, see `scn_keras.array_api`.
+
+    Example:
+
+    >>> affine = np.diag([0.1, 0.1, 1.0])
+    >>> bool(has_usable_spacing(affine, scn_keras.array_api.NUMPY))
+    True
+    >>> bool(has_usable_spacing(0.0 * affine, scn_keras.array_api.NUMPY))
+    False
     """
     d = affine.shape[-1] - 1
     finite = xp.sum(xp.sum(xp.abs(affine), axis=-1), axis=-1) < np.inf
@@ -120,7 +155,25 @@ def is_usable(affine, xp):
     volume = lengths[..., 0]
     for k in range(1, d):
         volume = volume * lengths[..., k]
-    return xp.abs(xp.det(linear)) > 1e-6 * volume
+    independent = xp.abs(xp.det(linear)) > 1e-6 * volume
+    return independent & spacing_is_usable(lengths, xp)
+
+
+def usable_spacing(affine, xp):
+    """Returns the spacing x, y(, z) of affines, zeros where it is not usable.
+
+    Args:
+        affine: Array `(..., D + 1, D + 1)`, pixels to millimetres.
+        xp: The array namespace, see `scn_keras.array_api`.
+
+    Returns:
+        Array `(..., D)`, see `has_usable_spacing`.
+    """
+    d = affine.shape[-1] - 1
+    linear = affine[..., :d, :d]
+    spacing = xp.sqrt(xp.sum(linear * linear, axis=-2))
+    usable = has_usable_spacing(affine, xp)[..., None]
+    return xp.where(usable, spacing, xp.cast(0.0, spacing.dtype))
 
 
 def invert_affine(affine: np.ndarray) -> np.ndarray:

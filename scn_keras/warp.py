@@ -23,7 +23,7 @@ import numpy as np
 from scn_keras.array_api import KERAS as KERAS
 from scn_keras.array_api import NUMPY as NUMPY
 from scn_keras.array_api import sum_of_products as sum_of_products
-from scn_keras.geometry import apply_affine
+from scn_keras.geometry import apply_affine, usable_spacing
 
 # Up to 1 / 2.046 and 1 / 2.479 of the distance of control points, a uniform cubic
 # B-spline of two or three variables is one to one: Choi and Lee, Injectivity conditions
@@ -171,12 +171,8 @@ def aspect_of(affine, xp=KERAS):
     Returns:
         Array `(..., D)`.
     """
-    d = affine.shape[-1] - 1
-    linear = affine[..., :d, :d]
-    spacing = xp.sqrt(xp.sum(linear * linear, axis=-2))
-    usable = xp.cast((spacing > 0.0) & (spacing < math.inf), "int32")
-    calibrated = xp.sum(usable, axis=-1)[..., None] == d
-    return xp.where(calibrated, spacing, 1.0)
+    spacing = usable_spacing(affine, xp)
+    return xp.where(spacing > 0.0, spacing, xp.cast(1.0, spacing.dtype))
 
 
 def pad_border(image, d, outside, xp=KERAS):

@@ -1,9 +1,12 @@
+import math
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from scn_keras import geometry, warp
+from scn_keras import geometry
+from scn_keras.array_api import KERAS, NUMPY
 
 # Rotated by 30 degrees, spacing 0.1 and 0.25, moved: by hand.
 COS, SIN = np.sqrt(0.75), 0.5
@@ -147,22 +150,61 @@ def test_covariances_go_through_the_linear_part():
     )
 
 
+# The one rule of the package, each row with its answer. Other tests take the table to
+# commands, files, graphs and the server.
+SPACINGS = {
+    "a radiograph": ((0.1, 0.1), True),
+    "oblong pixels": ((0.1, 0.2), True),
+    "1e-6, the smallest": ((1e-6, 1e-6), True),
+    "1e-7, too small": ((1e-7, 1e-7), False),
+    "1e6, the largest": ((1e6, 1e6), True),
+    "1e7, too large": ((1e7, 1e7), False),
+    "axes 20 to 1": ((0.4, 8.0), True),
+    "axes 21 to 1": ((0.4, 8.4), False),
+    "axes 1000 to 1": ((0.1, 100.0), False),
+    "zero": ((0.0, 0.1), False),
+    "negative": ((-0.1, 0.1), False),
+    "NaN": ((math.nan, 0.1), False),
+    "infinite": ((0.1, math.inf), False),
+    "a volume": ((0.4, 0.4, 5.0), True),
+    "a volume, slices too far apart": ((0.4, 0.4, 8.4), False),
+}
+
+
+@pytest.mark.parametrize("spacing, usable", SPACINGS.values(), ids=SPACINGS)
+def test_which_spacings_are_usable(spacing, usable):
+    for xp in (NUMPY, KERAS):
+        given = xp.convert_to_tensor(np.array([spacing, spacing], np.float32))
+        found = keras.ops.convert_to_numpy(geometry.spacing_is_usable(given, xp))
+        assert found.tolist() == [usable, usable]
+
+
+@pytest.mark.parametrize("spacing, usable", SPACINGS.values(), ids=SPACINGS)
+def test_affines_with_usable_spacings(spacing, usable):
+    affine = np.diag([*spacing, 1.0]).astype(np.float32)
+    if spacing == (-0.1, 0.1):
+        usable = True  # an axis in the other direction, 0.1 mm a pixel
+    for xp in (NUMPY, KERAS):
+        given = xp.convert_to_tensor(affine[None])
+        found = keras.ops.convert_to_numpy(geometry.has_usable_spacing(given, xp))
+        assert found.tolist() == [usable]
+        expected = np.abs(spacing) if usable else np.zeros(len(spacing))
+        lengths = keras.ops.convert_to_numpy(geometry.usable_spacing(given, xp))
+        np.testing.assert_allclose(lengths, [expected], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "affine, usable",
     [
-        (np.diag([0.1, 0.2, 1.0]), True),
-        (np.diag([1e-6, 1e-6, 1e-6, 1.0]), True),  # metres
-        ([[0.0, -0.1, 5.0], [0.1, 0.0, 7.0], [0.0, 0.0, 1.0]], True),
-        (np.diag([-0.1, 0.1, 1.0]), True),
-        (np.diag([0.0, 0.1, 1.0]), False),
-        (np.diag([np.nan, 0.1, 1.0]), False),
-        (np.diag([np.inf, 0.1, 1.0]), False),
-        ([[0.1, 0.1, 0.0], [0.1, 0.1, 0.0], [0.0, 0.0, 1.0]], False),
-        ([[0.1, 0.0, np.nan], [0.0, 0.1, 0.0], [0.0, 0.0, 1.0]], False),
+        ([[0.0, -0.1, 5.0], [0.1, 0.0, 7.0], [0.0, 0.0, 1.0]], True),  # turned
+        ([[0.1, 0.05, 0.0], [0.0, 0.1, 0.0], [0.0, 0.0, 1.0]], True),  # sheared
+        ([[0.1, 0.1, 0.0], [0.1, 0.1, 0.0], [0.0, 0.0, 1.0]], False),  # parallel axes
+        ([[0.1, 0.0, math.nan], [0.0, 0.1, 0.0], [0.0, 0.0, 1.0]], False),  # origin
+        ([[0.1, 0.0, math.inf], [0.0, 0.1, 0.0], [0.0, 0.0, 1.0]], False),
     ],
 )
-def test_what_leads_to_millimetres(affine, usable):
-    for xp in (warp.NUMPY, warp.KERAS):
+def test_affines_that_are_not_diagonal(affine, usable):
+    for xp in (NUMPY, KERAS):
         given = xp.convert_to_tensor(np.array([affine, affine], np.float32))
-        found = keras.ops.convert_to_numpy(geometry.is_usable(given, xp))
+        found = keras.ops.convert_to_numpy(geometry.has_usable_spacing(given, xp))
         assert found.tolist() == [usable, usable]

@@ -2,10 +2,11 @@ import dataclasses
 
 import numpy as np
 
+from scn_keras.array_api import NUMPY
 from scn_keras.datasets.case import Case
 from scn_keras.datasets.check.image_facts import ImageFacts
 from scn_keras.datasets.check.reading import Reading
-from scn_keras.geometry import apply_affine
+from scn_keras.geometry import apply_affine, has_usable_spacing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +48,7 @@ class Annotation:
 
     @property
     def calibrated(self) -> bool:
-        d = self.points.shape[-1]
-        linear = self.facts.affine[:d, :d]
-        return bool(np.isfinite(self.facts.affine).all() and np.linalg.det(linear))
+        return bool(has_usable_spacing(self.facts.affine, NUMPY))
 
     @property
     def unit(self) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from scn_keras.array_api import NUMPY
 from scn_keras.datasets.check.coarse_image import smooth
-from scn_keras.geometry import apply_affine
+from scn_keras.geometry import apply_affine, has_usable_spacing
 
 AS_IS = "as it is"
 SWAPPED_AXES = "swapped axes"
@@ -71,7 +72,7 @@ def readings(
         else:
             continue
         found.append((SWAPPED_AXES, what, points[:, order]))
-    if np.isfinite(affine).all() and np.linalg.det(affine[:d, :d]) != 0.0:
+    if has_usable_spacing(affine, NUMPY):
         negate = np.diag([-1.0, -1.0, 1.0, 1.0][:d] + [1.0])
         other = np.linalg.inv(affine) @ negate @ affine
         what = "x and y are negated in space: RAS was read as LPS, or LPS as RAS."

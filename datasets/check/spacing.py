@@ -2,9 +2,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from scn_keras.array_api import NUMPY
 from scn_keras.datasets.check.finding import ERROR, NOTE, Finding
 from scn_keras.datasets.check.image_facts import ImageFacts
-from scn_keras.geometry import apply_affine, spacing_of
+from scn_keras.geometry import (
+    MAX_ANISOTROPY,
+    apply_affine,
+    has_usable_spacing,
+    spacing_of,
+)
 
 SPACING = "spacing"
 
@@ -12,7 +18,7 @@ SPACING = "spacing"
 # a whole person, 2.5 m.
 _EXTENT = (0.1, 2500.0)
 # A film's pixels are square; slices may be 20 times as thick as their pixels are wide.
-_ANISOTROPY = {2: 1.5, 3: 20.0}
+_ANISOTROPY = {2: 1.5, 3: MAX_ANISOTROPY}
 # Between a newborn and an adult a bone grows about threefold.
 _OUTLIER = 3.0
 
@@ -62,7 +68,7 @@ def _of_one(fact: ImageFacts):
     if _state(fact) == "impossible":
         what = "The spacing is impossible."
         yield _finding(fact, ERROR, what, f"{_words(_spacing(fact))} mm.")
-    elif _state(fact) == "known":
+    elif _state(fact) in ("known", "anisotropic"):
         numbers = _spacing(fact)
         extent = float((numbers * fact.size).max())
         if not _EXTENT[0] <= extent <= _EXTENT[1]:
@@ -71,6 +77,8 @@ def _of_one(fact: ImageFacts):
         ratio = float(numbers.max() / numbers.min())
         if ratio > _ANISOTROPY[len(numbers)]:
             detail = f"{_words(numbers)} mm, a ratio of {ratio:.3g}."
+            if ratio > MAX_ANISOTROPY:
+                detail += " Millimetres are not computed with it."
             yield _finding(fact, NOTE, "The pixels are far from square.", detail)
 
 
@@ -79,11 +87,11 @@ def _state(fact):
     linear = fact.affine[:d, :d]
     if np.isnan(linear).all():
         return "unknown"
-    # The determinant of unit columns: 0 if two axes are parallel.
-    with np.errstate(invalid="ignore", divide="ignore"):
-        volume = abs(np.linalg.det(linear / spacing_of(fact.affine)))
-    whole = np.isfinite(fact.affine).all() and (spacing_of(fact.affine) > 0.0).all()
-    return "known" if whole and volume > 1e-3 else "impossible"
+    if has_usable_spacing(fact.affine, NUMPY):
+        return "known"
+    # Slices that are too far apart are reported as such, in `_of_one`.
+    thin = np.max(_spacing(fact)) > MAX_ANISOTROPY * np.min(_spacing(fact)) > 0.0
+    return "anisotropic" if thin else "impossible"
 
 
 def _spacing(fact):

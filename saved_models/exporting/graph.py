@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from scn_keras.array_api import TENSORFLOW
-from scn_keras.geometry import apply_affine, apply_to_covariance, is_usable
+from scn_keras.geometry import apply_affine, apply_to_covariance, has_usable_spacing
 from scn_keras.inference import decode, resample
 from scn_keras.inference.calibration import uncertainty
 from scn_keras.inference.locator import mean_of_views, to_views
@@ -87,7 +87,7 @@ class GraphLocator:
             are of no use.
         """
         d = len(self.recipe.grid)
-        usable = is_usable(affine, TENSORFLOW)[:, None, None]
+        usable = has_usable_spacing(affine, TENSORFLOW)[:, None, None]
         affine = tf.where(usable, affine, np.diag([0.0] * d + [1.0]))
         images, to_source = self._map(lambda one: self._to_grid(*one), (image, affine))
         return images, to_source, affine
@@ -103,7 +103,7 @@ class GraphLocator:
         peaks = mean_of_views(self._peaks(images), self.views, TENSORFLOW)
         points, score, covariance = peaks
         place = to_source[:, 0]
-        calibrated = is_usable(affine, TENSORFLOW)
+        calibrated = has_usable_spacing(affine, TENSORFLOW)
         to_mm = tf.where(calibrated[:, None, None], affine, float("nan"))
         points_px = apply_affine(place, points)
         covariance_px2 = apply_to_covariance(place, covariance)
@@ -155,7 +155,7 @@ class GraphLocator:
         )
 
     def _to_grid(self, image, affine):
-        spacing = resample.spacing_of(affine)
+        spacing = usable_spacing(affine, TENSORFLOW)
         if self.coarse is None:
             return to_views(image, spacing, self.recipe, self.views)
         # As `Placement` does, twice: over what the coarse run finds, and again.

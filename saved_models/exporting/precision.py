@@ -171,7 +171,7 @@ def _training_images(run, data_dir) -> Iterator[np.ndarray]:
     for sample in training.take(_CALIBRATION_IMAGES):
         image, _ = inference.to_network(
             decode.grey_values(sample["image"], run.recipe.normalization),
-            resample.spacing_of(sample["affine"]),
+            usable_spacing(sample["affine"], TENSORFLOW),
             run.recipe,
         )
         yield image.numpy()[None]

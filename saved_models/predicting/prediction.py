@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from scn_keras.geometry import apply_affine, spacing_of, spread_of
+from scn_keras.array_api import NUMPY
+from scn_keras.geometry import apply_affine, has_usable_spacing, spread_of
 from scn_keras.inference.expected_error import expected_error
 from scn_keras.saved_models.predicting.image_source import ImageSource
 
@@ -62,7 +63,7 @@ class Prediction:
                 `radius90_mm`, `radius90_px`, `present` and `trusted` are taken.
         """
         points = found["points_px"]
-        calibrated = bool(np.all(spacing_of(source.affine) > 0.0))
+        calibrated = bool(has_usable_spacing(source.affine, NUMPY))
         to_mm = source.affine if calibrated else source.affine * math.nan
         d = points.shape[-1]
         # Models that were exported by an early version do not say.

@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from scn_keras.array_api import NUMPY
 from scn_keras.files import PointSet, read_image, read_image_header, write_points
 from scn_keras.files.atomic_write import write_text
 from scn_keras.files.find_images import image_id
-from scn_keras.geometry import spacing_of
+from scn_keras.geometry import has_usable_spacing
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.saved_models.predicting.prediction import Prediction
 
@@ -181,7 +182,7 @@ def write_overlays(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the prediction's notes have them
             image, affine = read_image(prediction.file)
-        to_mm = affine is not None and (spacing_of(affine) > 0.0).all()
+        to_mm = affine is not None and has_usable_spacing(affine, NUMPY)
         warned = ", not to be trusted" if prediction.trusted is False else ""
         drawing = overlay.draw_overlay(
             image,

@@ -10,7 +10,7 @@ import tensorflow as tf
 from scn_keras import warp
 from scn_keras.alignment import align, mean_shape
 from scn_keras.array_api import TENSORFLOW
-from scn_keras.geometry import apply_affine, is_usable
+from scn_keras.geometry import apply_affine, has_usable_spacing
 from scn_keras.inference import locator as inference
 from scn_keras.training.input.selection import observed_points
 from scn_keras.training.recipe import Recipe
@@ -128,7 +128,7 @@ class Placement:
         affine: Any,
         weights: Any = None,
         robust: bool = False,
-        xp: Any = warp.NUMPY,
+        xp: Any = NUMPY,
     ) -> Any:
         """Returns the map from the grid to the image that points place it in.
 
@@ -146,9 +146,7 @@ class Placement:
         to_source = xp.inv(to_space) @ shape_to_space @ self._grid_to_shape
         return xp.cast(to_source, "float32")
 
-    def by_found(
-        self, points: Any, affine: Any, score: Any, xp: Any = warp.NUMPY
-    ) -> Any:
+    def by_found(self, points: Any, affine: Any, score: Any, xp: Any = NUMPY) -> Any:
         """Returns that map for points that a network found, see `grid_to_source`.
 
         They count by their scores, and those that are far off for little.
@@ -188,13 +186,13 @@ def shape_of(samples: Iterable[Mapping[str, Any]], recipe: Recipe) -> np.ndarray
     return mean_shape(shapes)
 
 
-def true_points(sample: Mapping[str, Any], recipe: Recipe, xp: Any = warp.NUMPY) -> Any:
+def true_points(sample: Mapping[str, Any], recipe: Recipe, xp: Any = NUMPY) -> Any:
     """Returns a recipe's points of a sample, the mean of those it would draw from."""
     observer = "mean" if recipe.observer == "random" else recipe.observer
     return observed_points(sample, observer, xp=xp)
 
 
-def _to_space(affine, xp=warp.NUMPY):
+def _to_space(affine, xp=NUMPY):
     """An affine to millimetres, or to square pixels where it has no usable spacing."""
     affine = xp.cast(affine, "float64")
-    return xp.where(is_usable(affine, xp), affine, np.eye(affine.shape[-1]))
+    return xp.where(has_usable_spacing(affine, xp), affine, np.eye(affine.shape[-1]))

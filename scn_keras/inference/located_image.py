@@ -3,7 +3,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from scn_keras.geometry import apply_affine, spread_of
+from scn_keras.array_api import NUMPY
+from scn_keras.geometry import apply_affine, has_usable_spacing, spread_of
 from scn_keras.metrics.on_arrays import point_distances
 
 
@@ -44,8 +45,7 @@ class LocatedImage:
     @property
     def calibrated(self) -> bool:
         """Whether the affine has a usable spacing."""
-        linear = self.affine[:-1, :-1]
-        return bool(np.isfinite(self.affine).all() and abs(np.linalg.det(linear)) > 0.0)
+        return bool(has_usable_spacing(self.affine, NUMPY))
 
     def points(self, unit: str) -> np.ndarray:
         """Returns the points that were found, `(N, D)`."""

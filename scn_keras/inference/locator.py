@@ -12,7 +12,7 @@ from scn_keras import warp
 from scn_keras.geometry import (
     apply_affine,
     apply_to_covariance,
-    is_usable,
+    has_usable_spacing,
     mixture,
 )
 from scn_keras.inference import decode, resample
@@ -121,7 +121,7 @@ def locate(
         rest = {name: value for name, value in sample.items() if name not in dropped}
         grid_images, to_source = to_views(
             decode.grey_values(sample["image"], recipe.normalization),
-            resample.spacing_of(sample["affine"]),
+            usable_spacing(sample["affine"], TENSORFLOW),
             recipe,
             views,
             sample.get("grid_to_source"),
@@ -154,7 +154,7 @@ def locate(
             "covariance_px2": apply_to_covariance(to_source, covariance),
         }
         if calibration is not None:
-            usable = is_usable(rest["affine"], warp.NUMPY)[:, None, None]
+            usable = has_usable_spacing(rest["affine"], NUMPY)[:, None, None]
             to_mm = np.where(usable, rest["affine"], math.nan) @ to_source
             peaks = points, score, covariance
             in_px = uncertainty(calibration, *peaks, to_source)
@@ -207,7 +207,7 @@ def to_views(
 
 
 def mean_of_views(
-    found: Mapping[str, Any], views: np.ndarray | None, xp: Any = warp.NUMPY
+    found: Mapping[str, Any], views: np.ndarray | None, xp: Any = NUMPY
 ) -> tuple[Any, Any, Any]:
     """Returns points, score and covariance over all views of each image.
 

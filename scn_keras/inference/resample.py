@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from scn_keras import warp
 from scn_keras.array_api import TENSORFLOW
-from scn_keras.geometry import letterbox
+from scn_keras.geometry import letterbox, spacing_is_usable
 from scn_keras.inference.reduced_image import ReducedImage, to_reduced
 
 NORMALIZATIONS = ("range", "percentile", "window")
@@ -62,7 +62,7 @@ def reduce_image(
     shape = tf.shape(image)
     size = [tf.cast(shape[axis], tf.float32) for axis in reversed(range(d))]
     sides = [float(side) for side in reversed(grid)]
-    calibrated = is_calibrated(spacing)
+    calibrated = spacing_is_usable(spacing, TENSORFLOW)
     spacing = tf.where(calibrated, spacing, tf.ones_like(spacing))
     scale, offset = letterbox(size, sides, tf.unstack(spacing))
     if grid_spacing is not None:
@@ -187,19 +187,6 @@ def flatten(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     unit = tf.bitwise.left_shift(1, tf.maximum(tf.cast(bits, tf.int32) - 2, 0))
     rest = tf.math.floormod(-count, unit)
     return tf.pad(tf.reshape(image, [-1]), [[0, rest]]), tf.shape(image)
-
-
-def spacing_of(affine: tf.Tensor) -> tf.Tensor:
-    """Returns the spacing x, y(, z) of an affine `(D + 1, D + 1)` as it is."""
-    return tf.norm(affine[:-1, :-1], axis=0)
-
-
-def is_calibrated(spacing: tf.Tensor) -> tf.Tensor:
-    """Tells whether a spacing `(..., D)` is one: from a nanometre to a kilometre.
-
-    What is beyond is no spacing of a patient, and its products would not be finite.
-    """
-    return tf.reduce_all((spacing > 1e-6) & (spacing < 1e6), axis=-1, keepdims=True)
 
 
 def _smooth(image, axis, sigma, step):

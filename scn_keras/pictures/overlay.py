@@ -15,7 +15,13 @@ import numpy as np
 from matplotlib import collections, colors, figure, lines, patheffects
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from scn_keras.geometry import affine_from_spacing, apply_affine, spacing_of
+from scn_keras.array_api import NUMPY
+from scn_keras.geometry import (
+    affine_from_spacing,
+    apply_affine,
+    has_usable_spacing,
+    spacing_of,
+)
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.layers import Upsample
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
@@ -102,7 +108,7 @@ def draw_overlay(
     image = _without_channel(image, predicted.shape[-1])
     if unit == "px":
         affine = np.eye(predicted.shape[-1] + 1)
-    if affine is not None and not (spacing_of(affine) > 0.0).all():
+    if affine is not None and not has_usable_spacing(affine, NUMPY):
         affine = None
     distances = None
     if true is not None and affine is not None:

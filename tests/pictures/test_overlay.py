@@ -156,7 +156,7 @@ def test_inner_heatmaps_multiply_to_the_output(tiny_run, tiny_data):
     sample = next(iter(data.load_samples("tiny_hands", "test", tiny_data)))
     image, _ = inference.to_network(
         decode.to_unit_range(sample["image"]),
-        resample.spacing_of(sample["affine"]),
+        usable_spacing(sample["affine"], TENSORFLOW),
         tiny_run.recipe,
     )
     stages = overlay.inner_heatmaps(model, image.numpy())

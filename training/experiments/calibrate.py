@@ -17,7 +17,7 @@ from scn_keras.geometry import (
     apply_affine,
     apply_to_covariance,
     invert_affine,
-    is_usable,
+    has_usable_spacing,
 )
 from scn_keras.inference import locator as inference
 from scn_keras.inference.calibration import COVERAGE, FALSE_ALARMS, Calibration, scale
@@ -230,7 +230,7 @@ def _located(
     for found in located:
         to_source = found["grid_to_source"].astype(np.float64)
         to_grid = invert_affine(to_source)
-        usable = bool(is_usable(found["affine"], warp.NUMPY))
+        usable = bool(has_usable_spacing(found["affine"], NUMPY))
         yield {
             "id": found["id"].decode(),
             "group": found["group"],

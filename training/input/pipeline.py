@@ -201,7 +201,7 @@ def reduce_sample(sample: Mapping[str, tf.Tensor], recipe: Recipe) -> ReducedIma
     reduced = resample.reduce_image(
         decode.grey_values(sample["image"], recipe.normalization),
         recipe.grid,
-        resample.spacing_of(sample["affine"]),
+        usable_spacing(sample["affine"], TENSORFLOW),
         recipe.normalization,
         recipe.normalization_limits,
         recipe.grid_spacing,

@@ -1,4 +1,4 @@
-"""The published networks as a table in the terminal."""
+"""The table of the published networks that `scn-keras networks` prints."""
 
 import rich.console
 from rich import box
@@ -8,15 +8,24 @@ from scn_keras.models import PUBLISHED_NETWORKS, published_parameter_counts
 
 
 def print_networks(console: rich.console.Console | None = None) -> None:
-    """Builds every published network and prints its parameters beside the published.
+    """Prints the parameter counts of all published networks and those of their papers.
+
+    Every network is built to count its parameters.
 
     Args:
-        console: `rich.console.Console`.
+        console: `rich.console.Console`, prints the table. Defaults to the standard
+            output.
 
     Raises:
-        RuntimeError: If a count is not the published one.
+        RuntimeError: If the number of parameters of a network is not the published one.
+
+    Example:
+
+    ```python
+    print_networks()
+    ```
     """
-    # As narrow as it goes: all of it fits into 80 columns.
+    # No borders or padding at the edges: the table fits into 80 columns.
     table = rich_table.Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("network", no_wrap=True)
     for name in ("counted", "published"):

@@ -27,7 +27,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 # These rooms run on TensorFlow alone.
-TENSORFLOW_ROOMS = ["datasets", "saved_models", "training"]
+TENSORFLOW_ROOMS = ["cli", "datasets", "saved_models", "training"]
 collect_ignore = [] if BACKEND == "tensorflow" else TENSORFLOW_ROOMS
 
 

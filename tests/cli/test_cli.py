@@ -1,20 +1,10 @@
-"""The command line, called as a person calls it. Beside the fixtures that it needs."""
+"""The command line as a user calls it."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from click.testing import CliRunner
 
 from scn_keras import __version__
-from scn_keras.cli import main
-
-
-@pytest.fixture
-def call():
-    def run(*arguments):
-        return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-    return run
 
 
 @pytest.fixture

@@ -1,0 +1,187 @@
+"""The commands `scn-keras evaluate`, `compare`, `calibrate` and `ensemble`."""
+
+import pathlib
+
+import click
+
+from scn_keras.cli._command import command_function
+from scn_keras.cli._options import (
+    DATA_DIR,
+    FOLDER,
+    OUT_FILE,
+    PER_LANDMARK,
+    json_option,
+    settings_option,
+)
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=FOLDER)
+@click.option("--split", help="The split.  [default: the test split of the recipe]")
+@click.option(
+    "--folder",
+    type=FOLDER,
+    help="A folder of your own images with points, in the layout that `datasets "
+    "prepare` reads for landmark_folder. It replaces the data set of the recipe and "
+    "need not be prepared.",
+)
+@click.option(
+    "--observer",
+    "observers",
+    multiple=True,
+    help="Observer whose points are the ground truth; may be repeated.  [default: "
+    "each, and the mean]",
+)
+@PER_LANDMARK
+@json_option("Also write all results to this file as one JSON list.")
+@click.option(
+    "--report",
+    "report_path",
+    type=OUT_FILE,
+    help="File of the report, if there is one RUN.  [default: RUN/report.html]",
+)
+@DATA_DIR
+@command_function
+def evaluate(
+    runs: tuple[pathlib.Path, ...],
+    split: str | None,
+    folder: pathlib.Path | None,
+    observers: tuple[str, ...],
+    per_landmark: bool,
+    json_path: pathlib.Path | None,
+    report_path: pathlib.Path | None,
+    data_dir: pathlib.Path | None,
+) -> None:
+    """Measure the errors of RUNs on held-out images.
+
+    A table is printed, and the results and the report of each run are written to its
+    folder. Errors are in millimetres. If none of the images has a spacing, they are in
+    pixels of the images; if only some have none, these are listed and not scored.
+    """
+    from scn_keras.training.evaluation.evaluate import evaluate as evaluate_run
+    from scn_keras.training.evaluation.result_table import print_results
+    from scn_keras.training.report.page import write_report
+    from scn_keras.training.run import Run, write_json
+
+    if report_path and len(runs) > 1:
+        raise click.UsageError(
+            "--report is for one RUN. With several, leave it out: the report of each "
+            "is written to its folder."
+        )
+    results, reports = [], []
+    for run in [Run(path) for path in runs]:
+        results += evaluate_run(run, split, observers or None, data_dir, folder=folder)
+        reports.append(
+            write_report(run, split, data_dir, folder=folder, path=report_path)
+        )
+    print_results(results, landmarks=per_landmark)
+    if json_path:
+        write_json(json_path, results)
+        click.echo(f"Results: {json_path}")
+    for path, report in zip(runs, reports, strict=True):
+        click.echo(f"Results: {path / 'results'}")
+        click.echo(f"Report: {report}")
+
+
+@click.command()
+@click.argument("first", type=FOLDER)
+@click.argument("second", type=FOLDER)
+@click.option(
+    "--split", help="The split.  [default: the test split of the first recipe]"
+)
+@PER_LANDMARK
+@json_option("Write the numbers to this file as JSON.")
+@command_function
+def compare(
+    first: pathlib.Path,
+    second: pathlib.Path,
+    split: str | None,
+    per_landmark: bool,
+    json_path: pathlib.Path | None,
+) -> None:
+    """Compare the SECOND run with the FIRST, image by image.
+
+    Both must have been evaluated on the split. The confidence intervals of the
+    differences come from a paired bootstrap over patients. Results of different
+    protocols are refused.
+    """
+    from scn_keras.training.evaluation.compare import compare as compare_runs
+    from scn_keras.training.evaluation.compare import print_comparison
+    from scn_keras.training.run import Run, write_json
+
+    compared = compare_runs(Run(first), Run(second), split)
+    print_comparison(compared, (str(first), str(second)), landmarks=per_landmark)
+    if json_path:
+        write_json(json_path, compared)
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@click.option(
+    "--folds",
+    type=click.IntRange(min=2),
+    help="Number of parts into which the patients are divided.  [default: 4]",
+)
+@click.option(
+    "--crossval",
+    type=FOLDER,
+    metavar="FOLDER",
+    help="Use the runs of this finished cross-validation of the same recipe, instead "
+    "of training new ones.",
+)
+@settings_option(
+    "Change a setting of the recipe for the runs of the parts: with --set steps=2000 "
+    "they take less time, and the radii become wider. May be repeated.",
+)
+@DATA_DIR
+@command_function
+def calibrate(
+    run: pathlib.Path,
+    folds: int | None,
+    crossval: pathlib.Path | None,
+    settings: tuple[str, ...],
+    data_dir: pathlib.Path | None,
+) -> None:
+    """Calibrate the uncertainty of a RUN by cross-validation.
+
+    For each part of the patients, a run of the same recipe is trained on the other
+    parts and predicts the training images of that part. From then on evaluate, predict
+    and export give the radius within which a point lies with a probability of 90 %,
+    whether a landmark is present, and whether the points of an image can be trusted.
+    The runs of the parts are written to RUN/calibration and can be deleted afterwards.
+    An interrupted calibration continues when the command is given again.
+    """
+    from scn_keras.training.experiments.calibrate import calibrate as calibrate_run
+    from scn_keras.training.run import Run
+
+    if crossval is not None and (folds or settings):
+        raise click.UsageError(
+            "The runs of --crossval are already trained: leave out --folds and --set."
+        )
+    loaded = Run(run)
+    calibrate_run(loaded, folds or 4, crossval, settings, data_dir)
+    click.echo(f"Calibrated: {loaded.calibration_path}")
+    click.echo(f"Next: scn-keras evaluate {run}")
+
+
+@click.command()
+@click.argument("out", metavar="DIR", type=FOLDER)
+@click.argument("runs", nargs=-1, required=True, type=FOLDER)
+@click.option(
+    "--views",
+    is_flag=True,
+    help="Average over rotated and magnified views of each image; five times slower.",
+)
+@command_function
+def ensemble(out: pathlib.Path, runs: tuple[pathlib.Path, ...], views: bool) -> None:
+    """Combine finished RUNS into one run that averages heatmaps.
+
+    The run is written to DIR. Like any run, it can be evaluated, compared and used to
+    predict.
+    """
+    from scn_keras.training.experiments.ensemble import make_ensemble
+    from scn_keras.training.run import Run
+
+    made = make_ensemble([Run(path) for path in runs], out, views)
+    click.echo(f"Made: {made.path}, {made.inference}")
+    click.echo(f"Next: scn-keras evaluate {made.path}")

@@ -1,0 +1,141 @@
+"""The commands `scn-keras train` and `scn-keras crossval`."""
+
+import dataclasses
+import pathlib
+
+import click
+
+from scn_keras.cli._command import command_function
+from scn_keras.cli._options import DATA_DIR, FOLDER, settings_option
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--out", type=FOLDER, help="Folder of the run.  [default: runs/RECIPE]")
+@settings_option(
+    "Change a setting of the recipe: --set network.filters=64. May be repeated.",
+)
+@click.option(
+    "--steps", type=click.IntRange(min=1), help="Short form of --set steps=STEPS."
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Use the number of steps that fit into this time; the speed is measured at "
+    "the start.",
+)
+@click.option(
+    "--from",
+    "start",
+    metavar="PRESET|RUN",
+    help="Start from the weights of a preset (a name or a folder) or of a run, also if "
+    "its landmarks are different.",
+)
+@click.option("--resume", is_flag=True, help="Continue the run in that folder.")
+@click.option(
+    "--tensorboard",
+    is_flag=True,
+    help="Write curves and pictures of points for TensorBoard to the run's folder.",
+)
+@DATA_DIR
+@click.option(
+    "--arrays",
+    type=FOLDER,
+    help="Train on the arrays that `scn-keras datasets arrays` stored in this folder "
+    "instead.",
+)
+@command_function
+def train(
+    recipe: str,
+    out: pathlib.Path | None,
+    settings: tuple[str, ...],
+    steps: int | None,
+    minutes: float | None,
+    start: str | None,
+    resume: bool,
+    tensorboard: bool,
+    data_dir: pathlib.Path | None,
+    arrays: pathlib.Path | None,
+) -> None:
+    """Train a model by a RECIPE: a name, or a Python file.
+
+    A Python file must define recipe(). An interrupted run that is continued with
+    --resume gives the same result as an uninterrupted one.
+    """
+    from scn_keras.training.fit import fit
+    from scn_keras.training.recipes import load_recipe
+    from scn_keras.training.run import Run
+
+    if steps is not None and minutes is not None:
+        raise click.UsageError("Give --steps or --minutes, not both.")
+    if data_dir is not None and arrays is not None:
+        raise click.UsageError("Give --data-dir or --arrays, not both.")
+    resolved = load_recipe(recipe).override(settings)
+    if start is not None:
+        resolved = dataclasses.replace(resolved, start=start)
+    path = out or pathlib.Path("runs") / resolved.name
+    if minutes is not None:
+        if resume and (path / "recipe.json").is_file():
+            # A new measurement would give another number of steps: another recipe.
+            measured = Run(path).recipe
+        else:
+            from scn_keras.training.experiments.budget import recipe_within
+
+            measured = recipe_within(minutes, resolved, data_dir, arrays)
+            before = "" if measured.coarse is None else f"{measured.coarse.steps} and "
+            click.echo(f"{before}{measured.steps} steps fit into {minutes:g} minutes.")
+        resolved = resolved.override([f"steps={measured.steps}"])
+        if measured.coarse is not None:
+            resolved = resolved.override([f"coarse.steps={measured.coarse.steps}"])
+    if steps is not None:
+        resolved = resolved.override([f"steps={steps}"])
+    run = fit(resolved, path, data_dir, resume, tensorboard, arrays)
+    click.echo(f"Trained: {run.model_path}")
+    click.echo(f"Next: scn-keras evaluate {run.path}")
+
+
+@click.command()
+@click.argument("recipe")
+@click.option(
+    "--folds",
+    type=click.IntRange(min=2),
+    default=4,
+    show_default=True,
+    help="Number of parts into which the patients are divided.",
+)
+@click.option(
+    "--out",
+    type=FOLDER,
+    help="Folder of the runs.  [default: runs/RECIPE_FOLDSfold]",
+)
+@settings_option()
+@click.option("--resume", is_flag=True, help="Continue in that folder.")
+@DATA_DIR
+@command_function
+def crossval(
+    recipe: str,
+    folds: int,
+    out: pathlib.Path | None,
+    settings: tuple[str, ...],
+    resume: bool,
+    data_dir: pathlib.Path | None,
+) -> None:
+    """Cross-validate a RECIPE on its training images.
+
+    For each part of the patients, a model is trained on the other parts and scored on
+    the images of that part. The runs can be combined into an ensemble afterwards.
+    """
+    from scn_keras.training.evaluation.result_table import print_results
+    from scn_keras.training.experiments.crossval import crossval as cross_validate
+    from scn_keras.training.recipes import load_recipe
+    from scn_keras.training.report.page import write_report
+    from scn_keras.training.run import Run
+
+    resolved = load_recipe(recipe).override(settings)
+    path = out or pathlib.Path("runs") / f"{resolved.name}_{folds}fold"
+    results = cross_validate(resolved, folds, path, data_dir, resume)
+    print_results(results)
+    report = write_report(Run(path / "all"), data_dir=data_dir)
+    click.echo(f"Report: {report}")
+    runs = " ".join(str(path / f"fold{k}") for k in range(folds))
+    click.echo(f"Next: scn-keras ensemble {path}_ensemble {runs}")

@@ -1,21 +1,50 @@
-"""Sets of points laid over each other by similarity transforms.
+"""Similarity transforms between sets of corresponding points, and mean shapes.
 
-A similarity turns, scales and moves, and never mirrors: what is left in one set of
-points is left in the other. Sets are `(N, D)` of 2 or 3 dimensions; a NaN row is a
-missing point and has no part.
+A similarity rotates, scales and translates. It never reflects, so that the left and
+right sides of a shape stay apart. Point sets are `(..., N, D)` with D = 2 or 3; a NaN
+row is a missing point and has no influence.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from scn_keras import warp
+from scn_keras import array_api
 from scn_keras.geometry import apply_affine
 
-_ROBUST_STEPS = 30
-_LEAST_SPREAD = 0.05
 _MEAN_STEPS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class RobustWeights:
+    """Weights that decrease with the distance of a point from its target.
+
+    The weight of a point at distance r is divided by `(1 + (r / s)^2)^power`. The
+    scale s is `tuning` times the median distance, but at least `floor` times the root
+    mean square radius of the target points.
+
+    Args:
+        steps: Int, the number of fits with updated weights after the first one.
+        power: Int, 1 for Cauchy weights, 2 for those of Geman and McClure (1987),
+            which reject outliers more strictly.
+        tuning: Float, the scale relative to the median distance.
+        floor: Float. Without a lower bound, a few points would be fitted ever more
+            closely and all others lost.
+        lower_median: Bool, whether the median of an even number of distances is the
+            smaller of the two middle ones instead of their mean.
+    """
+
+    steps: int
+    power: int
+    tuning: float
+    floor: float
+    lower_median: bool = False
+
+
+# Up to about a third of the points may be outliers.
+GEMAN_MCCLURE = RobustWeights(steps=30, power=2, tuning=1.0, floor=0.05)
 
 
 def align(
@@ -23,30 +52,28 @@ def align(
     target: Any,
     weights: Any = None,
     robust: bool = False,
-    xp: Any = warp.NUMPY,
+    xp: Any = array_api.NUMPY,
 ) -> Any:
-    """Returns the similarity that brings points as near as can be to their targets.
+    """Returns the similarity that maps points to their targets with the least error.
 
-    It has the least sum of squared distances (Umeyama, IEEE TPAMI 13, 1991).
+    The error is the weighted sum of squared distances (Umeyama, IEEE TPAMI 13, 1991).
 
     Args:
         points: Array `(N, D)`.
         target: Array `(N, D)`.
-        weights: Array `(N,)` of numbers that are not negative; `None` for all alike.
-        robust: Bool, whether points that end up far from their targets count for
-            little: weights are divided by `(1 + (r / s) ** 2) ** 2`, r being the
-            distance and s the median one, at least a twentieth of the set's radius,
-            until they settle (Geman and McClure, 1987). Bears about a third of points
-            anywhere.
-        xp: The library, see `scn_keras.warp`.
+        weights: Array `(N,)`, not negative; `None` for equal weights.
+        robust: Bool, whether the weights of points that are far from their targets
+            are reduced, by `GEMAN_MCCLURE`. Up to about a third of the points may
+            then be outliers.
+        xp: The array namespace, see `scn_keras.array_api`.
 
     Returns:
-        Float64 affine `(D + 1, D + 1)`. In a graph, of fewer points than it takes, one
-        that brings all to one place.
+        Float64 affine `(D + 1, D + 1)`. In a TensorFlow graph, fewer than D points
+        give a degenerate affine, which maps all points to one.
 
     Raises:
-        ValueError: If fewer than D points are in both sets and have a weight; in a
-            graph, where that is not known beforehand, it is not raised.
+        ValueError: If fewer than D points are present in both sets with a positive
+            weight. Not raised in a TensorFlow graph, where the number is not known.
 
     Example:
 
@@ -57,110 +84,184 @@ def align(
            [ 3.,  0.,  0.],
            [ 0.,  0.,  1.]])
     """
-    points, target, weights = (
-        xp.cast(values, "float64")
-        for values in (points, target, 1.0 if weights is None else weights)
+    if xp is array_api.NUMPY:
+        d = np.shape(points)[-1]
+        present = _present(np.asarray(points), np.asarray(target), weights, xp)
+        count = present.sum()
+        if count < d:
+            raise ValueError(
+                f"A similarity in {d} dimensions needs at least {d} points that are "
+                f"present in both sets and have a positive weight. Received: {count}"
+            )
+    return fit_similarity(
+        points, target, weights, GEMAN_MCCLURE if robust else None, xp
     )
-    d = points.shape[-1]
-    there = ~xp.isnan(xp.sum(points + target, axis=-1)) & (weights > 0)
-    # Nothing is taken out, and so shapes stay: what has no part has no weight.
-    weights = xp.where(there, weights, 0.0)
-    points = xp.where(there[:, None], points, 0.0)
-    target = xp.where(there[:, None], target, 0.0)
-    count = xp.sum(xp.cast(there, "int32"))
-    if xp is warp.NUMPY and count < d:
-        raise ValueError(
-            f"It takes at least {d} points that are in both sets to lay one over the "
-            f"other. Received: {count}"
-        )
-    affine = _similarity(points, target, weights, xp)
-    # Without a bound, of few points some fit ever better and the others are lost.
-    among = xp.cast(there, "float64")
-    radius = _spread(target, among / _or_one(xp.sum(among), xp), xp)
-    least = _LEAST_SPREAD * xp.sqrt(radius)
+
+
+def fit_similarity(
+    points: Any,
+    target: Any,
+    weights: Any = None,
+    robust: RobustWeights | None = None,
+    xp: Any = array_api.NUMPY,
+) -> Any:
+    """Fits similarities to one or many sets of points, see `align`.
+
+    Args:
+        points: Array `(..., N, D)`.
+        target: Array `(..., N, D)`; leading axes broadcast against those of `points`.
+        weights: Array `(..., N)`, not negative; `None` for equal weights.
+        robust: `RobustWeights` for iteratively reweighted least squares; `None` for
+            one least-squares fit.
+        xp: The array namespace, see `scn_keras.array_api`.
+
+    Returns:
+        Float64 affines `(..., D + 1, D + 1)`. A set of too few points has a
+        degenerate affine, which maps all points to one.
+
+    Example:
+
+    >>> square = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    >>> affines = scn_keras.alignment.fit_similarity(
+    ...     np.stack([square, 2.0 * square]), square
+    ... )
+    >>> affines.shape, affines[:, 0, 0].round(6).tolist()
+    ((2, 3, 3), [1.0, 0.5])
+    """
+    points, target = (xp.cast(values, "float64") for values in (points, target))
+    weights = xp.cast(1.0 if weights is None else weights, "float64")
+    present = _present(points, target, weights, xp)
+    # Shapes are static in graphs: a point is excluded by a weight of zero.
+    weights = xp.where(present, weights, 0.0)
+    points = xp.where(present[..., None], points, 0.0)
+    target = xp.where(present[..., None], target, 0.0)
+    affine = _weighted_similarity(points, target, weights, xp)
+    if robust is None:
+        return affine
+    equal = xp.cast(present, "float64")
+    equal = equal / _or_one(xp.sum(equal, axis=-1), xp)[..., None]
+    floor = robust.floor * xp.sqrt(_mean_square_radius(target, equal, xp))
 
     def step(_, affine):
-        off = apply_affine(affine, points) - target
-        distance = xp.sqrt(xp.sum(off * off, axis=-1))
-        typical = _median(distance, there, count, xp)
-        share = distance / _or_one(xp.maximum(typical, least), xp)
-        reduced = weights / (1.0 + share**2) ** 2
-        return _similarity(points, target, reduced, xp)
+        residual = apply_affine(affine, points) - target
+        distance = xp.sqrt(xp.sum(residual * residual, axis=-1))
+        median = masked_median(distance, present, robust.lower_median, xp)
+        scale = _or_one(xp.maximum(robust.tuning * median, floor), xp)
+        ratio = distance / scale[..., None]
+        reduced = weights / (1.0 + ratio**2) ** robust.power
+        return _weighted_similarity(points, target, reduced, xp)
 
-    return xp.fori_loop(0, _ROBUST_STEPS if robust else 0, step, affine)
+    return xp.fori_loop(0, robust.steps, step, affine)
+
+
+def masked_median(values: Any, mask: Any, lower: bool, xp: Any) -> Any:
+    """Returns the median of the values that a mask selects, infinity for none.
+
+    Args:
+        values: Array `(..., N)`.
+        mask: Bool array `(..., N)`.
+        lower: Bool, whether an even number of values has the smaller of its two
+            middle values as median instead of their mean.
+        xp: The array namespace, see `scn_keras.array_api`.
+
+    Returns:
+        Array `(...)`.
+
+    Example:
+
+    >>> values = np.array([5.0, 1.0, 9.0, 2.0])
+    >>> float(masked_median(values, values < 9.0, False, scn_keras.array_api.NUMPY))
+    2.0
+    """
+    ordered = xp.sort(xp.where(mask, values, np.inf))
+    last = xp.maximum(xp.sum(xp.cast(mask, "int32"), axis=-1) - 1, 0)
+    low = _element(ordered, last // 2, xp)
+    return low if lower else 0.5 * (low + _element(ordered, (last + 1) // 2, xp))
 
 
 def mean_shape(shapes: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns the mean of sets of points, whatever the pose of each.
+    """Returns the mean of sets of corresponding points, whatever the pose of each.
 
-    All are laid over their mean, over and over (generalised Procrustes analysis:
-    Gower, Psychometrika 40, 1975). The mean has their mean size and a pose of its own:
-    its longest extent lies along the last axis, the shortest along x, the middle of
-    its bounding box at 0.
+    All shapes are aligned to their mean repeatedly (generalised Procrustes analysis:
+    Gower, Psychometrika 40, 1975). The result has their geometric mean size and a
+    canonical pose: its longest extent lies along the last axis, the shortest along x,
+    and the centre of its bounding box at 0.
 
     Args:
-        shapes: Arrays `(N, D)` of the same points.
+        shapes: Sequence of arrays `(N, D)` of the same points.
 
     Returns:
-        Float64 array `(N, D)`, NaN where a point is missing from all sets.
+        Float64 array `(N, D)`, NaN where a point is missing from all shapes.
 
     Raises:
-        ValueError: If two sets have fewer than D points in common.
+        ValueError: If a shape has fewer than D points in common with the mean.
     """
     shapes = [np.asarray(shape, np.float64) for shape in shapes]
-    # The most complete one says where the others' points are to begin with.
+    # Points that are missing from the initial mean cannot be aligned to it.
     mean = min(shapes, key=lambda shape: np.isnan(shape).sum())
     mean = mean - np.nanmean(mean, axis=0)
     for _ in range(_MEAN_STEPS):
-        placed = [align(shape, mean) for shape in shapes]
+        affines = [align(shape, mean) for shape in shapes]
         # Sizes multiply: their mean is the geometric one, and the mean keeps it.
         d = mean.shape[-1]
-        growth = np.mean([np.linalg.slogdet(a[:d, :d])[1] / d for a in placed])
-        moved = [apply_affine(a, s) for a, s in zip(placed, shapes, strict=True)]
-        there = sum(~np.isnan(shape) for shape in moved)
-        total = sum(np.nan_to_num(shape) for shape in moved)
-        mean = np.where(there > 0, total / np.maximum(there, 1), np.nan)
+        growth = np.mean([np.linalg.slogdet(a[:d, :d])[1] / d for a in affines])
+        aligned = [apply_affine(a, s) for a, s in zip(affines, shapes, strict=True)]
+        count = sum(~np.isnan(shape) for shape in aligned)
+        total = sum(np.nan_to_num(shape) for shape in aligned)
+        mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
         mean = (mean - np.nanmean(mean, axis=0)) / np.exp(growth)
     known = mean[~np.isnan(mean).any(-1)]
-    _, axes = np.linalg.eigh(known.T @ known)  # the shortest first
-    axes[:, 0] *= np.sign(np.linalg.det(axes))  # turned, not mirrored
+    _, axes = np.linalg.eigh(known.T @ known)  # in ascending order of extent
+    axes[:, 0] *= np.sign(np.linalg.det(axes))  # a rotation, not a reflection
     mean = mean @ axes
     return mean - 0.5 * (np.nanmin(mean, axis=0) + np.nanmax(mean, axis=0))
 
 
-def _similarity(points, target, weights, xp):
-    weights = weights / _or_one(xp.sum(weights), xp)
-    center = xp.sum(weights[:, None] * points, axis=0)
-    goal = xp.sum(weights[:, None] * target, axis=0)
-    d, spread = points.shape[-1], _spread(points, weights, xp)
-    points, target = points - center, target - goal
-    products = target[:, :, None] * points[:, None, :]
-    u, strength, vt = xp.svd(xp.sum(weights[:, None, None] * products, axis=0))
-    mirrored = xp.sign(xp.det(u) * xp.det(vt))
-    strength, last = strength[: d - 1], strength[d - 1]
-    scale = (xp.sum(strength) + mirrored * last) / _or_one(spread, xp)
-    # The product of u and vt, the last column of u mirrored back if need be.
-    turn = sum(u[:, k, None] * vt[k] for k in range(d - 1))
-    linear = scale * (turn + mirrored * u[:, d - 1, None] * vt[d - 1])
-    offset = goal - xp.sum(linear * center, axis=-1)
-    columns = [*(linear[:, k] for k in range(d)), offset]
+def _present(points, target, weights, xp):
+    """Masks the points that are in both sets and have a weight, `(..., N)`."""
+    present = ~xp.isnan(xp.sum(points + target, axis=-1))
+    return present if weights is None else present & (weights > 0)
+
+
+def _weighted_similarity(points, target, weights, xp):
+    """The least-squares similarity of `align`, of points without NaN."""
+    weights = weights / _or_one(xp.sum(weights, axis=-1), xp)[..., None]
+    source_center = xp.sum(weights[..., None] * points, axis=-2)
+    target_center = xp.sum(weights[..., None] * target, axis=-2)
+    d, variance = points.shape[-1], _mean_square_radius(points, weights, xp)
+    points = points - source_center[..., None, :]
+    target = target - target_center[..., None, :]
+    products = target[..., :, None] * points[..., None, :]
+    u, strength, vt = xp.svd(xp.sum(weights[..., None, None] * products, axis=-3))
+    # -1 where the best orthogonal matrix is a reflection: its last axis is reversed.
+    sign = xp.sign(xp.det(u) * xp.det(vt))
+    strength, last = strength[..., : d - 1], strength[..., d - 1]
+    scale = (xp.sum(strength, axis=-1) + sign * last) / _or_one(variance, xp)
+    rotation = sum(u[..., k, None] * vt[..., k, None, :] for k in range(d - 1))
+    sign, scale = sign[..., None, None], scale[..., None, None]
+    linear = scale * (rotation + sign * u[..., d - 1, None] * vt[..., d - 1, None, :])
+    offset = target_center - xp.sum(linear * source_center[..., None, :], axis=-1)
+    columns = [*(linear[..., k] for k in range(d)), offset]
     corner = np.zeros((d + 1, d + 1))
     corner[d, d] = 1.0
-    return xp.pad(xp.stack(columns, axis=-1), [[0, 1], [0, 0]]) + corner
+    leading = [[0, 0]] * (len(linear.shape) - 2)
+    top = xp.stack(columns, axis=-1)
+    return xp.pad(top, [*leading, [0, 1], [0, 0]]) + corner
 
 
-def _spread(points, weights, xp):
-    """Mean square of the distances from the middle; weights add up to 1."""
-    apart = points - xp.sum(weights[:, None] * points, axis=0)
-    return xp.sum(weights[:, None] * apart * apart)
+def _mean_square_radius(points, weights, xp):
+    """The mean squared distance from the centre; the weights add up to 1."""
+    center = xp.sum(weights[..., None] * points, axis=-2)
+    centered = points - center[..., None, :]
+    return xp.sum(weights[..., None] * centered * centered, axis=(-2, -1))
 
 
-def _median(values, there, count, xp):
-    ordered = xp.sort(xp.where(there, values, np.inf))
-    last = xp.maximum(count - 1, 0)
-    return 0.5 * (ordered[last // 2] + ordered[(last + 1) // 2])
+def _element(values, index, xp):
+    """The element of the last axis at an index for each of the leading axes."""
+    selected = xp.arange(xp.shape(values)[-1]) == index[..., None]
+    return xp.sum(xp.where(selected, values, 0.0), axis=-1)
 
 
 def _or_one(value, xp):
-    """A divisor, where what is divided is 0 as well."""
+    """A divisor for numerators that are 0 wherever it is 0."""
     return xp.where(value > 0.0, value, 1.0)

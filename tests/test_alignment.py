@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from scn_keras.alignment import align, mean_shape
+from scn_keras.alignment import (
+    GEMAN_MCCLURE,
+    RobustWeights,
+    align,
+    fit_similarity,
+    masked_median,
+    mean_shape,
+)
+from scn_keras.array_api import NUMPY, TENSORFLOW
 from scn_keras.geometry import apply_affine
 
 
@@ -90,6 +98,53 @@ def test_a_third_of_the_points_may_lie_anywhere():
         return np.linalg.norm(found - true, axis=-1).max()
 
     assert off(True) < 0.4 < 3.0 < off(False)
+
+
+@pytest.mark.parametrize("d", [2, 3])
+@pytest.mark.parametrize("robust", [None, GEMAN_MCCLURE])
+def test_many_sets_are_fitted_as_each_alone(d, robust):
+    random = np.random.default_rng(10)
+    target = some_points(d=d)
+    points = target + random.normal(size=(6, 12, d))
+    points[2, 4] = points[5, :7] = target[1] = np.nan
+    weights = random.uniform(0.1, 1.0, (6, 12))
+    found = fit_similarity(points, target, weights, robust)
+    for row in range(6):
+        alone = align(points[row], target, weights[row], robust is not None)
+        np.testing.assert_allclose(found[row], alone, atol=1e-12)
+
+
+@pytest.mark.parametrize("robust", [False, True])
+def test_tensorflow_fits_as_numpy(robust):
+    points, target = some_points(), some_points(seed=1)
+    points[3] = np.nan
+    found = align(points, target, robust=robust, xp=TENSORFLOW).numpy()
+    expected = align(points, target, robust=robust)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_cauchy_weights_are_those_of_their_formula():
+    points = some_points(9)
+    target = points + np.random.default_rng(11).normal(size=points.shape)
+    first = fit_similarity(points, target)
+    distance = np.linalg.norm(apply_affine(first, points) - target, axis=-1)
+    scale = 1.5 * np.median(distance)
+    expected = align(points, target, 1.0 / (1.0 + (distance / scale) ** 2))
+    cauchy = RobustWeights(steps=1, power=1, tuning=1.5, floor=0.0)
+    found = fit_similarity(points, target, robust=cauchy)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    # Above all distances, the floor leaves nearly equal weights.
+    wide = RobustWeights(steps=5, power=1, tuning=1.5, floor=1e6)
+    found = fit_similarity(points, target, robust=wide)
+    np.testing.assert_allclose(found, first, atol=1e-9)
+
+
+def test_median_of_a_part():
+    values = np.array([[3.0, np.nan, 1.0, 2.0, 8.0], [5.0, 4.0, 7.0, 9.0, 6.0]])
+    mask = np.array([[True, False, True, True, True], [True] * 5])
+    assert masked_median(values, mask, False, NUMPY).tolist() == [2.5, 6.0]
+    assert masked_median(values, mask, True, NUMPY).tolist() == [2.0, 6.0]
+    assert masked_median(values, ~mask & False, True, NUMPY).tolist() == [np.inf] * 2
 
 
 @pytest.mark.parametrize("d", [2, 3])

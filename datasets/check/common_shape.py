@@ -1,79 +1,89 @@
 import numpy as np
 
-from scn_keras.datasets.check.alignment import Alignment, align
+from scn_keras.datasets.check.alignment import Alignment, align_shapes
 
-# Fewer shapes have no common one to differ from.
+# Fewer shapes do not define a common one.
 MIN_SHAPES = 5
-_STARTS = 25
+_CANDIDATES = 25
 _ITERATIONS = 6
 
 
 class CommonShape:
-    """The median shape of a set, how far shapes are from it and how they are turned.
+    """The median shape of a set, with limits for deviations from it.
 
-    It starts from the one shape, of 25, to which the others are nearest, and is the
-    median, landmark by landmark, of all shapes aligned to it, six times over. So it
-    is that of the majority, whatever the others are.
+    The initial shape is the one of 25 candidates to which the other shapes have the
+    smallest median distance. Six times, all shapes are aligned to the current shape
+    and replaced by their median, landmark by landmark. The result is the shape of the
+    majority, whatever the other shapes are.
 
     Args:
-        shapes: Array `(R, N, D)`, in mm or in pixels, NaN for missing; not all in one
-            place.
+        shapes: Array `(R, N, D)`, in mm or in pixels, NaN for missing landmarks. Each
+            has at least two landmarks at different positions.
 
     Attributes:
-        points: Array `(N, D)`, the shape, of root mean square radius 1; NaN for a
-            landmark that is missing everywhere.
+        points: Array `(N, D)`, the shape, scaled to a root mean square radius of 1;
+            NaN for a landmark that is missing everywhere.
         alignment: `Alignment` of the shapes to it.
-        far: Float, the distance above which a shape is not such a shape: 3 times the
-            median of all, at least 0.02. (Of 600 annotations of cephalograms and
-            910 of hands the farthest is at 2.6 and 3.0 times; mirrored ones are at
-            8 and more.)
-        turn: Float, radians: who is turned farther from the set's usual direction
-            than this is turned otherwise. Three times the median angle, from 30 to
-            60 degrees; infinite if directions are mixed (a tenth beyond 45 degrees).
+        max_distance: Float, the largest distance of a shape of the same kind: three
+            times the median distance, at least 0.02. (Among 600 annotations of
+            cephalograms and 910 of hands the largest distances are 2.6 and 3.0 times
+            the median; mirrored annotations have 8 and more.)
+        max_angle: Float, radians, the largest difference from the set's usual
+            orientation: three times the median angle, limited to 30 to 60 degrees;
+            infinite if orientations are mixed (a tenth differ by more than 45
+            degrees).
     """
 
     def __init__(self, shapes: np.ndarray) -> None:
-        here = ~np.isnan(shapes).any(axis=-1)
-        known = here.any(axis=0)
-        # The most complete first.
-        order = np.argsort(-here.sum(axis=1), kind="stable")
-        starts = [_unit(shapes[i]) for i in order[:_STARTS]]
-        points = min(starts, key=lambda s: np.median(align(shapes, s, 5).distance))
+        count = (~np.isnan(shapes).any(axis=-1)).sum(axis=1)
+        most_complete_first = np.argsort(-count, kind="stable")
+        candidates = [_normalized(shapes[i]) for i in most_complete_first[:_CANDIDATES]]
+        points = min(
+            candidates,
+            key=lambda shape: np.nanmedian(align_shapes(shapes, shape, 4).distance),
+        )
         for _ in range(_ITERATIONS):
-            aligned = align(shapes, points).shapes[:, known]
+            aligned = align_shapes(shapes, points).shapes
+            known = (~np.isnan(aligned).any(axis=-1)).any(axis=0)
             points = np.full_like(points, np.nan)
-            points[known] = np.nanmedian(aligned, axis=0)
-            points = _unit(points)
+            points[known] = np.nanmedian(aligned[:, known], axis=0)
+            points = _normalized(points)
         self.points = points
-        self.alignment: Alignment = align(shapes, points)
-        self.far = max(3.0 * float(np.median(self.alignment.distance)), 0.02)
-        u, _, vt = np.linalg.svd(self.alignment.rotation.mean(axis=0))
+        self.alignment: Alignment = align_shapes(shapes, points)
+        distance = float(np.nanmedian(self.alignment.distance))
+        self.max_distance = max(3.0 * distance, 0.02)
+        u, _, vt = np.linalg.svd(np.nanmean(self.alignment.rotation, axis=0))
         u[:, -1] *= np.sign(np.linalg.det(u) * np.linalg.det(vt))
-        self._direction = u @ vt
+        self._orientation = u @ vt
         angles = self.angles(self.alignment.rotation)
-        self.turn = np.inf
-        if np.quantile(angles, 0.9) <= np.radians(45.0):
-            usual = 3.0 * float(np.median(angles))
-            self.turn = float(np.clip(usual, np.radians(30.0), np.radians(60.0)))
+        self.max_angle = np.inf
+        if np.nanquantile(angles, 0.9) <= np.radians(45.0):
+            angle = 3.0 * float(np.nanmedian(angles))
+            self.max_angle = float(np.clip(angle, np.radians(30.0), np.radians(60.0)))
 
     def fit(self, points: np.ndarray) -> tuple[float, float]:
-        """Returns a shape's distance from this one and the angle of its direction.
+        """Returns a shape's distance from this one and its angle to the set.
 
         Args:
             points: Array `(N, D)`.
+
+        Returns:
+            The distance, relative to the root mean square radius, and the angle in
+            radians; NaN if fewer than two landmarks are in both shapes.
         """
-        aligned = align(points[None], self.points)
-        return float(aligned.distance[0]), float(self.angles(aligned.rotation)[0])
+        alignment = align_shapes(points[None], self.points)
+        angle = self.angles(alignment.rotation)
+        return float(alignment.distance[0]), float(angle[0])
 
     def angles(self, rotation: np.ndarray) -> np.ndarray:
-        """Returns by how many radians rotations differ from the set's usual one."""
+        """Returns the angles of rotations to the set's usual one, `(R,)`, radians."""
         d = rotation.shape[-1]
-        trace = np.einsum("rij,ij->r", rotation, self._direction)
-        # Of a rotation by an angle, the trace is 2 cos in 2D and 1 + 2 cos in 3D.
+        trace = np.einsum("rij,ij->r", rotation, self._orientation)
+        # The trace of a rotation by an angle is 2 cos in 2D and 1 + 2 cos in 3D.
         return np.arccos(np.clip((trace - (d - 2)) / 2.0, -1.0, 1.0))
 
 
-def _unit(shape):
-    """Moves a shape to its centre and scales it to root mean square radius 1."""
+def _normalized(shape):
+    """Moves a shape to its centre and scales it to a root mean square radius of 1."""
     shape = shape - np.nanmean(shape, axis=0)
     return shape / np.sqrt(np.nanmean(np.square(shape).sum(axis=-1)))

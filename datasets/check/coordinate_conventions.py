@@ -116,7 +116,7 @@ def _of_one(
     if not annotation.has_shape:
         shape = None
     if shape is not None:
-        far, turn = shape.far, shape.turn
+        far, turn = shape.max_distance, shape.max_angle
         distance, angle = shape.fit(annotation.in_space(as_is.points))
     off = outside(as_is.points, annotation.facts.size)
     odd = distance > far or angle > turn

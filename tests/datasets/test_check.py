@@ -118,7 +118,8 @@ def _drawn_set(d, shape):
         turn, _ = np.linalg.qr(np.eye(d) + rng.normal(0.0, 0.05, (d, d)))
         turn *= np.sign(np.diag(turn))
         radius = 0.33 * size.min() * rng.uniform(0.9, 1.1)
-        places = radius * shape[:, :d] @ turn + rng.normal(0.0, 0.4, (8, d))
+        places = radius * shape[:, :d] @ turn
+        places += rng.normal(0.0, 0.4, places.shape)
         places += 0.5 * (size - 1) + rng.uniform(-1.0, 1.0, d)
         points.append(places)
         images.append(_drawn(places, size, rng))
@@ -414,6 +415,20 @@ def test_a_landmark_that_all_cases_lack(tmp_path, d):
         planted.change(n, points)
     finding = planted.one()
     assert finding.detail == "In 14 of 14 cases: a 14, b 7, c 7."
+
+
+@BOTH
+def test_a_case_without_a_landmark_of_any_other_case(tmp_path, d):
+    shape = np.concatenate([SHAPE, SHAPE[:5] + 0.2])
+    schema = LandmarkSchema(tuple("abcdefghijklm"))
+    planted = Planted(tmp_path, d, shape, schema)
+    for n in range(14):
+        points = planted.points(n)
+        points[slice(0, 8) if n == 3 else slice(8, None)] = np.nan
+        planted.change(n, points)
+    finding = planted.one()
+    assert finding.kind == "missing landmarks"
+    assert "a 1," in finding.detail
 
 
 @BOTH

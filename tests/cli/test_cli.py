@@ -1,19 +1,8 @@
 """The command line as a user calls it."""
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
 from scn_keras import __version__
-
-
-@pytest.fixture
-def png(tmp_path):
-    path = tmp_path / "film.png"
-    image = np.random.default_rng(0).integers(0, 255, (90, 70, 1), np.uint8)
-    path.write_bytes(tf.io.encode_png(image).numpy())
-    return path
-
 
 COMMANDS = [
     *([name] for name in ("train", "evaluate", "predict", "export", "preset", "demo")),
@@ -78,30 +67,3 @@ def test_a_set_that_is_not_prepared_says_how(call, tmp_path):
     result = call("train", "cephalogram_fast", "--data-dir", tmp_path, "--out", "run")
     assert result.exit_code == 1
     assert "scn-keras datasets prepare cephalogram" in result.output
-
-
-def test_export_and_check(call, blob_run, tmp_path, draw_blob):
-    image = np.uint8(draw_blob((300, 200), (70.0, 180.0), (11.0, 11.0)) * 255)
-    path = tmp_path / "blob.png"
-    path.write_bytes(tf.io.encode_png(image[..., None]).numpy())
-    result = call("export", blob_run.path, tmp_path / "models", "--check", path)
-    assert result.exit_code == 0, result.output
-    assert (tmp_path / "models" / "blob" / "1" / "saved_model.pb").is_file()
-    assert "SavedModel" in result.output and "0.01 px" in result.output
-    assert "BROKEN" not in result.output
-
-
-def test_predict_prints_a_table(call, blob_run, png):
-    result = call("predict", blob_run.path, png, "--spacing", "0.1", "0.1")
-    assert result.exit_code == 0, result.output
-    assert "bright" in result.output and "dark" in result.output
-
-
-def test_predict_writes_files_and_fails_for_the_bad_one(call, blob_run, png, tmp_path):
-    bad = tmp_path / "bad.jpg"
-    bad.write_bytes(b"\xff\xd8\xff cut off")
-    out = tmp_path / "points.csv"
-    result = call("predict", blob_run.path, png, bad, "--csv", out)
-    assert result.exit_code == 1
-    assert "bad.jpg is damaged" in result.output
-    assert len(out.read_text().splitlines()) == 3  # header and two landmarks

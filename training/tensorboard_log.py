@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from scn_keras.landmark_schema import LandmarkSchema
-from scn_keras.pictures.overlay import draw_overlay, to_png
+from scn_keras.pictures import draw_overlay, to_png
 
 _IMAGES = 4
 

@@ -12,7 +12,7 @@ from scn_keras.datasets.check.finding import Finding, View
 from scn_keras.datasets.check.reading import outside
 from scn_keras.geometry import spacing_of
 from scn_keras.landmark_schema import LandmarkSchema
-from scn_keras.pictures.projections import Projection, projections
+from scn_keras.pictures.projections import Projection, project_to_planes
 
 # Of Okabe and Ito, told apart with any kind of colour vision; and unlike in shape.
 _AS_IS, _EXPECTED = "#E69F00", "#56B4E9"
@@ -54,8 +54,8 @@ def picture(finding: Finding, schema: LandmarkSchema) -> bytes | None:
         if expected is None:
             expected = np.full_like(points, np.nan)
         for seen, goal in zip(
-            projections(image, points, spacing_of(affine), around),
-            projections(image, expected, spacing_of(affine), around),
+            project_to_planes(image, points, spacing_of(affine), around),
+            project_to_planes(image, expected, spacing_of(affine), around),
             strict=True,
         ):
             title = view.case.id

@@ -175,7 +175,7 @@ def write_overlays(
     folder: pathlib.Path, predictions: Sequence[Prediction], schema: LandmarkSchema
 ) -> None:
     """Draws each file with its points and 90 % radii, as `FOLDER/NAME.png`."""
-    from scn_keras.pictures import overlay  # brings matplotlib
+    from scn_keras import pictures  # brings matplotlib
 
     folder.mkdir(parents=True, exist_ok=True)
     for prediction, name in zip(predictions, _names(predictions), strict=True):
@@ -184,15 +184,15 @@ def write_overlays(
             image, affine = read_image(prediction.file)
         to_mm = affine is not None and has_usable_spacing(affine, NUMPY)
         warned = ", not to be trusted" if prediction.trusted is False else ""
-        drawing = overlay.draw_overlay(
+        drawing = pictures.draw_overlay(
             image,
             schema,
             _present(prediction),
             affine=affine,
-            title=f"{prediction.file.name}{warned}",
-            radii=prediction.radius90("mm" if to_mm else "px"),
+            predicted_radii=prediction.radius90("mm" if to_mm else "px"),
+            options=pictures.OverlayOptions(title=f"{prediction.file.name}{warned}"),
         )
-        (folder / f"{name}.png").write_bytes(overlay.to_png(drawing))
+        (folder / f"{name}.png").write_bytes(pictures.to_png(drawing))
 
 
 def _names(predictions: Sequence[Prediction]) -> list[str]:

@@ -4,13 +4,14 @@ import numpy as np
 
 
 class Projection(NamedTuple):
-    """An image as it is drawn: a plane, and the points on it.
+    """One plane in which an image is drawn, with its points.
 
     Attributes:
         plane: Array `(rows, columns)`.
         points: Array `(N, 2)`, columns and rows of the plane.
-        axes: Tuple of two ints, which of x, y, z the columns and the rows are.
-        aspect: Float, the length of a row relative to that of a column.
+        axes: Tuple of two ints, the axes of the image (0 is x, 1 is y, 2 is z) along
+            the columns and along the rows.
+        aspect: Float, the height of a pixel relative to its width.
     """
 
     plane: np.ndarray
@@ -19,28 +20,29 @@ class Projection(NamedTuple):
     aspect: float
 
 
-def projections(
+def project_to_planes(
     image: np.ndarray,
     points: np.ndarray,
     spacing: np.ndarray | None = None,
     around: np.ndarray | None = None,
 ) -> tuple[Projection, ...]:
-    """Returns the planes in which a person looks at an image.
+    """Returns the planes in which an image is drawn.
 
-    Of a 2D image itself; of a volume the largest values along z, along y and along
-    x, in which bone and contrast agents stand out.
+    A 2D image is its own plane. A volume has its maximum projections along z, along y
+    and along x, which show bone and contrast agents.
 
     Args:
         image: Array `((z,) y, x)`.
         points: Array `(N, D)`, pixels of the image, NaN for missing.
-        spacing: Array `(D,)`, x, y(, z), up to a factor; None or NaN for equal ones.
-        around: Array `(D,)`, a place in the image: only a tenth of the volume to
-            either side of it is projected. None for all of it.
+        spacing: Array `(D,)`, mm, x, y(, z). Pixels are drawn as squares if it is
+            None or has a number that is not positive and finite.
+        around: Array `(D,)`, a position in the image: along each axis, only a tenth
+            of the volume to either side of it is projected. None for all of it.
 
     Example:
 
     >>> volume = np.zeros((4, 3, 2))
-    >>> [p.plane.shape for p in projections(volume, np.zeros((1, 3)))]
+    >>> [p.plane.shape for p in project_to_planes(volume, np.zeros((1, 3)))]
     [(3, 2), (4, 2), (4, 3)]
     """
     d = image.ndim
@@ -48,7 +50,7 @@ def projections(
         spacing = np.ones(d)
     if d == 2:
         return (Projection(image, points, (0, 1), float(spacing[1] / spacing[0])),)
-    found = []
+    planes = []
     for along, axes in ((2, (0, 1)), (1, (0, 2)), (0, (1, 2))):
         size = image.shape[d - 1 - along]
         slab = slice(None)
@@ -59,5 +61,5 @@ def projections(
             )
         plane = np.moveaxis(image, d - 1 - along, 0)[slab].max(axis=0)
         aspect = float(spacing[axes[1]] / spacing[axes[0]])
-        found.append(Projection(plane, points[:, list(axes)], axes, aspect))
-    return tuple(found)
+        planes.append(Projection(plane, points[:, list(axes)], axes, aspect))
+    return tuple(planes)

@@ -1,0 +1,78 @@
+"""Colours and greys that all pictures share.
+
+The colours are those of Okabe and Ito, which can be told apart with any kind of
+colour vision. What differs in meaning differs in shape as well.
+"""
+
+from typing import Any
+
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+
+from scn_keras.landmark_schema import LandmarkSchema
+
+PREDICTED = "#E69F00"
+TRUE = "#56B4E9"
+PAPER = "#14181C"
+INK = "#F2F4F5"
+
+_PALETTE = (
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+    "#FFFFFF",
+)
+
+
+def landmark_colors(schema: LandmarkSchema) -> tuple[str, ...]:
+    """Returns one colour per landmark: those of the schema, or a palette of eight.
+
+    Args:
+        schema: `LandmarkSchema`. The palette is repeated for more than eight
+            landmarks.
+
+    Example:
+
+    >>> landmark_colors(LandmarkSchema(("sella", "nasion")))
+    ('#E69F00', '#56B4E9')
+    """
+    if schema.colors:
+        return schema.colors
+    return tuple(_PALETTE[i % len(_PALETTE)] for i in range(len(schema)))
+
+
+def halo(linewidth: float) -> list[Any]:
+    """Returns path effects that draw a black outline around light lines and text.
+
+    Args:
+        linewidth: Float, points.
+    """
+    return [patheffects.withStroke(linewidth=linewidth, foreground="black")]
+
+
+def draw_image(axes: Axes, image: np.ndarray, brightness: float = 1.0) -> None:
+    """Draws a grey image in full contrast.
+
+    The darkest and the brightest half percent of the pixels are clipped, so that lead
+    markers and labels do not determine the contrast.
+
+    Args:
+        axes: Matplotlib `Axes`, of the aspect ratio in which the image is shown.
+        image: Array `(y, x)`.
+        brightness: Float, from 0 to 1, the grey level of the brightest pixels.
+    """
+    low, high = np.percentile(image[::4, ::4], (0.5, 99.5))
+    high = low + max(high - low, 1e-6) / brightness
+    axes.imshow(
+        image,
+        cmap="gray",
+        vmin=low,
+        vmax=high,
+        interpolation="antialiased",
+        aspect="auto",
+    )

@@ -1,4 +1,4 @@
-"""What the page of `scn-keras serve` is told about one image, as strict JSON."""
+"""The server's answers to its page about one image, as values of strict JSON."""
 
 import base64
 import dataclasses
@@ -21,7 +21,10 @@ from scn_keras.saved_models.predicting.image_source import (
     ImageSource,
     read_image_source,
 )
-from scn_keras.saved_models.predicting.prediction import Prediction
+from scn_keras.saved_models.predicting.prediction import (
+    Prediction,
+    prediction_of,
+)
 from scn_keras.saved_models.predicting.prediction_files import (
     format_csv,
     points_in_space,
@@ -36,18 +39,22 @@ def read_upload(
     folder: pathlib.Path,
     stored_values: bool = False,
 ) -> ImageSource:
-    """Reads the bytes of a 2D image, told by their beginning alone.
+    """Reads a 2D image from bytes, whose first bytes tell the format.
 
-    Formats whose header may name another file to read are not among them.
+    Formats whose header may refer to another file are not accepted.
 
     Args:
         data: Bytes of a PNG, JPEG, BMP or DICOM file.
-        spacing: Millimetres per pixel, x and y, where the file does not say; or `None`.
-        folder: Path of a temporary folder, to put the file in.
-        stored_values: Bool, whether the model takes the numbers of the file.
+        spacing: Tuple of two floats, mm per pixel in x and y, for files without a
+            spacing; or `None`.
+        folder: Path of a temporary folder to write the file to.
+        stored_values: Bool, whether the model takes the stored values of the file.
+
+    Returns:
+        An `ImageSource`.
 
     Raises:
-        ValueError: If it is none of these, damaged or too large.
+        ValueError: If the file has another format, is damaged or too large.
     """
     if not data.startswith(DECODED_IN_GRAPH) and data[128:132] != b"DICM":
         raise ValueError("The file is no PNG, JPEG, BMP or DICOM image.")
@@ -61,20 +68,26 @@ def read_upload(
 
 def points_answer(
     source: ImageSource,
-    found: Mapping[str, np.ndarray],
+    outputs: Mapping[str, np.ndarray],
     schema: LandmarkSchema,
     title: str,
 ) -> dict[str, Any]:
-    """Returns the points of an image, and the files that the page offers.
+    """Returns the landmarks of an image and the files that the page offers.
 
     Args:
-        source: `ImageSource`, whose file is still there.
-        found: Mapping, the model's outputs for this image.
+        source: `ImageSource`, whose file still exists.
+        outputs: Mapping of names to arrays, the model's outputs for this image.
         schema: `LandmarkSchema`.
-        title: Str, what the person calls the file.
+        title: Str, the user's name of the file.
+
+    Returns:
+        Dict with `calibrated`, `trusted`, `notes`, `spacing` (mm, x and y; `None` if
+        unknown), `size` (columns and rows), `landmarks` (dicts with `name`, `px`,
+        `mm`, `score`, `radius90` and `present`), `image` (a data URL for formats that
+        browsers do not show), `csv` and `markups` (the contents of files).
     """
-    prediction = Prediction.of(source, found)
-    titled = dataclasses.replace(prediction, file=pathlib.Path(title))
+    prediction = prediction_of(source, outputs)
+    titled = dataclasses.replace(prediction, id=title)
     spacing = spacing_of(source.affine).tolist() if prediction.calibrated else None
     return {
         "calibrated": prediction.calibrated,
@@ -89,41 +102,47 @@ def points_answer(
     }
 
 
-def heatmaps_answer(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Returns heatmaps as pictures, one above the other, and where they lie.
+def heatmaps_answer(outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns the heatmaps of an image as pictures, and their affine.
 
-    A pixel of 128 is zero, 255 and 1 are the largest value of the landmark's map.
+    The heatmaps of all landmarks are one picture, one above the other. The grey value
+    128 is zero; 255 and 1 are plus and minus the landmark's largest absolute value.
 
     Args:
-        found: Mapping, the outputs of the signature `heatmaps` for this image.
+        outputs: Mapping of names to arrays, the outputs of the signature `heatmaps`
+            for this image.
+
+    Returns:
+        Dict with `stages` (data URLs by the names in `STAGES`), `rows` and `columns`
+        of one heatmap, and `grid_to_source`, which maps its pixels to the image's.
     """
     stages = {}
     for name in STAGES:
-        if name not in found:
+        if name not in outputs:
             continue
-        maps = np.moveaxis(found[name], -1, 0)
+        maps = np.moveaxis(outputs[name], -1, 0)
         height = np.abs(maps).max(axis=(1, 2), keepdims=True)
         levels = np.rint(128 + 127 * maps / np.maximum(height, 1e-12))
         sheet = levels.astype(np.uint8).reshape(-1, maps.shape[2])
         stages[name] = _data_url(Image.fromarray(sheet), "PNG")
-    rows, columns = found["product"].shape[:2]
+    rows, columns = outputs["product"].shape[:2]
     return {
         "stages": stages,
         "rows": rows,
         "columns": columns,
-        "grid_to_source": found["grid_to_source"].tolist(),
+        "grid_to_source": outputs["grid_to_source"].tolist(),
     }
 
 
 def _size(source: ImageSource) -> list[int]:
-    """Columns and rows."""
+    """Returns the number of columns and rows."""
     if source.array is not None:
         return list(source.array.shape[::-1])
     return promised_size(tf.constant(source.data)).numpy()[::-1].tolist()
 
 
 def _markups(prediction: Prediction, names: Sequence[str]) -> str | None:
-    """The points where 3D Slicer shows the file; `None` where ITK cannot read it."""
+    """Returns the points for 3D Slicer, or `None` if ITK cannot read the image."""
     try:
         return format_markups(points_in_space(prediction, names), "LPS")
     except ValueError:
@@ -145,7 +164,7 @@ def _landmark(prediction: Prediction, index: int, name: str) -> dict[str, Any]:
 
 
 def _picture(array: np.ndarray) -> str:
-    """An image that browsers do not show, in 8 bits."""
+    """Returns a data URL of an image in 8 bits, without its extreme grey values."""
     low, high = np.percentile(array[::4, ::4], (0.5, 99.5))
     levels = np.clip((array - low) / max(high - low, 1e-6), 0.0, 1.0) * 255.0
     return _data_url(Image.fromarray(levels.astype(np.uint8)), "JPEG", quality=92)

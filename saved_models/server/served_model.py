@@ -13,34 +13,39 @@ from tensorflow.core.protobuf import saved_model_pb2
 from scn_keras.inference.decode import MAX_DECODED_PIXELS, promised_size
 from scn_keras.saved_models.rest_dialect import Input
 
-MAX_IMAGES = 64  # of one call; of heatmaps, no more than go through the model together
+# How many images one call may hold; calls of `heatmaps` may hold one batch.
+MAX_IMAGES = 64
 
-# As a graph: ten times as fast.
+# Ten times as fast as a graph than eagerly.
 _promised_size = tf.function(
     promised_size, input_signature=[tf.TensorSpec((), tf.string)]
 )
 
 
 class ServerBusyError(RuntimeError):
-    """More calls wait than the server keeps; the caller should come again."""
+    """Too many calls are waiting; the caller should ask again later."""
 
 
 class ServedModel:
-    """A SavedModel that many threads ask at once, as TF Serving's batching does.
+    """A SavedModel for many concurrent callers, with batching as in TF Serving.
 
-    What waits when the model becomes free goes through it together, up to a number of
-    images and of pixels: a single caller never waits for others, and memory is
-    bounded however many there are. If the images that went together fail, each call
-    is asked alone: nobody gets another one's error. One call has `MAX_IMAGES` at most,
-    of `heatmaps` a batch.
+    When the model becomes free, the calls that are waiting run as one batch, up to a
+    number of images and of pixels. A single caller never waits for others, and memory
+    is bounded for any number of callers. If a batch fails, its calls run one by one,
+    so that no caller gets the error of another. One call may hold `MAX_IMAGES`
+    images, or `batch_size` for the signature `heatmaps`.
 
     Args:
-        folder: Path, that of a version: it holds `saved_model.pb`.
-        batch_size: Int, how many images go through the model together; 1 for no
-            batching.
+        folder: Str or path, the folder of a version, which holds `saved_model.pb`.
+        batch_size: Int, the largest number of images in a batch; 1 disables batching.
         max_waiting: Int, how many calls may wait.
-        threads: Int, how many batches are worked on at a time: one is decoded while
-            the network looks at another.
+        threads: Int, how many batches run at a time: one is decoded while another is
+            in the network.
+
+    Attributes:
+        signatures: Dict of the signatures' names to their inputs, by name, see
+            `rest_dialect.Input`.
+        signature_defs: Dict of the signatures' names to their `SignatureDef` messages.
 
     Example:
 
@@ -48,8 +53,8 @@ class ServedModel:
     with ServedModel("models/hands/1") as model:
         spacing = np.array([[0.1, 0.1]], np.float32)
         inputs = {"image_bytes": np.array([data], object), "spacing_mm": spacing}
-        answer = model.submit("serving_default", inputs)
-        points = answer.result()["points_px"]
+        future = model.submit("serving_default", inputs)
+        points = future.result()["points_px"]
     ```
     """
 
@@ -84,31 +89,36 @@ class ServedModel:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def version(self) -> str:
+        """The number of the version: the folder's name, `"1"` if that is no number."""
+        return self.folder.name if self.folder.name.isdigit() else "1"
+
     def submit(
         self, signature: str, inputs: Mapping[str, np.ndarray]
     ) -> "concurrent.futures.Future[dict[str, np.ndarray]]":
-        """Asks the model; the answer comes into a future.
+        """Queues a call of a signature.
 
         Args:
-            signature: Str, the name of one.
+            signature: Str, the name of the signature.
             inputs: Mapping of names to arrays, see `rest_dialect.parse_call`.
 
         Returns:
-            A future of the outputs by name, or of a ValueError where the inputs were
-            refused by the model.
+            A future of the outputs by name. It raises a ValueError if the model
+            refuses the inputs.
 
         Raises:
             RuntimeError: If the model is closed.
-            ServerBusyError: If too many calls wait.
-            ValueError: If there are too many images, or one promises more than
-                `MAX_DECODED_PIXELS`.
+            ServerBusyError: If too many calls are waiting.
+            ValueError: If there are too many images, or the header of one declares
+                more than `MAX_DECODED_PIXELS`.
         """
         count = len(next(iter(inputs.values())))
-        most = self.batch_size if signature == "heatmaps" else MAX_IMAGES
-        if count > most:
+        max_images = self.batch_size if signature == "heatmaps" else MAX_IMAGES
+        if count > max_images:
             raise ValueError(
-                f"A call of {signature} may hold {most} at most. Received: {count}. "
-                "Divide it."
+                f"A call of {signature} may hold {max_images} at most. Received: "
+                f"{count}. Divide it."
             )
         pixels = _pixels(inputs)
         answer: concurrent.futures.Future = concurrent.futures.Future()
@@ -124,7 +134,7 @@ class ServedModel:
         return answer
 
     def close(self) -> None:
-        """Ends the threads; what waits is cancelled."""
+        """Ends the threads and cancels the calls that are waiting."""
         with self._changed:
             self._closed = True
             for job in self._waiting:
@@ -147,7 +157,7 @@ class ServedModel:
 
     def _answer(self, jobs):
         try:
-            _share_out(jobs, self._run_pieces(_together(jobs)))
+            _distribute(jobs, self._run_pieces(_concatenated(jobs)))
         except Exception as error:
             if isinstance(error, ValueError) and len(jobs) > 1:
                 for job in jobs:
@@ -157,7 +167,7 @@ class ServedModel:
                 job.answer.set_exception(error)
 
     def _next_jobs(self):
-        """What goes through the model together next; `None` at the end."""
+        """Returns the calls of the next batch, or `None` if the model is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             if self._closed:
@@ -175,11 +185,11 @@ class ServedModel:
                 else:
                     rest.append(job)
             self._waiting = rest
-        # A caller that went away has cancelled.
+        # Callers that went away have cancelled their futures.
         return [job for job in jobs if job.answer.set_running_or_notify_cancel()]
 
     def _run_pieces(self, job):
-        """Runs one job, in as many pieces as its number and size ask for."""
+        """Runs one job in pieces that keep to the limits of a batch."""
         outputs = [
             self._run(job.signature, {k: v[begin:end] for k, v in job.inputs.items()})
             for begin, end in _pieces(job.pixels, self.batch_size)
@@ -198,7 +208,7 @@ class ServedModel:
         try:
             outputs = self._model.signatures[signature](**tensors)
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(_plain(error.message)) from error
+            raise ValueError(_without_nodes(error.message)) from error
         return {key: value.numpy() for key, value in outputs.items()}
 
 
@@ -210,19 +220,19 @@ class _Job(NamedTuple):
 
     @property
     def kind(self):
-        """Equal for jobs whose arrays can be one."""
+        """Equal for jobs whose arrays can be concatenated."""
         return self.signature, [a.shape[1:] for a in self.inputs.values()]
 
 
 def _input(info) -> Input:
     dtype = tf.as_dtype(info.dtype)
     sizes = [None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim]
-    numbers = np.dtype(object if dtype == tf.string else dtype.as_numpy_dtype)
-    return Input(numbers, tuple(sizes))
+    numpy_dtype = np.dtype(object if dtype == tf.string else dtype.as_numpy_dtype)
+    return Input(numpy_dtype, tuple(sizes))
 
 
 def _pixels(inputs: Mapping[str, np.ndarray]) -> list[int]:
-    """How many pixels each image has or, of bytes, its header promises."""
+    """Returns the number of pixels of each image; for bytes, that in the header."""
     largest = np.zeros(len(next(iter(inputs.values()))), int)
     for array in inputs.values():
         if array.dtype == object:
@@ -243,11 +253,11 @@ def _promised_pixels(data: bytes) -> int:
     try:
         rows, columns = map(int, _promised_size(tf.constant(data)).numpy())
     except tf.errors.InvalidArgumentError:
-        return 0  # no header: the graph refuses it
+        return 0  # without a valid header, the graph refuses the image
     return rows * columns
 
 
-def _together(jobs: list[_Job]) -> _Job:
+def _concatenated(jobs: list[_Job]) -> _Job:
     first = jobs[0]
     if len(jobs) == 1:
         return first
@@ -257,7 +267,7 @@ def _together(jobs: list[_Job]) -> _Job:
     return first._replace(inputs=inputs, pixels=sum([job.pixels for job in jobs], []))
 
 
-def _share_out(jobs: list[_Job], outputs: dict[str, np.ndarray]) -> None:
+def _distribute(jobs: list[_Job], outputs: dict[str, np.ndarray]) -> None:
     begin = 0
     for job in jobs:
         end = begin + len(job.pixels)
@@ -272,12 +282,12 @@ def _pieces(pixels: list[int], batch_size: int) -> list[tuple[int, int]]:
         if full or sum(pixels[begin : end + 1]) > MAX_DECODED_PIXELS:
             pieces.append((begin, end))
             begin = end
-    if begin < len(pixels) or not pieces:  # also of no image at all
+    if begin < len(pixels) or not pieces:  # a call may hold no image at all
         pieces.append((begin, len(pixels)))
     return pieces
 
 
-def _plain(message: str) -> str:
-    """An error of TensorFlow without its list of nodes and source files."""
+def _without_nodes(message: str) -> str:
+    """Returns a message of TensorFlow without its list of nodes and source files."""
     message = re.split(r"\n\s*\[\[|\nDetected at node|Detected at node", message)[0]
     return re.sub(r"\{\{.*?\}\}\s*", "", message).strip()[:500]

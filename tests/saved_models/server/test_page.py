@@ -153,7 +153,7 @@ def test_the_heatmap_lies_over_the_image(page, png, served):
     assert page.locator("#heat").is_hidden()
 
 
-def test_what_the_model_does_not_vouch_for_is_said(page, png):
+def test_an_untrusted_image_gets_a_warning(page, png):
     answer = {
         "calibrated": True,
         "trusted": False,
@@ -183,7 +183,7 @@ def test_what_the_model_does_not_vouch_for_is_said(page, png):
         "markups": "",
     }
     page.route("**/page/locate*", lambda route: route.fulfill(json=answer))
-    page.evaluate("model.vouches = true")
+    page.evaluate("model.has_calibration = true")
     ask(page, png)
     verdict = page.locator("#verdict")
     assert "Do not trust" in verdict.inner_text()

@@ -3,6 +3,7 @@ import base64
 import contextlib
 import io
 import json
+import shutil
 import threading
 import time
 from concurrent import futures
@@ -17,16 +18,19 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from scn_keras.files import read_points
-from scn_keras.saved_models import Client
+from scn_keras.inference import ImageToGrid
+from scn_keras.saved_models import Client, Prediction
 from scn_keras.saved_models.exporting.export import export
 from scn_keras.saved_models.predicting import image_source
-from scn_keras.saved_models.server import page_answers, server
+from scn_keras.saved_models.server import page_answers, page_api, server
+from scn_keras.saved_models.server.request_limits import RequestLimits
 from scn_keras.saved_models.server.served_model import (
     MAX_IMAGES,
     ServedModel,
     ServerBusyError,
 )
-from scn_keras.training.recipe import Network, Recipe
+from scn_keras.training.recipe import Recipe
+from scn_keras.training.recipe_settings import Network
 from tests.saved_models.conftest import GRID, POINT, make_blob_run
 
 MODEL = "/v1/models/blob"
@@ -156,7 +160,7 @@ def test_a_declared_length_is_refused_before_it_is_read(served):
 
 
 def test_eight_of_the_largest_requests_are_held(served):
-    bodies = server._Bodies(100)
+    limits = RequestLimits(100, timeout=60.0)
 
     async def hold(count):
         async def stream():
@@ -165,12 +169,12 @@ def test_eight_of_the_largest_requests_are_held(served):
         request = SimpleNamespace(headers={}, stream=stream)
         async with contextlib.AsyncExitStack() as held:
             for _ in range(count):
-                await held.enter_async_context(bodies.read(request))
+                await held.enter_async_context(limits.read_body(request))
 
     asyncio.run(hold(8))
     with pytest.raises(ServerBusyError):
         asyncio.run(hold(9))
-    assert bodies._held == 0
+    assert limits._held_bytes == 0
 
 
 def test_a_slow_model_is_a_504_and_a_busy_one_a_503(served, png, monkeypatch):
@@ -305,7 +309,9 @@ def test_too_many_images_are_refused_at_once(blob_model, http, png):
 def test_a_client_with_larger_batches_is_answered(address):
     images = [np.zeros((8, 8), np.uint8)] * (MAX_IMAGES + 3)
     with Client(address, "blob", batch_size=100) as client:
-        assert {type(one).__name__ for one in client.predict(images)} == {"Prediction"}
+        answers = client.predict(images)
+    assert len(answers) == MAX_IMAGES + 3
+    assert all(isinstance(answer, Prediction) for answer in answers)
 
 
 def test_an_image_that_fails_alone_is_looked_at_once(blob_model, png):
@@ -350,6 +356,20 @@ def test_a_caller_who_went_away_holds_nobody_up(blob_model, png):
         model.submit("serving_default", one(png))
 
 
+def test_the_page_is_told_about_the_model(http, served, blob_model, tmp_path):
+    about = http.get("/page/model").json()
+    assert (about["name"], about["version"]) == ("blob", "1")
+    assert about["schema"]["names"] == ["bright", "dark"]
+    assert about["signatures"] == [*served.signatures]
+    assert about["has_calibration"] is False
+    folder = shutil.copytree(blob_model, tmp_path / "model")  # no number: version 1
+    (folder / "assets.extra" / "calibration.json").write_text("{}")
+    with ServedModel(folder) as model:
+        assert model.version == "1"
+        calibrated = TestClient(server.create_app(model, "blob"), "http://localhost")
+        assert calibrated.get("/page/model").json()["has_calibration"] is True
+
+
 def test_the_page_answer_has_points_and_files(http, png, tmp_path):
     query = "spacing_x=0.1&spacing_y=0.1"
     named = {"X-File-Name": "../f%C3%AFlm.png"}
@@ -372,7 +392,7 @@ def test_the_page_answer_has_points_and_files(http, png, tmp_path):
 def test_the_page_works_on_two_images_at_a_time(served, png, monkeypatch):
     running, most = 0, 0
     count = threading.Lock()
-    read = server.read_upload
+    read = page_api.read_upload
 
     def slow(*call):
         nonlocal running, most
@@ -384,7 +404,7 @@ def test_the_page_works_on_two_images_at_a_time(served, png, monkeypatch):
             running -= 1
         return read(*call)
 
-    monkeypatch.setattr(server, "read_upload", slow)
+    monkeypatch.setattr(page_api, "read_upload", slow)
     app = server.create_app(served, "blob")
 
     async def ask():
@@ -405,10 +425,10 @@ def test_stored_values_reach_a_model_that_takes_them(
     recipe = Recipe(
         name="blob",
         dataset="synthetic_hand",
-        grid=GRID,
+        image_to_grid=ImageToGrid(
+            grid=GRID, normalization="window", normalization_limits=(0.0, 200.0)
+        ),
         network=Network(levels=1, spatial_factor=1),
-        normalization="window",
-        normalization_limits=(0.0, 200.0),
     )
     run = make_blob_run(tmp_path_factory.mktemp("window") / "blob", recipe)
     path = tmp_path / "film.png"

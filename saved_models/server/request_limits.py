@@ -1,0 +1,82 @@
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from scn_keras.saved_models.server.served_model import ServerBusyError
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+# How many bodies of the largest size are held in memory at a time.
+_MAX_LARGEST_BODIES = 8
+# Answers to the page and heatmaps take many times the memory of their request.
+_MAX_LARGE_ANSWERS = 2
+
+
+class RequestLimits:
+    """Limits the memory and the time that the requests to a server take.
+
+    All endpoints of one application share it.
+
+    Args:
+        max_bytes: Int, the size of the largest request body.
+        timeout: Float, seconds after which a request is given up.
+
+    Attributes:
+        large_answers: `asyncio.Semaphore`, held while an answer is made that takes
+            much memory: those of the page, and heatmaps.
+    """
+
+    def __init__(self, max_bytes: int, timeout: float) -> None:
+        self.large_answers = asyncio.Semaphore(_MAX_LARGE_ANSWERS)
+        self._max_bytes = max_bytes
+        self._timeout = timeout
+        self._held_bytes = 0
+
+    @contextlib.asynccontextmanager
+    async def read_body(self, request: Request) -> AsyncIterator[bytes]:
+        """Yields the body of a request; it counts as held until the block ends.
+
+        Raises:
+            HTTPException: 403 if a page of another origin sends the request, 413 if it
+                is too large.
+            ServerBusyError: If too many large bodies are held.
+        """
+        origin = request.headers.get("origin")
+        if origin and origin.partition("://")[2] != request.headers.get("host"):
+            raise HTTPException(
+                403, f"A page of {origin[:80]} may not ask this server."
+            )
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._max_bytes:
+            raise self._too_large()
+        size, chunks = 0, []
+        try:
+            async for chunk in request.stream():
+                size += len(chunk)
+                self._held_bytes += len(chunk)
+                if size > self._max_bytes:
+                    raise self._too_large()
+                if self._held_bytes > _MAX_LARGEST_BODIES * self._max_bytes:
+                    raise ServerBusyError("Too many large requests. Ask again later.")
+                chunks.append(chunk)
+            yield b"".join(chunks)
+        finally:
+            self._held_bytes -= size
+
+    def with_timeout(self, endpoint: Endpoint) -> Endpoint:
+        """Returns an endpoint that raises TimeoutError when it takes too long."""
+
+        async def endpoint_with_timeout(request: Request) -> Response:
+            async with asyncio.timeout(self._timeout):
+                return await endpoint(request)
+
+        return endpoint_with_timeout
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(
+            413, f"The request has more than {self._max_bytes:,} bytes."
+        )

@@ -24,14 +24,13 @@ import tensorflow as tf
 from matplotlib import figure, ticker
 
 from benchmarks._runs import protocol_of, result_of, seconds_of
-from scn_keras.inference.locator import locate
 from scn_keras.training.evaluation.prepared_split import PreparedSplit
 from scn_keras.training.run import Run
 
 
 def milliseconds(run: Run, model: Any, samples: tf.data.Dataset) -> float:
     """Returns the time of an image in one pass over decoded samples."""
-    found = locate(model, samples, run.recipe, 1, run.views, run.placement)
+    found = run.locator(model).locate(samples, 1)
     next(found)
     start = time.perf_counter()
     count = sum(1 for _ in found)

@@ -9,7 +9,8 @@ import argparse
 import dataclasses
 import pathlib
 
-from scn_keras.training.run import Run, build_model
+from scn_keras.training.build import build_model
+from scn_keras.training.run import Run
 
 
 def main() -> None:
@@ -21,7 +22,7 @@ def main() -> None:
     if run.recipe.local is None:
         parser.error(f"{run.path} looks at an image once.")
     name = f"{run.recipe.name}_first_look"
-    network = dataclasses.replace(run.recipe.network, dtype="float32")
+    network = run.recipe.network.replaced(dtype="float32")
     recipe = dataclasses.replace(run.recipe, name=name, local=None, network=network)
     alone = Run.create(arguments.out, recipe, run.schema)
     trained, model = run.load_model(), build_model(recipe, len(run.schema))

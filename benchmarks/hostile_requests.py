@@ -34,6 +34,7 @@ import SimpleITK as sitk
 import uvicorn
 from PIL import Image
 
+from scn_keras.inference import ImageToGrid
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkModel, SpatialConfigurationNet
 from scn_keras.saved_models.exporting.export import export
@@ -59,7 +60,11 @@ def random_model(folder: pathlib.Path) -> pathlib.Path:
     Returns:
         The folder of the version.
     """
-    recipe = Recipe(name="random", dataset="synthetic_hand", grid=(64, 48))
+    recipe = Recipe(
+        name="random",
+        dataset="synthetic_hand",
+        image_to_grid=ImageToGrid(grid=(64, 48)),
+    )
     run = Run.create(folder / "run", recipe, LandmarkSchema(("a", "b", "c")))
     network = SpatialConfigurationNet(
         3, (64, 48, 1), filters=4, levels=3, spatial_kernel_size=3, spatial_factor=8

@@ -188,13 +188,15 @@ def tensorflow_on_one_thread():
 
 def our_reduction(image: np.ndarray) -> Iterator[object]:
     tf = tensorflow_on_one_thread()
-    from scn_keras.inference import resample
+    from scn_keras.inference import ImageToGrid, resample
 
     pixels = tf.constant(image[..., None] / np.float32(255))
 
     @tf.function
     def on_grid(pixels):
-        reduced = resample.reduce_image(pixels, GRID, tf.constant([SPACING] * 2))
+        reduced = resample.reduce_image(
+            pixels, ImageToGrid(GRID), tf.constant([SPACING] * 2)
+        )
         return resample.resample_to_grid(reduced, GRID)
 
     while True:
@@ -230,12 +232,16 @@ def simpleitk_reduction(image: np.ndarray) -> Iterator[object]:
 
 def pipeline_side(image: np.ndarray, points: np.ndarray) -> Iterator[object]:
     tf = tensorflow_on_one_thread()
+    from scn_keras.inference import ImageToGrid
     from scn_keras.training.augmentation import Augmentation
     from scn_keras.training.input import pipeline
     from scn_keras.training.recipe import Recipe
 
     recipe = Recipe(
-        name="benchmark", dataset="", grid=GRID, augmentation=Augmentation.cephalogram()
+        name="benchmark",
+        dataset="",
+        image_to_grid=ImageToGrid(grid=GRID),
+        augmentation=Augmentation.cephalogram(),
     )
     samples = tf.data.Dataset.from_tensors(
         {
@@ -341,7 +347,7 @@ def step_ratio(name: str, rounds: int, count: int = 6) -> None:
     """Prints the time of a step on the pipeline's batches over that on one batch."""
     import tensorflow as tf
 
-    from scn_keras.training.fit import compiled_model
+    from scn_keras.training.build import compiled_model
     from scn_keras.training.input import pipeline
     from scn_keras.training.recipes import load_recipe
 

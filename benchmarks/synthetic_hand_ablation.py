@@ -23,12 +23,11 @@ from scn_keras.layers import LocalAppearance
 from scn_keras.losses import HeatmapSquaredError
 from scn_keras.metrics import PointError
 from scn_keras.models import LandmarkModel
-from scn_keras.training.fit import make_optimizer
+from scn_keras.training.build import build_model, make_optimizer
 from scn_keras.training.input import pipeline
 from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.recipes import load_recipe
-from scn_keras.training.run import build_model
 
 FINGERS = ("index", "middle", "ring", "little")
 

@@ -27,7 +27,6 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from scn_keras.inference import locator as inference
 from scn_keras.training.evaluation.evaluate import evaluate
 from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.run import Run
@@ -72,20 +71,10 @@ def main() -> None:
     calibration = run.calibration
     if calibration is None:
         parser.error(f"{run.path} is not calibrated: scn-keras calibrate {run.path}")
-    model = run.load_model()
+    locator = run.locator()
 
     def share_not_trusted(samples: tf.data.Dataset) -> dict[str, float]:
-        trusted = [
-            bool(found["trusted"])
-            for found in inference.locate(
-                model,
-                samples,
-                run.recipe,
-                views=run.views,
-                placement=run.placement,
-                calibration=calibration,
-            )
-        ]
+        trusted = [bool(found["trusted"]) for found in locator.locate(samples)]
         share = 100.0 * (1.0 - float(np.mean(trusted)))
         return {"n_images": len(trusted), "not_trusted_percent": round(share, 2)}
 

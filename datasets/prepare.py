@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scn_keras.datasets.builders import builder_class
 from scn_keras.datasets.dataset_folder_error import DatasetFolderError
 
 if TYPE_CHECKING:
@@ -56,8 +57,6 @@ def prepare(
     train = builder.as_dataset(split="train")
     ```
     """
-    from scn_keras.datasets import builder_class
-
     cls = builder_class(name) if isinstance(name, str) else name
     if data_dir is not None:
         data_dir = Path(data_dir).expanduser().absolute()

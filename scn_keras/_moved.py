@@ -45,7 +45,7 @@ MOVED = {
     "training.data": "training.input.prepared_sets",
     "training.ensemble": "training.experiments.ensemble",
     "training.evaluate": "training.evaluation.evaluate",
-    "training.expected_error": "inference.expected_error",
+    "training.expected_error": "inference.located_image",
     "training.folder_split": "training.evaluation.folder_split",
     "training.inference": "inference.locator",
     "training.located_image": "inference.located_image",

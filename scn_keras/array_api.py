@@ -6,7 +6,7 @@ of TensorFlow whatever the backend of Keras, and for tensors of the backend. A
 namespace has functions under the names of `keras.ops`.
 
 - `NUMPY`: NumPy arrays.
-- `KERAS`: tensors of the Keras backend.
+- `KERAS`: tensors of the Keras backend. Using it imports Keras.
 - `TENSORFLOW`: TensorFlow tensors. Using it imports TensorFlow.
 """
 
@@ -14,9 +14,7 @@ import functools
 import types
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 
 
 def sum_of_products(a: Any, b: Any) -> Any:
@@ -39,6 +37,17 @@ def _random(seed, stream):
     return np.random.default_rng([*np.ravel(seed), stream])
 
 
+def _fold_in(seed, number):
+    """A seed of Keras that depends on another one and on a number.
+
+    An int alone can be combined with a number; a generator moves on by itself.
+    """
+    if isinstance(seed, int):
+        words = np.random.SeedSequence([seed, number]).generate_state(1)
+        return int(words[0] >> 1)  # 31 bits fit the seeds of every backend
+    return seed
+
+
 def _fori_loop(lower, upper, body_fun, init_val):
     for number in range(lower, upper):
         init_val = body_fun(number, init_val)
@@ -51,6 +60,7 @@ NUMPY = types.SimpleNamespace(
     convert_to_tensor=np.asarray,
     contract=np.matmul,
     det=np.linalg.det,
+    fold_in=lambda seed, number: [*np.ravel(seed), number],
     fori_loop=_fori_loop,
     inv=np.linalg.inv,
     solve=np.linalg.solve,
@@ -58,19 +68,27 @@ NUMPY = types.SimpleNamespace(
     normal=lambda seed, shape: _random(seed, 1).normal(size=shape),
     uniform=lambda seed, shape: _random(seed, 0).uniform(-1, 1, shape),
 )
-KERAS = types.SimpleNamespace(
-    **{name: getattr(ops, name) for name in _COMMON},
-    cast=ops.cast,
-    convert_to_tensor=ops.convert_to_tensor,
-    contract=sum_of_products,
-    det=ops.linalg.det,
-    fori_loop=ops.fori_loop,
-    inv=ops.linalg.inv,
-    solve=ops.linalg.solve,
-    svd=ops.linalg.svd,
-    normal=lambda seed, shape: keras.random.normal(shape, seed=seed),
-    uniform=lambda seed, shape: keras.random.uniform(shape, -1.0, 1.0, seed=seed),
-)
+
+
+@functools.cache
+def _keras() -> types.SimpleNamespace:
+    import keras
+    from keras import ops
+
+    return types.SimpleNamespace(
+        **{name: getattr(ops, name) for name in _COMMON},
+        cast=ops.cast,
+        convert_to_tensor=ops.convert_to_tensor,
+        contract=sum_of_products,
+        det=ops.linalg.det,
+        fold_in=_fold_in,
+        fori_loop=ops.fori_loop,
+        inv=ops.linalg.inv,
+        solve=ops.linalg.solve,
+        svd=ops.linalg.svd,
+        normal=lambda seed, shape: keras.random.normal(shape, seed=seed),
+        uniform=lambda seed, shape: keras.random.uniform(shape, -1.0, 1.0, seed=seed),
+    )
 
 
 @functools.cache
@@ -103,6 +121,7 @@ def _tensorflow() -> types.SimpleNamespace:
         det=tf.linalg.det,
         exp=tf.exp,
         floor=tf.floor,
+        fold_in=tf.random.experimental.stateless_fold_in,
         fori_loop=_fori_loop,
         inv=tf.linalg.inv,
         isnan=tf.math.is_nan,
@@ -132,6 +151,8 @@ def _tensorflow() -> types.SimpleNamespace:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "KERAS":
+        return _keras()
     if name == "TENSORFLOW":
         return _tensorflow()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

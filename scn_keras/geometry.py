@@ -88,9 +88,9 @@ def mixture(points, score, covariance, xp):
     Example:
 
     >>> points = np.array([[[[1.0, 0.0]], [[3.0, 0.0]]]])
-    >>> mean, score, covariance = mixture(
-    ...     points, np.ones((1, 2, 1)), np.zeros((1, 2, 1, 2, 2)), scn_keras.array_api.NUMPY
-    ... )
+    >>> score, covariance = np.ones((1, 2, 1)), np.zeros((1, 2, 1, 2, 2))
+    >>> xp = scn_keras.array_api.NUMPY
+    >>> mean, score, covariance = mixture(points, score, covariance, xp)
     >>> mean.tolist(), covariance.tolist()
     ([[[2.0, 0.0]]], [[[[1.0, 0.0], [0.0, 0.0]]]])
     """
@@ -204,8 +204,10 @@ def spacing_of(affine: np.ndarray) -> np.ndarray:
     return np.linalg.norm(affine[..., :d, :d], axis=-2)
 
 
-def spread_of(affine: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Returns how wide covariances are in space: root mean squares, in mm.
+def root_mean_square_width(
+    affine: np.ndarray, covariance: np.ndarray
+) -> np.ndarray:
+    """Returns the root mean square widths of covariances in space, in mm.
 
     Args:
         affine: Array `(D + 1, D + 1)`.
@@ -213,7 +215,8 @@ def spread_of(affine: np.ndarray, covariance: np.ndarray) -> np.ndarray:
 
     Example: 0.3 mm along x and 0.4 mm along y.
 
-    >>> float(spread_of(np.diag([0.1, 0.1, 1.0]), np.diag([9.0, 16.0])).round(6))
+    >>> affine, covariance = np.diag([0.1, 0.1, 1.0]), np.diag([9.0, 16.0])
+    >>> float(root_mean_square_width(affine, covariance).round(6))
     0.5
     """
     linear = np.asarray(affine, np.float64)[:-1, :-1]

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    from scn_keras.inference import ImageToGrid
     from scn_keras.training.run import Run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -51,40 +51,33 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory) -> Iterator[Path]:
+def tiny_data(tmp_path_factory) -> Path:
     """A folder of prepared data sets, with `tiny_hands`: six, and three to test."""
     from scn_keras.datasets import prepare
     from scn_keras.datasets.synthetic_hand import Builder, SyntheticHandConfig
-    from scn_keras.training.input import prepared_sets as data
 
-    class TinyHands(Builder, skip_registration=True):
+    class TinyHands(Builder):  # by which TFDS finds it
         BUILDER_CONFIGS = [
             SyntheticHandConfig(name="tiny", size=(96, 80), train=6, test=3)
         ]
 
     folder = tmp_path_factory.mktemp("tiny_data")
     prepare(TinyHands, data_dir=folder)
-    known = data.builder_class
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            data,
-            "builder_class",
-            lambda name: TinyHands if name == "tiny_hands" else known(name),
-        )
-        yield folder
+    return folder
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_data, tmp_path_factory) -> "Run":
     """A run of four steps on `tiny_hands`: whole in all its parts, and far off."""
     from scn_keras.training.fit import fit
-    from scn_keras.training.recipe import Network, Recipe
+    from scn_keras.training.recipe import Recipe
+    from scn_keras.training.recipe_settings import Network
 
     recipe = Recipe(
         name="tiny",
         dataset="tiny_hands",
         validation=0.34,
-        grid=(48, 32),
+        image_to_grid=ImageToGrid(grid=(48, 32)),
         network=Network(filters=4, levels=3, spatial_kernel_size=3, spatial_factor=8),
         batch_size=2,
         steps=4,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import scn_keras
+from scn_keras.inference import ImageToGrid
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models.from_preset import CONFIG_FILE
 from scn_keras.training.input import array_folder
@@ -67,7 +68,11 @@ def test_nothing_unpickles_and_nothing_leaves_safe_mode():
 def test_a_model_file_cannot_bring_code(tmp_path):
     run = Run.create(
         tmp_path / "run",
-        Recipe(name="evil", dataset="synthetic_hand", grid=(16, 16)),
+        Recipe(
+            name="evil",
+            dataset="synthetic_hand",
+            image_to_grid=ImageToGrid(grid=(16, 16)),
+        ),
         LandmarkSchema(("a",)),
     )
     image = keras.Input((16, 16, 1))

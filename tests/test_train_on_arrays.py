@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from scn_keras.geometry import apply_affine
+from scn_keras.inference import ImageToGrid
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkModel
 from scn_keras.training.augmentation import Augmentation
@@ -20,7 +21,8 @@ from scn_keras.training.experiments.budget import recipe_within
 from scn_keras.training.fit import fit
 from scn_keras.training.input.array_folder import ArrayFolder
 from scn_keras.training.input.array_source import ArraySource
-from scn_keras.training.recipe import Network, Optimizer, Recipe
+from scn_keras.training.recipe import Recipe
+from scn_keras.training.recipe_settings import Network, Optimizer
 from scn_keras.training.run import Run
 
 BACKEND = keras.backend.backend()
@@ -31,7 +33,7 @@ RECIPE = Recipe(
     dataset="blobs",
     observer="random",
     validation=0.3,
-    grid=(48, 32),
+    image_to_grid=ImageToGrid(grid=(48, 32)),
     network=Network(
         filters=4, levels=2, dropout=0.3, spatial_kernel_size=3, spatial_factor=8
     ),
@@ -44,7 +46,7 @@ RECIPE = Recipe(
 )
 VOLUMES = dataclasses.replace(
     RECIPE,
-    grid=(16, 24, 20),
+    image_to_grid=dataclasses.replace(RECIPE.image_to_grid, grid=(16, 24, 20)),
     network=dataclasses.replace(RECIPE.network, spatial_factor=4),
 )
 
@@ -208,7 +210,13 @@ def test_other_refusals(arrays, tmp_path):
     newer.mkdir()
     with pytest.raises(ValueError, match="another version.*format=9, expected 1"):
         ArrayFolder(changed(arrays, newer, format=9))
-    coarse = dataclasses.replace(RECIPE, grid_spacing=(1.0, 1.0), coarse=RECIPE)
+    coarse = dataclasses.replace(
+        RECIPE,
+        image_to_grid=dataclasses.replace(
+            RECIPE.image_to_grid, grid_spacing=(1.0, 1.0)
+        ),
+        coarse=RECIPE,
+    )
     with pytest.raises(ValueError, match="coarse one trains on a prepared data set"):
         ArraySource(coarse, arrays)
 
@@ -396,13 +404,13 @@ class Without(PathFinder):
 sys.meta_path[:] = [Without if f is PathFinder else f for f in sys.meta_path]
 from scn_keras.cli import main
 if {killed}:
-    from scn_keras.training import fit
-    step = fit._Recorder.on_train_batch_end
+    from scn_keras.training import callbacks, fit
+    step = callbacks.Recorder.on_train_batch_end
     def on_train_batch_end(self, batch, logs=None):
         step(self, batch, logs)
         if self.step == 3:
             os.kill(os.getpid(), signal.SIGKILL)
-    fit._Recorder.on_train_batch_end = on_train_batch_end
+    callbacks.Recorder.on_train_batch_end = on_train_batch_end
 main({arguments!r})
 """
 

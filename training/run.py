@@ -1,36 +1,25 @@
-import dataclasses
 import hashlib
 import json
-import os
 import pathlib
-import platform
-import sys
 import warnings
 import zipfile
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-import scn_keras.models
-from scn_keras import __version__
 from scn_keras.files.atomic_write import write_text
 from scn_keras.inference.calibration import Calibration
+from scn_keras.inference.test_time_augmentation import test_time_views
 from scn_keras.landmark_schema import LandmarkSchema
-from scn_keras.layers import (
-    GaussianHeatmap,
-    HeatmapPeak,
-    LocalRefinement,
-    PatchTarget,
-    PatchVote,
-)
-from scn_keras.models import GlobalToLocalNet, LandmarkEnsemble, LandmarkModel
+from scn_keras.models import LandmarkEnsemble, LandmarkModel
 from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE, from_preset
+from scn_keras.training.build import make_method
+from scn_keras.training.environment import environment
 from scn_keras.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from scn_keras.inference.coarse_to_fine import Placement
+    from scn_keras.inference.locator import HasLocalizer, Locator
 
 # Where a model file carries what belongs to it, beside the entries of Keras.
 _INSIDE = "run"
@@ -90,7 +79,10 @@ class Run:
 
     @property
     def model_path(self) -> pathlib.Path:
-        return self.path / "model.keras"
+        """The file of the model, which is written at the end of the training."""
+        if self.recipe.uses_network:
+            return self.path / "model.keras"
+        return self.path / make_method(self.recipe).MODEL_FILE
 
     @property
     def history_path(self) -> pathlib.Path:
@@ -105,9 +97,6 @@ class Run:
         """The views under which every image is looked at, `None` for it as it is."""
         if not self._inference["views"]:
             return None
-        # Loads TensorFlow, which training on arrays does without.
-        from scn_keras.inference.locator import test_time_views
-
         return test_time_views(self.recipe.grid)
 
     @property
@@ -135,7 +124,7 @@ class Run:
         return calibration
 
     def weights_digest(self) -> str:
-        """Returns a number that tells the run's weights from all others, as text.
+        """Returns the SHA-256 digest of the weights.
 
         Raises:
             FileNotFoundError: If the training has not ended.
@@ -144,11 +133,14 @@ class Run:
         if (self.path / CONFIG_FILE).is_file():
             digest.update((self.path / WEIGHTS_FILE).read_bytes())
         else:
-            self._check_finished()
-            with zipfile.ZipFile(self.model_path) as archive:
-                digest.update(archive.read(WEIGHTS_FILE))
-        if self.recipe.coarse is not None:
-            digest.update(Run(self.path / "coarse").weights_digest().encode())
+            self._require_finished()
+            if self.recipe.uses_network:
+                with zipfile.ZipFile(self.model_path) as archive:
+                    digest.update(archive.read(WEIGHTS_FILE))
+            else:
+                digest.update(self.model_path.read_bytes())
+        if self.coarse is not None:
+            digest.update(self.coarse.weights_digest().encode())
         return digest.hexdigest()
 
     @property
@@ -156,13 +148,56 @@ class Run:
         return self.path / "shape.json"
 
     @property
-    def placement(self) -> "Placement | None":
-        """What lays the grid over an image, of a recipe with a coarse one."""
+    def coarse(self) -> "Run | None":
+        """The run of the coarse stage, of a recipe with a coarse one."""
         if self.recipe.coarse is None:
             return None
-        from scn_keras.inference.coarse_to_fine import Placement
+        return Run(self.path / "coarse")
 
-        return Placement.of(self)
+    @property
+    def mean_shape(self) -> np.ndarray:
+        """The mean shape of the training images in mm, of a recipe with a coarse one.
+
+        Array `(N, D)`, NaN for a landmark that no image has.
+        """
+        return np.array(_read_json(self.shape_path), np.float64)
+
+    def coarse_to_fine(self) -> Any:
+        """Returns the `CoarseToFine` of a recipe with a coarse stage, else `None`."""
+        coarse = self.coarse
+        if coarse is None:
+            return None
+        from scn_keras.inference.coarse_to_fine import CoarseToFine  # TensorFlow
+
+        locator = coarse.locator(calibration=None)
+        return CoarseToFine(self.recipe.image_to_grid, self.mean_shape, locator)
+
+    def locator(
+        self,
+        model: "HasLocalizer | None" = None,
+        calibration: "Calibration | None | str" = "own",
+        views: "np.ndarray | None | str" = "own",
+    ) -> "Locator":
+        """Returns what finds the landmarks of images as this run does.
+
+        Args:
+            model: What stands in for the run's model, for example in another
+                precision; `None` for the run's own.
+            calibration: `Calibration`, `None` for none, `"own"` for the run's.
+            views: As of `Locator`, `"own"` for the run's.
+
+        Raises:
+            FileNotFoundError: If the training has not ended.
+        """
+        from scn_keras.inference.locator import Locator  # loads TensorFlow
+
+        return Locator(
+            self.load_model() if model is None else model,
+            self.recipe.image_to_grid,
+            self.views if isinstance(views, str) else views,
+            self.coarse_to_fine(),
+            self.calibration if isinstance(calibration, str) else calibration,
+        )
 
     @property
     def is_ensemble(self) -> bool:
@@ -190,18 +225,39 @@ class Run:
             return {"members": [], "views": False}
         return _read_json(self.inference_path)
 
-    def load_model(self) -> LandmarkModel | LandmarkEnsemble:
+    def load_model(self) -> Any:
         """Returns the trained model, in float32 whatever it was trained in.
+
+        A `LandmarkModel` or `LandmarkEnsemble`; of a recipe with another method what
+        that loads, which has a `localizer`.
 
         Raises:
             FileNotFoundError: If the training has not ended.
         """
         if (self.path / CONFIG_FILE).is_file():
             return from_preset(self.path)
-        self._check_finished()
+        self._require_finished()
+        if not self.recipe.uses_network:
+            return make_method(self.recipe).load(self)
         return keras.models.load_model(self.model_path, compile=False)
 
-    def _check_finished(self):
+    def require_network(self, what: str) -> None:
+        """Refuses a run whose model is no Keras network.
+
+        Args:
+            what: Str, what needs one, such as `"An export"`.
+
+        Raises:
+            ValueError: If the recipe has another method.
+        """
+        if not self.recipe.uses_network:
+            raise ValueError(
+                f"{what} needs a Keras network, whose graph TensorFlow can hold, and "
+                f"{self.path} is of another method. "
+                f"Received: method={self.recipe.method!r}"
+            )
+
+    def _require_finished(self):
         if not self.model_path.is_file():
             raise FileNotFoundError(
                 f"{self.path} holds no trained model yet. Finish its training with "
@@ -295,72 +351,8 @@ def _carried(folder: pathlib.Path) -> list[pathlib.Path]:
     return carried
 
 
-def build_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
-    """Builds the model of a recipe, not compiled.
-
-    A `GlobalToLocalNet`, if the recipe has local networks.
-    """
-    network = getattr(scn_keras.models, recipe.network.kind)(
-        num_landmarks,
-        image_shape=(*[None] * len(recipe.grid), 1),
-        **recipe.network.settings(),
-    )
-    target = recipe.target
-    parts: dict[str, Any] = {
-        "weight_decay": recipe.optimizer.weight_decay,
-        "missing": target.missing,
-    }
-    if recipe.loss == "patches":
-        parts["target"] = PatchTarget(num_landmarks, network.patch_size)
-        parts["peak"] = PatchVote(network.patch_size, **recipe.peak_settings)
-    else:
-        parts["target"] = GaussianHeatmap(
-            num_landmarks,
-            sigma=target.sigma,
-            gamma=target.gamma,
-            learnable=target.learnable,
-            form=target.form,
-            minimum_sigma=target.minimum_sigma,
-            penalty_power=target.penalty_power,
-        )
-        parts["peak"] = HeatmapPeak(recipe.peak, **recipe.peak_settings)
-        parts["sigma_penalty"] = target.sigma_penalty
-    if recipe.local is None:
-        return LandmarkModel(network, **parts)
-    local = LocalRefinement(
-        num_landmarks,
-        **dataclasses.asdict(recipe.local),
-        dtype=recipe.network.dtype,
-        name="local",
-    )
-    return GlobalToLocalNet(network, local, **parts)
-
-
-def environment() -> dict[str, Any]:
-    """Returns what a result may depend on beside the recipe: versions and machine."""
-    packages = (
-        *("keras", "numpy", "tensorflow", "jax", "torch"),
-        *("tensorflow-datasets", "SimpleITK"),
-    )
-    versions = {"scn-keras": __version__}
-    for package in packages:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpus": os.cpu_count(),
-        "backend": keras.backend.backend(),
-        "versions": versions,
-        # The program's name alone: its path says who ran it, not what.
-        "command": [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
-    }
-
-
 def write_json(path: pathlib.Path, data: Any) -> None:
-    """Writes JSON so that an interruption leaves the old file or the new one."""
+    """Writes JSON atomically."""
     write_text(path, json.dumps(data, indent=2) + "\n")
 
 

@@ -1,12 +1,11 @@
-import dataclasses
-
 import keras
 import numpy as np
 
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkModel
+from scn_keras.training.build import build_model
 from scn_keras.training.recipe import Recipe
-from scn_keras.training.run import Run, build_model
+from scn_keras.training.run import Run
 
 _TARGET = "target"
 
@@ -75,11 +74,11 @@ def start_from(
         else:
             anew.append(name)
     if not set(layers) - {*anew, _TARGET}:
-        before = dataclasses.asdict(old)
+        before = old.to_dict()
         unlike = [
-            f"{name} {before[name]} against {value}"
-            for name, value in dataclasses.asdict(new).items()
-            if before[name] != value
+            f"{name} {before.get(name)} against {value}"
+            for name, value in new.to_dict().items()
+            if before.get(name) != value
         ]
         raise ValueError(
             f"No layer of {source.path} has the shapes of the recipe's network: "

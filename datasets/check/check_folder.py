@@ -2,6 +2,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from scn_keras.datasets.builders import builder_class
 from scn_keras.datasets.check.check_cases import FILE, check_cases
 from scn_keras.datasets.check.check_result import CheckResult
 from scn_keras.datasets.check.finding import ERROR, Finding
@@ -31,8 +32,6 @@ def check_folder(
         print(finding.severity, *finding.cases, finding.message)
     ```
     """
-    from scn_keras.datasets import builder_class
-
     folder = Path(os.path.abspath(Path(folder).expanduser()))
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}")

@@ -1,7 +1,6 @@
 """Turns a run into a SavedModel for TF Serving, or into a file for other runtimes."""
 
 import dataclasses
-import json
 import pathlib
 import re
 import shutil
@@ -15,7 +14,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from scn_keras import __version__
 from scn_keras.files.atomic_write import write_text
-from scn_keras.inference.locator import Locator
+from scn_keras.inference.locator import HasLocalizer
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
 from scn_keras.saved_models.exporting import precision as reduced
 from scn_keras.saved_models.exporting.graph import GraphLocator
@@ -116,7 +115,9 @@ def export(
             f"{target} exists. TF Serving never reloads a version that it has seen: "
             "export a higher one, or remove the folder."
         )
-    if format != "savedmodel" and (run.views is not None or run.placement is not None):
+    if format != "savedmodel" and (
+        run.views is not None or run.recipe.coarse is not None
+    ):
         raise ValueError(
             f"{run.path} looks at an image more than once, in several views or from "
             "coarse to fine, which lies in a SavedModel alone. "
@@ -137,7 +138,7 @@ def export(
                 model = reduced.in_bfloat16(model)
             signatures = _write(run, model, temporary, name)
             extra = temporary / "assets.extra"
-            located: Locator = model
+            located: HasLocalizer = model
         else:
             temporary.mkdir(parents=True)
             located = write_grid_model(
@@ -154,18 +155,6 @@ def export(
     return target
 
 
-def landmark_names(model: str | pathlib.Path) -> list[str]:
-    """Returns the names of an exported model's landmarks."""
-    return list(json.loads(beside(model, "landmarks.json").read_text("utf-8"))["names"])
-
-
-def beside(model: str | pathlib.Path, name: str) -> pathlib.Path:
-    """Returns the path of a file that describes an exported model."""
-    folder = pathlib.Path(model)
-    extra = folder / "assets.extra"
-    return (extra if extra.is_dir() else folder) / name
-
-
 def _write(
     run: Run,
     model: LandmarkModel | LandmarkEnsemble,
@@ -173,7 +162,7 @@ def _write(
     name: str,
 ) -> dict[str, Any]:
     """Writes the SavedModel and its warm-up, and returns its inputs and outputs."""
-    locator = GraphLocator(run, model)
+    locator = GraphLocator(run.locator(model))
     d = len(run.recipe.grid)
     # Large enough to be reduced; a volume as large as that would take megabytes.
     times = 2 if d == 2 else 1
@@ -226,7 +215,7 @@ def _write(
 
 def _about_landmarks(run):
     """What a client cannot know that has the address of a served model alone."""
-    stored_values = run.recipe.normalization == "window"
+    stored_values = run.recipe.image_to_grid.uses_stored_values
 
     def about_landmarks(landmark):
         return {

@@ -26,7 +26,7 @@ _PACKAGES = {"onnx": ("tf2onnx", "onnx", "onnxruntime"), "openvino": ("openvino"
 class GridModel:
     """An ONNX, LiteRT or OpenVINO file, in place of the model that it was made of.
 
-    It has the `localizer` that `inference.locate` asks a model for, so that letterbox
+    It has the `localizer` that `Locator` asks a model for, so that letterbox
     and all else around the network are those of prediction.
 
     Args:
@@ -62,7 +62,7 @@ def write_grid_model(
 ) -> GridModel:
     """Writes the network with its peaks and calibration as a file of a runtime.
 
-    Its input `image` is float32 `(1, *grid, 1)`, the image as `inference.to_network`
+    Its input `image` is float32 `(1, *grid, 1)`, the image as `Locator.to_grid`
     brings it to the grid. Outputs are `points` `(1, N, D)` and `covariance`
     `(1, N, D, D)` in pixels of the grid, `score` and `present` `(1, N)`, `trusted`
     `(1,)`, and `radius90` `(1, N)`, in pixels of the grid.

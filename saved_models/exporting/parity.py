@@ -13,19 +13,19 @@ import numpy as np
 import rich.table
 from rich.console import Console
 
-from scn_keras.saved_models.exporting.export import beside
+from scn_keras.saved_models.export_folder import beside
 from scn_keras.saved_models.exporting.grid_model import (
     FILES,
     GridModel,
     write_grid_model,
 )
 from scn_keras.saved_models.exporting.tf_serving import synthetic_image
+from scn_keras.saved_models.predicting.file_locators import RunFileLocator
 from scn_keras.saved_models.predicting.image_source import (
     ImageSource,
     call_of,
     read_image_source,
 )
-from scn_keras.saved_models.predicting.predict import RunLocator, check_decoding
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 
@@ -175,30 +175,33 @@ def _sources(
     files: Sequence[pathlib.Path],
     spacing: tuple[float, float] | None,
 ) -> Iterator[ImageSource]:
-    d, stored_values = len(recipe.grid), recipe.normalization == "window"
+    to_grid = recipe.image_to_grid
+    d, stored_values = to_grid.dimensions, to_grid.uses_stored_values
     for file in files:
-        source = read_image_source(pathlib.Path(file), spacing, d, stored_values)
-        check_decoding(source)
-        yield source
+        yield read_image_source(pathlib.Path(file), spacing, d, stored_values)
     if files:
         return
     image = synthetic_image([round(1.5 * side) for side in recipe.grid])[..., 0]
-    if stored_values and recipe.normalization_limits is not None:
-        low, high = recipe.normalization_limits
+    if stored_values and to_grid.normalization_limits is not None:
+        low, high = to_grid.normalization_limits
         image = np.asarray(low + image * (high - low), np.int16)
     else:
         image = np.asarray(np.round(image * 65535.0), np.uint16)
-    affine = np.diag([*(recipe.grid_spacing or [1.0] * d), 1.0])
+    affine = np.diag([*(to_grid.grid_spacing or [1.0] * d), 1.0])
     yield ImageSource(pathlib.Path("made up"), None, image, affine, ())
 
 
 def _locate(run, model, sources):
     """Points of all images, and how many of their pixels go to one of the grid."""
     points, scales = [], []
-    for _, found in RunLocator(run, model).locate(sources):
+    problems: list[str] = []
+    locator = RunFileLocator(run.locator(model), problems)
+    for _, found in locator.locate(sources):
         points.append(found["points_px"])
         linear = found["grid_to_source"][:-1, :-1]
         scales.append(np.linalg.norm(linear, axis=0).max())
+    if problems:
+        raise ValueError(problems[0])
     return np.array(points), np.array(scales)
 
 
@@ -207,7 +210,7 @@ def _run_saved_model(model, sources, run):
         given, made = pathlib.Path(folder, "in.npz"), pathlib.Path(folder, "out.npz")
         requests: dict[str, Any] = {}
         for number, source in enumerate(sources):
-            _, inputs = call_of(source, run.recipe.normalization == "window")
+            _, inputs = call_of(source, run.recipe.image_to_grid.uses_stored_values)
             for name, value in inputs.items():
                 if name == "image_bytes":
                     value = np.frombuffer(value[0], np.uint8)

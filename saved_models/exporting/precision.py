@@ -6,11 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from scn_keras.inference import decode, resample
-from scn_keras.inference import locator as inference
+from scn_keras.inference.decode import grey_values
+from scn_keras.inference.locator import HasLocalizer, to_views
 from scn_keras.models import GlobalToLocalNet, LandmarkEnsemble, LandmarkModel
 from scn_keras.models._configured_model import ConfiguredModel
-from scn_keras.training.evaluation.evaluate import locate_images, split_of, unit_of
+from scn_keras.training.evaluation.evaluate import (
+    locate_images,
+    locator_for,
+    split_of,
+    unit_of,
+)
 from scn_keras.training.evaluation.prepared_split import HELD_OUT
 from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.run import Run
@@ -118,7 +123,7 @@ def _first_and_last(graph):
 
 
 def accuracy_lost(
-    run: Run, model: inference.Locator, data_dir: str | pathlib.Path | None = None
+    run: Run, model: HasLocalizer, data_dir: str | pathlib.Path | None = None
 ) -> dict[str, Any]:
     """Measures how far off a model of reduced precision is, beside the run itself.
 
@@ -142,8 +147,10 @@ def accuracy_lost(
     held_out = recipe.validation > 0.0 or recipe.fold is not None
     split = HELD_OUT if held_out and not run.is_ensemble else None
     images = split_of(run, split, data_dir)
-    usual, _ = locate_images(run, images)
-    unusual, _ = locate_images(run, images, model=model)
+    usual, unusual = (
+        locate_images(locator_for(run, images, m), images, run.recipe)[0]
+        for m in (None, model)
+    )
     unit, truth = unit_of(usual), recipe.observer
     if truth not in images.truths:  # one of several observers at a time
         truth = "mean"
@@ -169,9 +176,7 @@ def accuracy_lost(
 def _training_images(run, data_dir) -> Iterator[np.ndarray]:
     training, _ = data.training_samples(run.recipe, data_dir)
     for sample in training.take(_CALIBRATION_IMAGES):
-        image, _ = inference.to_network(
-            decode.grey_values(sample["image"], run.recipe.normalization),
-            usable_spacing(sample["affine"], TENSORFLOW),
-            run.recipe,
-        )
-        yield image.numpy()[None]
+        image_to_grid = run.recipe.image_to_grid
+        grey = grey_values(sample["image"], image_to_grid.normalization)
+        images, _ = to_views(grey, sample["affine"], image_to_grid)
+        yield images.numpy()

@@ -4,26 +4,23 @@ import contextlib
 import json
 import pathlib
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-import tensorflow as tf
 from rich import progress
 from rich.console import Console
 
-from scn_keras.inference import decode
-from scn_keras.inference.locator import Locator, locate
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import preset_names, preset_path
-from scn_keras.saved_models.exporting.export import beside
+from scn_keras.saved_models.predicting.file_locators import (
+    ExportFileLocator,
+    RunFileLocator,
+)
 from scn_keras.saved_models.predicting.image_source import (
     ImageSource,
-    call_of,
     find_files,
     read_image_source,
 )
-from scn_keras.saved_models.predicting.prediction import Prediction
-from scn_keras.training.recipe import Recipe
+from scn_keras.saved_models.predicting.prediction import Prediction, prediction_of
 from scn_keras.training.run import Run
 
 
@@ -57,27 +54,28 @@ def predict(
     """
     paths, problems = find_files(files)
     with _folder_of(model) as folder:
-        locator = _locator(folder)
+        file_locator = _file_locator(folder, problems)
 
         def readable() -> Iterator[ImageSource]:
             for path in paths:
                 try:
-                    source = read_image_source(
-                        path, spacing, locator.dimensions, locator.stored_values
+                    yield read_image_source(
+                        path,
+                        spacing,
+                        file_locator.image_to_grid.dimensions,
+                        file_locator.image_to_grid.uses_stored_values,
                     )
-                    check_decoding(source)
-                    yield source
                 except (ValueError, OSError) as error:
                     problems.append(str(error))
 
         located = progress.track(
-            locator.locate(readable()),
+            file_locator.locate(readable()),
             "predict",
             total=len(paths),
             console=console,
             disable=console is None,
         )
-        return [Prediction.of(*found) for found in located], problems
+        return [prediction_of(*found) for found in located], problems
 
 
 def schema_of(model: str | pathlib.Path) -> LandmarkSchema:
@@ -102,28 +100,13 @@ def _folder_of(model: str | pathlib.Path) -> Iterator[pathlib.Path]:
         yield Run.from_file(path, folder).path
 
 
-def check_decoding(source: ImageSource) -> None:
-    """Refuses a file whose bytes the model's graph cannot decode.
-
-    Raises:
-        ValueError: If so.
-    """
-    if source.data is None:
-        return
-    try:
-        decode.decode_image(tf.constant(source.data))
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError(
-            f"{source.file} is damaged or too large: it could not be decoded. Open it "
-            "in a viewer and save it again, or leave it out."
-        ) from error
-
-
-def _locator(model: pathlib.Path) -> "RunLocator | _ExportLocator":
+def _file_locator(
+    model: pathlib.Path, problems: list[str]
+) -> "RunFileLocator | ExportFileLocator":
     if (model / "recipe.json").is_file():
-        return RunLocator(Run(model))
+        return RunFileLocator(Run(model).locator(), problems)
     if (model / "saved_model.pb").is_file():
-        return _ExportLocator(model)
+        return ExportFileLocator(model, problems)
     raise FileNotFoundError(_neither(model))
 
 
@@ -137,82 +120,3 @@ def _neither(model: pathlib.Path) -> str:
     if versions:
         message += f" Did you mean {versions[-1].parent}?"
     return message
-
-
-def _with_channel(source: ImageSource) -> tf.Tensor:
-    return tf.constant(np.asarray(source.array)[..., None])
-
-
-class RunLocator:
-    """Finds the landmarks of images with a run, or with what stands in for its model.
-
-    Args:
-        run: `Run`.
-        model: What has a `localizer`; `None` for the run's model.
-    """
-
-    def __init__(self, run: Run, model: Locator | None = None) -> None:
-        self.recipe = run.recipe
-        self.views = run.views
-        self.placement = run.placement
-        self.calibration = run.calibration
-        self.model = model or run.load_model()
-        self.dimensions = len(run.recipe.grid)
-        # A window is in the numbers of the file.
-        self.stored_values = run.recipe.normalization == "window"
-
-    def locate(
-        self, sources: Iterable[ImageSource]
-    ) -> Iterator[tuple[ImageSource, dict[str, np.ndarray]]]:
-        """Yields every image with what `inference.locate` gives of it."""
-        files: list[ImageSource] = []
-        d = self.dimensions
-
-        def samples():
-            for source in sources:
-                files.append(source)
-                if source.data is not None:
-                    image = decode.decode_image(tf.constant(source.data))
-                else:
-                    image = decode.grey_values(
-                        _with_channel(source), self.recipe.normalization
-                    )
-                yield {
-                    "image": image.numpy(),
-                    "affine": source.affine.astype(np.float32),
-                }
-
-        stream = tf.data.Dataset.from_generator(
-            samples,
-            output_signature={
-                "image": tf.TensorSpec((*[None] * d, 1), tf.float32),
-                "affine": tf.TensorSpec((d + 1, d + 1), tf.float32),
-            },
-        )
-        found = locate(
-            self.model,
-            stream,
-            self.recipe,
-            views=self.views,
-            placement=self.placement,
-            calibration=self.calibration,
-        )
-        for index, result in enumerate(found):
-            yield files[index], result
-
-
-class _ExportLocator:
-    def __init__(self, folder: pathlib.Path) -> None:
-        # Kept: its variables go with it.
-        self.model = tf.saved_model.load(str(folder))
-        about = json.loads(beside(folder, "export.json").read_text("utf-8"))
-        self.recipe = Recipe.from_dict(about["recipe"])
-        self.dimensions = len(self.recipe.grid)
-        self.stored_values = self.recipe.normalization == "window"
-
-    def locate(self, sources):
-        for source in sources:
-            signature, inputs = call_of(source, self.stored_values)
-            serve = self.model.signatures[signature]
-            outputs = serve(**{k: tf.constant(v) for k, v in inputs.items()})
-            yield source, {name: value[0].numpy() for name, value in outputs.items()}

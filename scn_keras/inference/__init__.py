@@ -1,1 +1,34 @@
-"""From images of any size to landmarks in pixels and millimetres."""
+"""From images of any size to landmarks in pixels and millimetres.
+
+Nothing here needs a recipe or a run: a `Locator` is made of a model, an `ImageToGrid`
+and what may belong to them.
+"""
+
+from typing import TYPE_CHECKING
+
+from scn_keras._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from scn_keras.inference.calibration import Calibration as Calibration
+    from scn_keras.inference.calibration import uncertainty as uncertainty
+    from scn_keras.inference.coarse_to_fine import CoarseToFine as CoarseToFine
+    from scn_keras.inference.image_to_grid import ImageToGrid as ImageToGrid
+    from scn_keras.inference.located_image import LocatedImage as LocatedImage
+    from scn_keras.inference.locator import Locator as Locator
+    from scn_keras.inference.test_time_augmentation import (
+        test_time_views as test_time_views,
+    )
+
+# Some of these import Keras or TensorFlow.
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Calibration": "calibration",
+        "CoarseToFine": "coarse_to_fine",
+        "ImageToGrid": "image_to_grid",
+        "LocatedImage": "located_image",
+        "Locator": "locator",
+        "test_time_views": "test_time_augmentation",
+        "uncertainty": "calibration",
+    },
+)

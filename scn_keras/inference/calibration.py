@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from scn_keras.geometry import apply_affine
+from scn_keras.inference.held_out_images import HeldOutImages
 from scn_keras.metrics.on_arrays import point_distances
 
 VERSION = 1
@@ -14,14 +15,14 @@ COVERAGE = 0.9
 FALSE_ALARMS = 0.02
 
 # What is narrower than a pixel of the grid, or lower, is no surer for it.
-_LEAST_VARIANCE = 0.25
-_LEAST_SCORE = 0.05
+_MIN_VARIANCE = 0.25
+_MIN_SCORE = 0.05
 # Fewer images have no ninth in ten: all landmarks then help out.
-_LEAST_IMAGES = 9
+MIN_IMAGES = 9
 # Presence: the share of the lowest held-out scores that is cut off, the margin below
 # it, and how many images must lack a landmark for a threshold of its own.
 _LOW_SCORES, _MARGIN = 0.01, 0.5
-_LEAST_MISSING = 5
+_MIN_MISSING = 5
 # How far images may be turned and magnified, as a share of a distance, beside
 # what training images are, and the deviation that counts one half.
 _TOLERANCE = 0.05
@@ -47,10 +48,10 @@ class Calibration:
         shape_mean: Array `(N, N, D)`, from landmark to landmark in pixels of the
             grid; NaN for two that were never seen together.
         shape_deviation: Array `(N, N)`, of those along an axis.
-        usual: Array `(2,)`, the medians over held-out images of what `unlikeness`
+        usual: Array `(2,)`, the medians over held-out images of what `novelty`
             sees in scores and shape.
         spread: Array `(2,)`, by how much more nine of ten images have at most.
-        limit: Float, the highest unlikeness of an image that is trusted.
+        limit: Float, the highest novelty of an image that is trusted.
 
     Raises:
         ValueError: If the arrays do not fit each other.
@@ -89,12 +90,7 @@ class Calibration:
     @classmethod
     def fit(
         cls,
-        points: np.ndarray,
-        score: np.ndarray,
-        covariance: np.ndarray,
-        truth: np.ndarray,
-        grid_to_space: np.ndarray,
-        fold: np.ndarray,
+        held_out: HeldOutImages,
         scale_of_run: Any = 1.0,
         score_of_run: Any = 1.0,
         weights: str = "",
@@ -110,19 +106,16 @@ class Calibration:
         the ratios of all landmarks join in with the weight of the images that lack,
         and its coverage is theirs in part.
 
-        Presence: where landmarks are missing from images, the share of the usual
+        Presence: where landmarks are missing from images, the share of the typical
         score that tells present ones from missing ones with the best F1; where none
-        is missing, half of what 1 % of the scores are below.
+        is missing, half of the 1st percentile of the scores.
 
-        Trust: the unlikeness that 2 % of the images exceed, each image seen with the
+        Trust: the novelty that 2 % of the images exceed, each image seen with the
         shapes of the other folds only; of fewer than 49 images one and a half times
         the largest.
 
         Args:
-            points, score, covariance, grid_to_space: As of `uncertainty`, of n images.
-            truth: Array `(n, N, D)`, the true points in pixels of the same grids; NaN
-                where missing.
-            fold: Array `(n,)` of ints, the fold that each image was held out in.
+            held_out: `HeldOutImages`.
             scale_of_run, score_of_run: Arrays `(N,)`, `scale` and score of the run
                 itself in terms of those of the runs that located the images, on
                 images that both were trained on. A run that was trained for longer is
@@ -132,63 +125,57 @@ class Calibration:
         Raises:
             ValueError: If no image has a landmark, or no distance can be measured.
         """
-        score, truth = np.asarray(score, np.float64), np.asarray(truth, np.float64)
-        there = ~np.isnan(truth).any(-1)
-        if (there.sum(0) == 0).all():
+        score = np.asarray(held_out.score, np.float64)
+        truth = np.asarray(held_out.truth, np.float64)
+        present = np.asarray(~np.isnan(truth).any(-1))
+        if (present.sum(0) == 0).all():
             raise ValueError(
                 "A calibration takes held-out images with true points. Received: "
                 f"{len(truth)} images without any"
             )
-        error = point_distances(
-            apply_affine(grid_to_space, truth), apply_affine(grid_to_space, points)
-        )
-        ratio = error / ops.convert_to_numpy(scale(score, covariance, grid_to_space))
-        # What is there and was not found is beyond any radius.
-        lost = there & ~np.isfinite(points).all(-1)
-        ratio = np.where(lost, math.inf, ratio)
-        if np.isnan(ratio).all():
-            raise ValueError(
-                "A calibration takes points, covariances and a space in which errors "
-                "can be measured. Received: none of them finite"
-            )
-        usual_score = _usual_scores(score, there)
-        made = cls(
+        typical_score = _typical_scores(score, present)
+        uncalibrated = cls(
             weights,
             dict(protocol or {}),
-            radius_factors(ratio),
-            _least_scores(score / usual_score, there) * usual_score,
-            there.all(0),
-            usual_score,
+            radius_factors(_error_ratios(held_out, score, truth, present)),
+            _min_scores(score / typical_score, present) * typical_score,
+            np.asarray(present.all(0)),
+            typical_score,
             *_shape(truth),
             usual=np.zeros(2),
             spread=np.ones(2),
             limit=math.inf,
         )
-        seen = np.full((len(truth), 2), np.nan)
-        for one in np.unique(fold):
-            out = np.asarray(fold) == one
+        typical, width, limit = uncalibrated._trust(
+            held_out.points, score, truth, held_out.fold
+        )
+        return dataclasses.replace(
+            uncalibrated,
+            radius_factor=uncalibrated.radius_factor / scale_of_run,
+            least_score=uncalibrated.least_score * score_of_run,
+            usual_score=uncalibrated.usual_score * score_of_run,
+            usual=typical,
+            spread=width,
+            limit=limit,
+        )
+
+    def _trust(self, points, score, truth, fold):
+        """Typical deviations, their widths and the limit of trust."""
+        deviations = np.full((len(truth), 2), np.nan)
+        for number in np.unique(fold):
+            out = np.asarray(fold) == number
             # Of one fold alone there are no others.
             mean, deviation = _shape(truth[~out] if not out.all() else truth)
             other = dataclasses.replace(
-                made, shape_mean=mean, shape_deviation=deviation
+                self, shape_mean=mean, shape_deviation=deviation
             )
-            seen[out] = ops.convert_to_numpy(
-                ops.stack(other._oddities(points[out], score[out]), -1)
+            deviations[out] = ops.convert_to_numpy(
+                ops.stack(other._deviations(points[out], score[out]), -1)
             )
-        usual, most = np.percentile(seen, (50, 90), axis=0)
-        spread = np.maximum(most - usual, 0.01)
-        unlike = np.sort(((seen - usual) / spread).max(-1))
-        rank = math.ceil((1.0 - FALSE_ALARMS) * (len(unlike) + 1))
-        limit = unlike[rank - 1] if rank <= len(unlike) else 1.5 * unlike[-1]
-        return dataclasses.replace(
-            made,
-            radius_factor=made.radius_factor / scale_of_run,
-            least_score=made.least_score * score_of_run,
-            usual_score=made.usual_score * score_of_run,
-            usual=usual,
-            spread=spread,
-            limit=float(max(limit, 1.0)),
-        )
+        typical, high = np.percentile(deviations, (50, 90), axis=0)
+        width = np.maximum(high - typical, 0.01)
+        novelty = ((deviations - typical) / width).max(-1)
+        return typical, width, max(trust_limit(novelty), 1.0)
 
     def radius(self, score: Any, covariance: Any, grid_to_space: Any) -> Any:
         """Returns within what landmarks lie with 90 %, `(B, N)`, see `uncertainty`."""
@@ -200,7 +187,7 @@ class Calibration:
         score = ops.convert_to_tensor(score, "float32")
         return score >= ops.convert_to_tensor(self.least_score, "float32")
 
-    def unlikeness(self, points: Any, score: Any) -> Any:
+    def novelty(self, points: Any, score: Any) -> Any:
         """Returns how unlike the known ones images are, `(B,)`: up to 1 is usual.
 
         The larger of two: by how much scores fall short of the usual ones, and how
@@ -212,14 +199,14 @@ class Calibration:
         in_score, in_shape = (
             (odd - float(usual)) / float(spread)
             for odd, usual, spread in zip(
-                self._oddities(points, score), self.usual, self.spread, strict=True
+                self._deviations(points, score), self.usual, self.spread, strict=True
             )
         )
         return ops.maximum(in_score, in_shape)
 
     def trusted(self, points: Any, score: Any) -> Any:
         """Returns whether images are like the known ones, bool `(B,)`."""
-        return self.unlikeness(points, score) <= self.limit
+        return self.novelty(points, score) <= self.limit
 
     def to_dict(self) -> dict[str, Any]:
         """Returns it as plain values, ready for JSON."""
@@ -259,7 +246,7 @@ class Calibration:
         }
         return cls(**{**data, **arrays})
 
-    def _oddities(self, points, score):
+    def _deviations(self, points, score):
         """What is odd about scores and shape, two arrays `(B,)`; higher is odder."""
         points = ops.convert_to_tensor(points, "float32")
         score = ops.convert_to_tensor(score, "float32")
@@ -347,9 +334,50 @@ def scale(score: Any, covariance: Any, grid_to_space: Any) -> Any:
     linear = ops.convert_to_tensor(grid_to_space, "float32")[:, :d, :d]
     # Not by matrix products, see `apply_affine`.
     gram = ops.sum(linear[:, :, :, None] * linear[:, :, None], axis=1)
-    wide = covariance + _constant(_LEAST_VARIANCE * np.eye(d))
+    wide = covariance + _constant(_MIN_VARIANCE * np.eye(d))
     squared = ops.sum(gram[:, None] * wide, axis=(-2, -1))
-    return ops.sqrt(squared / ops.maximum(score, _LEAST_SCORE))
+    return ops.sqrt(squared / ops.maximum(score, _MIN_SCORE))
+
+
+def trust_limit(novelty: np.ndarray) -> float:
+    """Returns the novelty that 2 % of the next images are expected to exceed.
+
+    The `ceil(0.98 (n + 1))`-th of the novelties of n held-out images in order; of fewer
+    than 49 images, which have no such rank, one and a half times the largest.
+
+    Args:
+        novelty: Array `(n,)`.
+
+    Example:
+
+    >>> trust_limit(np.arange(1.0, 101.0))
+    99.0
+    >>> trust_limit(np.array([1.0, 2.0]))
+    3.0
+    """
+    ordered = np.sort(novelty)
+    rank = math.ceil((1.0 - FALSE_ALARMS) * (len(ordered) + 1))
+    limit = ordered[rank - 1] if rank <= len(ordered) else 1.5 * ordered[-1]
+    return float(limit)
+
+
+def _error_ratios(held_out, score, truth, present):
+    """Errors in terms of `scale`, `(n, N)`."""
+    error = point_distances(
+        apply_affine(held_out.grid_to_space, truth),
+        apply_affine(held_out.grid_to_space, held_out.points),
+    )
+    scales = scale(score, held_out.covariance, held_out.grid_to_space)
+    ratio = error / ops.convert_to_numpy(scales)
+    # A landmark that is present and was not found is beyond any radius.
+    lost = present & ~np.isfinite(held_out.points).all(-1)
+    ratio = np.where(lost, math.inf, ratio)
+    if np.isnan(ratio).all():
+        raise ValueError(
+            "A calibration takes points, covariances and a space in which errors "
+            "can be measured. Received: none of them finite"
+        )
+    return ratio
 
 
 def radius_factors(ratio: np.ndarray) -> np.ndarray:
@@ -365,7 +393,7 @@ def radius_factors(ratio: np.ndarray) -> np.ndarray:
     factors = []
     for column in ratio.T:
         own = column[~np.isnan(column)]
-        lacking = max(_LEAST_IMAGES - own.size, 0)
+        lacking = max(MIN_IMAGES - own.size, 0)
         values = np.concatenate([own, every])
         weights = np.repeat([1.0, lacking / every.size], [own.size, every.size])
         order = np.argsort(values, kind="stable")
@@ -377,21 +405,21 @@ def radius_factors(ratio: np.ndarray) -> np.ndarray:
     return np.array(factors)
 
 
-def _usual_scores(score: np.ndarray, there: np.ndarray) -> np.ndarray:
+def _typical_scores(score: np.ndarray, there: np.ndarray) -> np.ndarray:
     middle = float(np.median(score[there]))
     usual = [
         np.median(column[here]) if here.any() else middle
         for column, here in zip(score.T, there.T, strict=True)
     ]
-    return np.maximum(usual, _LEAST_SCORE)
+    return np.maximum(usual, _MIN_SCORE)
 
 
-def _least_scores(ratio: np.ndarray, there: np.ndarray) -> np.ndarray:
+def _min_scores(ratio: np.ndarray, there: np.ndarray) -> np.ndarray:
     """Thresholds of presence as shares of the usual scores, see `Calibration.fit`."""
     least = _MARGIN * float(np.quantile(ratio[there], _LOW_SCORES))
-    if (~there).sum() >= _LEAST_MISSING:
+    if (~there).sum() >= _MIN_MISSING:
         least = _best_threshold(ratio.ravel(), there.ravel())
-    enough = np.minimum((~there).sum(0), there.sum(0)) >= _LEAST_MISSING
+    enough = np.minimum((~there).sum(0), there.sum(0)) >= _MIN_MISSING
     return np.array(
         [
             _best_threshold(ratio[:, k], there[:, k]) if enough[k] else least

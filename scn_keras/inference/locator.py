@@ -1,236 +1,262 @@
-"""From images of any size to points in their own pixels, batch by batch."""
-
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from scn_keras import warp
+from scn_keras.array_api import NUMPY, TENSORFLOW
 from scn_keras.geometry import (
     apply_affine,
     apply_to_covariance,
     has_usable_spacing,
-    mixture,
+    usable_spacing,
 )
-from scn_keras.inference import decode, resample
 from scn_keras.inference.calibration import Calibration, uncertainty
-from scn_keras.training.recipe import Recipe
-
-if TYPE_CHECKING:
-    from scn_keras.inference.coarse_to_fine import Placement
-
-# Turns in degrees and magnifications under which an image is looked at again.
-_VIEWS = ((0.0, 1.0), (3.0, 1.0), (-3.0, 1.0), (0.0, 1.05), (0.0, 1.0 / 1.05))
+from scn_keras.inference.coarse_to_fine import CoarseToFine
+from scn_keras.inference.decode import grey_values
+from scn_keras.inference.image_to_grid import ImageToGrid
+from scn_keras.inference.resample import reduce_image, resample_to_grid
+from scn_keras.inference.test_time_augmentation import mean_of_views
 
 
-class Locator(Protocol):
-    """What finds points: a `LandmarkModel`, a `LandmarkEnsemble` or a `GridModel`.
+class HasLocalizer(Protocol):
+    """What finds points on the grid: a model of `scn_keras.models` or a stand-in.
 
-    Of its `localizer`, `predict_on_batch` is called.
+    Of its `localizer`, `predict_on_batch` is called with images `(n, *grid, 1)`. It
+    returns a dict of `points` `(n, N, D)`, `score` `(n, N)` and `covariance`
+    `(n, N, D, D)` in pixels of the grid.
     """
 
     @property
     def localizer(self) -> Any: ...
 
 
-def to_network(
-    image: tf.Tensor, spacing: tf.Tensor, recipe: Recipe
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Brings one image to the grid.
+class Locator:
+    """Finds landmarks in images of any size: the one sequence from pixels to points.
+
+    An image is reduced and brought to the grid, in several views for test-time
+    augmentation; the model finds points on the grid, which go back to pixels and
+    millimetres; the calibration adds radii, presence and trust. From coarse to fine,
+    points place the grid first. Evaluation, prediction and calibration call `locate`
+    on a stream of images; the exported graph calls the same steps on tensors.
 
     Args:
-        image: float32 `(*sizes, 1)` from 0 to 1, or as stored where the recipe
-            normalises by a window, see `decode.grey_values`.
-        spacing: float32 `(D,)`, mm per pixel in x, y(, z); 0 where not known.
-        recipe: `Recipe`.
+        model: What has a `localizer`, see `HasLocalizer`.
+        image_to_grid: `ImageToGrid`.
+        views: What `test_time_views` returned, for the mean of the points in all
+            views; `None` for the image as it is.
+        coarse_to_fine: `CoarseToFine` with a coarse locator, or `None`.
+        calibration: `Calibration` or `None`.
 
-    Returns:
-        `(grid image, grid_to_source)`, `(*grid, 1)` and `(D + 1, D + 1)`.
-    """
-    images, to_source = to_views(image, spacing, recipe)
-    return images[0], to_source[0]
+    Example:
 
-
-def test_time_views(grid: Sequence[int]) -> np.ndarray:
-    """Returns the maps of test-time augmentation, the identity first.
-
-    Each takes a grid turned about its centre (in the plane of x and y) or magnified
-    to the grid itself: by 3 degrees either way and by 5 % either way.
-
-    Args:
-        grid: Sizes in array order.
-
-    Returns:
-        float32 array `(5, D + 1, D + 1)`.
-    """
-    d = len(grid)
-    center = (np.array(grid[::-1]) - 1.0) / 2.0
-    views = []
-    for degrees, scale in _VIEWS:
-        cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-        view = np.eye(d + 1)
-        view[:2, :2] = [[cos, -sin], [sin, cos]]
-        view[:d, :d] /= scale
-        view[:d, d] = center - view[:d, :d] @ center
-        views.append(view)
-    return np.array(views, np.float32)
-
-
-def locate(
-    model: Locator,
-    images: tf.data.Dataset,
-    recipe: Recipe,
-    batch_size: int = 4,
-    views: np.ndarray | None = None,
-    placement: "Placement | None" = None,
-    keep_image: bool = False,
-    calibration: Calibration | None = None,
-) -> Iterator[dict[str, Any]]:
-    """Finds the landmarks of a stream of images, keeping no heatmaps.
-
-    Args:
-        model: `LandmarkModel` or `LandmarkEnsemble`.
-        images: Dataset of dicts with `image` `(*sizes, 1)`, integers or floats from
-            0 to 1, and `affine` `(D + 1, D + 1)`; whatever else they hold is handed
-            through. `grid_to_source` `(D + 1, D + 1)`, if it is there, says where the
-            grid lies.
-        recipe: `Recipe`.
-        batch_size: Int.
-        views: What `test_time_views` returned, for the mean of the points found in
-            all views, each weighted by its score; `None` for the image as it is.
-        placement: `Placement`, which finds that place for a recipe with a coarse
-            part: `Run.placement`.
-        keep_image: Bool, whether `image` is handed through, too, which takes images
-            of one size or batches of one.
-        calibration: `Calibration` or `None`: `Run.calibration`.
-
-    Yields:
-        The dict of each image, in order, as NumPy arrays: without `image`, with
-        `points_px` `(N, D)` in pixels of the image, `score` `(N,)`, `covariance_px2`
-        `(N, D, D)` (of several views, the spread among them included), and
-        `grid_image` `(*grid, 1)` and `grid_to_source` `(D + 1, D + 1)` for pictures.
-        With a calibration also `radius90_px` and `radius90_mm` `(N,)` (NaN without a
-        usable spacing), `present` `(N,)` and `trusted`, see `uncertainty`.
+    ```python
+    run = scn_keras.training.Run("runs/cephalogram_fast")
+    for outputs in run.locator().locate(samples):
+        print(outputs["id"], outputs["points_px"])
+    ```
     """
 
-    def prepare(sample):
-        dropped = () if keep_image else ("image",)
-        rest = {name: value for name, value in sample.items() if name not in dropped}
-        grid_images, to_source = to_views(
-            decode.grey_values(sample["image"], recipe.normalization),
-            usable_spacing(sample["affine"], TENSORFLOW),
-            recipe,
-            views,
-            sample.get("grid_to_source"),
-        )
-        return rest, grid_images, to_source
+    def __init__(
+        self,
+        model: HasLocalizer,
+        image_to_grid: ImageToGrid,
+        views: np.ndarray | None = None,
+        coarse_to_fine: CoarseToFine | None = None,
+        calibration: Calibration | None = None,
+    ) -> None:
+        self.model = model
+        self.image_to_grid = image_to_grid
+        self.views = views
+        self.coarse_to_fine = coarse_to_fine
+        self.calibration = calibration
 
-    if placement is not None:
-        images = placement.again(placement.by_coarse(images), model)
-    batches = images.map(prepare, tf.data.AUTOTUNE).batch(batch_size)
-    for rest, grid_images, to_source in batches.prefetch(
-        tf.data.AUTOTUNE
-    ).as_numpy_iterator():
-        # Images and their views, one after the other, as the network takes them.
-        rows, count = grid_images.shape[:2]
-        found = model.localizer.predict_on_batch(
-            grid_images.reshape(-1, *grid_images.shape[2:])
-        )
-        found = {
-            name: np.asarray(value).reshape(rows, count, *value.shape[1:])
-            for name, value in found.items()
-        }
-        points, score, covariance = mean_of_views(found, views)
-        to_source = to_source[:, 0]
-        batch = {
-            **rest,
-            "grid_image": grid_images[:, 0],
-            "grid_to_source": to_source,
-            "points_px": apply_affine(to_source, points),
+    @property
+    def models(self) -> list[Any]:
+        """The model, and those of coarser stages."""
+        coarse = self.coarse_to_fine.coarse if self.coarse_to_fine else None
+        return [self.model, *(coarse.models if coarse else ())]
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether all models are Keras models, which a TensorFlow graph can hold."""
+        return all(isinstance(m.localizer, keras.Model) for m in self.models)
+
+    def locate(
+        self, samples: tf.data.Dataset, batch_size: int = 4, keep_image: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """Finds the landmarks of a stream of images, keeping no heatmaps.
+
+        Args:
+            samples: Dataset of dicts with `image` `(*sizes, 1)`, integers, or floats
+                from 0 to 1, and `affine` `(D + 1, D + 1)`; other entries are handed
+                through. An entry `grid_to_source` `(D + 1, D + 1)` places the grid.
+            batch_size: Int, images that go through the network together.
+            keep_image: Bool, whether `image` is handed through, too, which takes
+                images of one size or batches of one.
+
+        Yields:
+            The dict of each image, in order, as NumPy arrays: without `image`, with
+            the outputs of `describe` and `grid_image` `(*grid, 1)` and
+            `grid_to_source` `(D + 1, D + 1)` for pictures.
+        """
+        if self.coarse_to_fine is not None:
+            samples = self.coarse_to_fine.place_by_coarse(samples)
+            # What the coarse network was off by is gone after a second time.
+            samples = self.coarse_to_fine.place_by(self._in_place(), samples)
+        yield from self._locate_placed(samples, batch_size, keep_image)
+
+    def describe(
+        self, peaks: Mapping[str, Any], to_source: Any, affine: Any, xp: Any = NUMPY
+    ) -> dict[str, Any]:
+        """Turns peaks on the grid into the outputs of a model.
+
+        Args:
+            peaks: What a localizer gives, with an axis of views, see `mean_of_views`.
+            to_source: float32 `(n, V, D + 1, D + 1)`, from the grid to the image.
+            affine: float32 `(n, D + 1, D + 1)`, from pixels of the image to mm.
+            xp: The array namespace, NumPy or TensorFlow.
+
+        Returns:
+            Dict of `points_px` and `points_mm` `(n, N, D)`, `score` `(n, N)`,
+            `covariance_px2` and `covariance_mm2` `(n, N, D, D)`, `radius90_px` and
+            `radius90_mm` `(n, N)`, `present` `(n, N)`, `trusted` `(n,)` and
+            `calibrated` `(n,)`, whether the spacing is usable: without, millimetres
+            are NaN. Without a calibration radii are NaN, see `uncertainty`.
+        """
+        points, score, covariance = mean_of_views(peaks, self.views, xp)
+        place = to_source[:, 0]
+        calibrated = has_usable_spacing(affine, xp)
+        to_mm = xp.where(calibrated[:, None, None], affine, float("nan"))
+        points_px = apply_affine(place, points)
+        covariance_px2 = apply_to_covariance(place, covariance)
+        arguments = self.calibration, points, score, covariance
+        in_mm = uncertainty(*arguments, xp.matmul(to_mm, place))
+        in_px = uncertainty(*arguments, place)
+        return {
+            "points_px": points_px,
+            "points_mm": apply_affine(to_mm, points_px),
             "score": score,
-            "covariance_px2": apply_to_covariance(to_source, covariance),
+            "covariance_px2": covariance_px2,
+            "covariance_mm2": apply_to_covariance(to_mm, covariance_px2),
+            "radius90_px": in_px["radius90"],
+            "radius90_mm": in_mm["radius90"],
+            "present": in_mm["present"],
+            "trusted": in_mm["trusted"],
+            "calibrated": calibrated,
         }
-        if calibration is not None:
-            usable = has_usable_spacing(rest["affine"], NUMPY)[:, None, None]
-            to_mm = np.where(usable, rest["affine"], math.nan) @ to_source
-            peaks = points, score, covariance
-            in_px = uncertainty(calibration, *peaks, to_source)
-            in_mm = uncertainty(calibration, *peaks, to_mm)
-            says = {
-                "radius90_px": in_px["radius90"],
-                "radius90_mm": in_mm["radius90"],
-                "present": in_px["present"],
-                "trusted": in_px["trusted"],
+
+    def to_grid(
+        self, image: tf.Tensor, affine: tf.Tensor, place: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Brings one image to the grid, in all views.
+
+        Args:
+            image: float32 `(*sizes, 1)`, see `decode.grey_values`.
+            affine: float32 `(D + 1, D + 1)`, from its pixels to mm.
+            place: float32 `(D + 1, D + 1)`, from the grid to the image; `None` for
+                where `ImageToGrid` lays it.
+
+        Returns:
+            `(grid images, grid_to_source)`, `(V, *grid, 1)` and `(V, D + 1, D + 1)`.
+        """
+        return to_views(image, affine, self.image_to_grid, self.views, place)
+
+    def to_grid_in_graph(
+        self, image: tf.Tensor, affine: tf.Tensor, place: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Brings one image to the grid, from coarse to fine where need be.
+
+        Arguments and results: see `to_grid`. The models run within the graph.
+        """
+        coarse_to_fine = self.coarse_to_fine
+        if coarse_to_fine is not None and coarse_to_fine.coarse and place is None:
+            # As `locate` does on a stream.
+            for locator in (coarse_to_fine.coarse, self._in_place()):
+                images, to_source = locator.to_grid_in_graph(image, affine, place)
+                points, score, _ = mean_of_views(
+                    locator.peaks_in_graph(images[None]), locator.views, TENSORFLOW
+                )
+                points = apply_affine(to_source[:1], points)
+                place = coarse_to_fine.place_by_peaks(
+                    points[0], affine, score[0], TENSORFLOW
+                )
+        return self.to_grid(image, affine, place)
+
+    def peaks_in_graph(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the peaks of grid images `(n, V, *grid, 1)`, within a graph."""
+        views, grid = images.shape[1], self.image_to_grid.grid
+        images, n = at_least_one(images)
+        peaks = self.model.localizer(tf.reshape(images, [-1, *grid, 1]), training=False)
+        return {
+            name: tf.reshape(value, [-1, views, *value.shape[1:]])[:n]
+            for name, value in peaks.items()
+        }
+
+    def _in_place(self):
+        """The same model on images whose grid is placed, in one view."""
+        return Locator(self.model, self.image_to_grid)
+
+    def _locate_placed(self, samples, batch_size, keep_image):
+        def prepare(sample):
+            dropped = () if keep_image else ("image",)
+            rest = {key: value for key, value in sample.items() if key not in dropped}
+            grey = grey_values(sample["image"], self.image_to_grid.normalization)
+            place = sample.get("grid_to_source")
+            return rest, *self.to_grid(grey, sample["affine"], place)
+
+        batches = samples.map(prepare, tf.data.AUTOTUNE).batch(batch_size)
+        for rest, images, to_source in batches.prefetch(
+            tf.data.AUTOTUNE
+        ).as_numpy_iterator():
+            # Images and their views, one after the other, as the network takes them.
+            rows, views = images.shape[:2]
+            peaks = self.model.localizer.predict_on_batch(
+                images.reshape(-1, *images.shape[2:])
+            )
+            peaks = {
+                name: np.asarray(value).reshape(rows, views, *value.shape[1:])
+                for name, value in peaks.items()
             }
-            batch |= {k: keras.ops.convert_to_numpy(v) for k, v in says.items()}
-        for row in range(rows):
-            yield {name: value[row] for name, value in batch.items()}
+            outputs = self.describe(peaks, to_source, rest["affine"], NUMPY)
+            batch = {
+                **rest,
+                "grid_image": images[:, 0],
+                "grid_to_source": to_source[:, 0],
+                **{k: keras.ops.convert_to_numpy(v) for k, v in outputs.items()},
+            }
+            for row in range(rows):
+                yield {name: value[row] for name, value in batch.items()}
 
 
 def to_views(
     image: tf.Tensor,
-    spacing: tf.Tensor,
-    recipe: Recipe,
+    affine: tf.Tensor,
+    image_to_grid: ImageToGrid,
     views: np.ndarray | None = None,
     place: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Brings one image to the grid in V views; also in the exported graph.
-
-    Args:
-        image, spacing, recipe: See `to_network`.
-        views: What `test_time_views` returned; `None` for the image as it is.
-        place: float32 `(D + 1, D + 1)`, from the grid to the image; `None` for where
-            the recipe lays it.
-
-    Returns:
-        `(grid images, grid_to_source)`, `(V, *grid, 1)` and `(V, D + 1, D + 1)`.
-    """
-    reduced = resample.reduce_image(
-        image,
-        recipe.grid,
-        spacing,
-        recipe.normalization,
-        recipe.normalization_limits,
-        recipe.grid_spacing,
-    )
+    """Brings one image to a grid in V views, see `Locator.to_grid`."""
+    spacing = usable_spacing(affine, TENSORFLOW)
+    reduced = reduce_image(image, image_to_grid, spacing)
     place = reduced.grid_to_source if place is None else place
     to_source = (
         [place]
         if views is None
         else [warp.sum_of_products(place, view) for view in views]
     )
-    images = [resample.resample_to_grid(reduced, recipe.grid, one) for one in to_source]
+    images = [
+        resample_to_grid(reduced, image_to_grid.grid, one_view)
+        for one_view in to_source
+    ]
     return tf.stack(images), tf.stack(to_source)
 
 
-def mean_of_views(
-    found: Mapping[str, Any], views: np.ndarray | None, xp: Any = NUMPY
-) -> tuple[Any, Any, Any]:
-    """Returns points, score and covariance over all views of each image.
-
-    Those of `mixture`, so the spread among the views is in the covariances. Also in the
-    exported graph.
-
-    Args:
-        found: What a localizer gives, with an axis of V views after that of images:
-            `points` `(B, V, N, D)`, `score`, `covariance`.
-        views: See `to_views`.
-        xp: The library, see `scn_keras.warp`.
-
-    Returns:
-        `(B, N, D)`, `(B, N)` and `(B, N, D, D)`, in pixels of the grid of the first
-        view.
-    """
-    points, score, covariance = (
-        found[name] for name in ("points", "score", "covariance")
-    )
-    if views is None:
-        return points[:, 0], score[:, 0], covariance[:, 0]
-    points, covariance = (
-        apply_affine(views, points),
-        apply_to_covariance(views, covariance),
-    )
-    return mixture(points, score, covariance, xp)
+def at_least_one(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns images, an empty one if there are none, and how many there are."""
+    # TensorFlow's convolutions on a CPU fail on a batch of none.
+    n = tf.shape(images)[0]
+    lacking = [[0, tf.cast(n == 0, tf.int32)], *[[0, 0]] * (len(images.shape) - 1)]
+    return tf.pad(images, lacking), n

@@ -21,39 +21,30 @@ import tensorflow as tf
 from scn_keras import warp
 from scn_keras.array_api import TENSORFLOW
 from scn_keras.geometry import letterbox, spacing_is_usable
+from scn_keras.inference.image_to_grid import NORMALIZATIONS, ImageToGrid
 from scn_keras.inference.reduced_image import ReducedImage, to_reduced
 
-NORMALIZATIONS = ("range", "percentile", "window")
 OUTSIDE = -1.0  # what lies around the image: black
 
 _KEPT_OF_BLOCK = 16  # pixels, see `_smooth`
 
 
 def reduce_image(
-    image: tf.Tensor,
-    grid: Sequence[int],
-    spacing: tf.Tensor,
-    normalization: str = "range",
-    limits: tuple[float, float] | None = None,
-    grid_spacing: Sequence[float] | None = None,
+    image: tf.Tensor, image_to_grid: ImageToGrid, spacing: tf.Tensor
 ) -> ReducedImage:
-    """Smooths, thins out and normalises an image for a grid of a given size.
+    """Smooths, thins out and normalises an image for a grid.
 
     Args:
-        image: float32 `(*sizes, 1)`, see `grey_values`.
-        grid: The sizes of the grid in array order.
+        image: float32 `(*sizes, 1)`, see `decode.grey_values`.
+        image_to_grid: `ImageToGrid`.
         spacing: float32 `(D,)`, the spacing x, y(, z) of the image in mm. Where it is
-            not usable, pixels count as squares.
-        normalization: `"range"`, `"percentile"` or `"window"`, see `normalize`.
-        limits: See `normalize`.
-        grid_spacing: D floats, mm per pixel of the grid in x, y(, z): the grid is
-            laid on the image's centre, larger or smaller than the image. `None`, and
-            images without a usable spacing: the image is fitted into the grid.
+            not usable, pixels count as squares and the image is fitted into the grid.
 
     Raises:
         ValueError: If the image has not one axis for each of the grid, and a channel.
     """
-    d, image = len(grid), tf.convert_to_tensor(image)
+    grid, d = image_to_grid.grid, image_to_grid.dimensions
+    image = tf.convert_to_tensor(image)
     if image.shape.rank not in (None, d + 1):
         raise ValueError(
             f"An image for the grid {tuple(grid)} has {d} axes and one channel. "
@@ -61,25 +52,10 @@ def reduce_image(
         )
     shape = tf.shape(image)
     size = [tf.cast(shape[axis], tf.float32) for axis in reversed(range(d))]
-    sides = [float(side) for side in reversed(grid)]
-    calibrated = spacing_is_usable(spacing, TENSORFLOW)
-    spacing = tf.where(calibrated, spacing, tf.ones_like(spacing))
-    scale, offset = letterbox(size, sides, tf.unstack(spacing))
-    if grid_spacing is not None:
-        scale = tf.unstack(
-            tf.where(
-                calibrated,
-                tf.constant(grid_spacing, tf.float32) / spacing,
-                tf.stack(scale),
-            )
-        )
-        offset = [
-            (s - 1.0) * 0.5 - k * (g - 1.0) * 0.5
-            for s, g, k in zip(size, sides, scale, strict=True)
-        ]
+    scale, offset = _letterbox_or_grid_spacing(size, image_to_grid, spacing)
     # Kernels would grow with an absurd spacing: ten times what square pixels ask for,
     # and a fourth of a pixel of the grid for the whole of a long side.
-    most = 10.0 * tf.reduce_max(tf.stack(size)) / min(sides)
+    most = 10.0 * tf.reduce_max(tf.stack(size)) / min(float(side) for side in grid)
     reduction = [
         tf.minimum(s, tf.minimum(most, tf.maximum(4.0 * length, 64.0)))
         for s, length in zip(scale, size, strict=True)
@@ -101,11 +77,31 @@ def reduce_image(
         # As in scikit-image: half of what the pixel grows by.
         image = _smooth(image, d - 1 - k, tf.maximum(s - 1.0, 0.0) * 0.5, step)
     return ReducedImage(
-        normalize(image + corner, normalization, limits),
+        normalize(
+            image + corner,
+            image_to_grid.normalization,
+            image_to_grid.normalization_limits,
+        ),
         _scale_and_offset([tf.cast(step, tf.float32) for step in steps], [0.0] * d),
         _scale_and_offset(scale, offset),
         tf.stack(size),
     )
+
+
+def _letterbox_or_grid_spacing(size, image_to_grid, spacing):
+    """Scale and offset from pixels of the grid to those of the image, by axis."""
+    sides = [float(side) for side in reversed(image_to_grid.grid)]
+    calibrated = spacing_is_usable(spacing, TENSORFLOW)
+    spacing = tf.where(calibrated, spacing, tf.ones_like(spacing))
+    scale, offset = letterbox(size, sides, tf.unstack(spacing))
+    if image_to_grid.grid_spacing is not None:
+        wanted = tf.constant(image_to_grid.grid_spacing, tf.float32) / spacing
+        scale = tf.unstack(tf.where(calibrated, wanted, tf.stack(scale)))
+        offset = [
+            (s - 1.0) * 0.5 - k * (g - 1.0) * 0.5
+            for s, g, k in zip(size, sides, scale, strict=True)
+        ]
+    return scale, offset
 
 
 def normalize(

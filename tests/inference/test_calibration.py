@@ -13,8 +13,10 @@ from scn_keras.inference.calibration import (
     Calibration,
     radius_factors,
     scale,
+    trust_limit,
     uncertainty,
 )
+from scn_keras.inference.held_out_images import HeldOutImages
 
 NAN = np.nan
 
@@ -48,12 +50,14 @@ def fitted(truth, score=None, error=1.0, folds=4, **settings):
     if score is None:
         score = random.uniform(0.6, 0.9, (count, landmarks))
     return Calibration.fit(
-        found,
-        score,
-        peaks(count, landmarks, d),
-        truth,
-        spaces(count, d),
-        np.arange(count) % folds,
+        HeldOutImages(
+            found,
+            score,
+            peaks(count, landmarks, d),
+            truth,
+            spaces(count, d),
+            np.arange(count) % folds,
+        ),
         **settings,
     )
 
@@ -174,15 +178,20 @@ def test_a_landmark_that_was_not_found_is_beyond_any_radius():
     found = np.array(truth)
     found[:9, 0], found[:10, 1] = NAN, NAN
     made = Calibration.fit(
-        *(found, np.ones((99, 5)), peaks(99, 5), truth, spaces(99)), np.arange(99) % 4
+        HeldOutImages(
+            *(found, np.ones((99, 5)), peaks(99, 5), truth, spaces(99)),
+            np.arange(99) % 4,
+        ),
     )
     # The ceil(0.9 * 100) = 90th of 99 is found, or not.
     assert np.isfinite(made.radius_factor).tolist() == [True, False, True, True, True]
     nowhere = np.full((99, 3, 3), NAN)
     with pytest.raises(ValueError, match="none of them finite"):
         Calibration.fit(
-            *(truth, np.ones((99, 5)), peaks(99, 5), truth, nowhere),
-            np.arange(99) % 4,
+            HeldOutImages(
+                *(truth, np.ones((99, 5)), peaks(99, 5), truth, nowhere),
+                np.arange(99) % 4,
+            ),
         )
 
 
@@ -348,3 +357,22 @@ def test_it_goes_into_a_graph_of_any_batch():
         for name, value in expected.items():
             assert value.shape[0] == count
             np.testing.assert_allclose(found[name], value, rtol=1e-5)
+
+
+# By hand: the ceil(0.98 (n + 1))-th of n in order, 1.5 times the largest of too few.
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (1, 1.5),
+        (48, 72.0),  # 0.98 * 49 is 48.02: there is no 49th
+        (49, 49.0),  # 0.98 * 50 is 49
+        (50, 50.0),
+        (99, 98.0),  # 0.98 * 100 is 98
+        (100, 99.0),  # 0.98 * 101 is 98.98
+        (150, 148.0),  # 0.98 * 151 is 147.98
+        (199, 196.0),
+    ],
+)
+def test_the_rank_of_the_limit_of_trust(count, expected):
+    novelty = np.random.default_rng(0).permutation(np.arange(1.0, count + 1.0))
+    assert trust_limit(novelty) == expected

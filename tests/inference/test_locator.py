@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scn_keras.inference import locator as inference
+from scn_keras.inference import ImageToGrid, Locator, test_time_views
+from scn_keras.inference.test_time_augmentation import mean_of_views
 from scn_keras.layers import HeatmapPeak
-from scn_keras.training.recipe import Network, Recipe
 
 
 class BrightestPoint:
@@ -18,16 +18,6 @@ class BrightestPoint:
     def predict_on_batch(self, images):
         self.shown.append(images)
         return {k: v.numpy() for k, v in self.peak(images + 1.0).items()}
-
-
-def recipe(grid):
-    return Recipe(
-        name="blob",
-        dataset="none",
-        grid=grid,
-        network=Network(levels=2, spatial_factor=4),
-        normalization="range",
-    )
 
 
 def blob(shape, point, sigma):
@@ -68,10 +58,9 @@ def test_planted_blobs_are_found(case, augmented):
     shape, grid, affine, places = CASES[case]
     images = [blob(shape, place, 6.0 if case == "2D" else 4.0) for place in places]
     model = BrightestPoint()
-    views = inference.test_time_views(grid) if augmented else None
-    found = list(
-        inference.locate(model, dataset(images, affine), recipe(grid), views=views)
-    )
+    views = test_time_views(grid) if augmented else None
+    locator = Locator(model, ImageToGrid(grid), views)
+    found = list(locator.locate(dataset(images, affine)))
     assert [case["id"] for case in found] == [b"0", b"1"]
     for one, place in zip(found, places, strict=True):
         np.testing.assert_allclose(one["points_px"][0], place, atol=0.1)
@@ -88,7 +77,7 @@ def test_planted_blobs_are_found(case, augmented):
 
 
 def test_views_turn_and_magnify_about_the_centre():
-    views = inference.test_time_views((21, 31))
+    views = test_time_views((21, 31))
     center = np.array([15.0, 10.0, 1.0])
     np.testing.assert_array_equal(views[0], np.eye(3))
     for view in views:
@@ -105,7 +94,7 @@ def test_mean_of_views_is_weighted_by_score():
     covariance = np.zeros((1, 2, 1, 2, 2))
     found = {"points": points, "score": score, "covariance": covariance}
     unmoved = np.stack([np.eye(3)] * 2)
-    mean, together, spread = inference.mean_of_views(found, unmoved)
+    mean, together, spread = mean_of_views(found, unmoved)
     np.testing.assert_allclose(mean, [[[1.0, 0.0]]], atol=1e-4)
     np.testing.assert_allclose(together, [[0.5]])
     # 0.75 * 1 + 0.25 * 9

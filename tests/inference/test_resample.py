@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 from scipy import ndimage
 
-from scn_keras.inference import decode, resample
+from scn_keras.inference import ImageToGrid, decode, resample
 from scn_keras.layers import HeatmapPeak
 
 RANDOM = np.random.default_rng(7)
@@ -191,7 +191,7 @@ def test_refuses_what_promises_too_much_before_it_is_decoded(
 def test_an_absurd_spacing_takes_no_more_memory(spacing):
     image = tf.random.uniform((200, 300, 1), seed=0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    reduced = resample.reduce_image(image, (64, 48), tf.constant(spacing))
+    reduced = resample.reduce_image(image, ImageToGrid((64, 48)), tf.constant(spacing))
     assert np.isfinite(resample.resample_to_grid(reduced, (64, 48))).all()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000
 
@@ -232,8 +232,9 @@ def reduce_by_hand(image, scale):
     return image
 
 
-def reduce_in_graph(image, grid, aspect):
+def reduce_in_graph(image, image_to_grid, aspect):
     """As the exported model does: any image size, a fixed grid."""
+    grid = image_to_grid.grid
 
     @tf.function(
         input_signature=[
@@ -242,7 +243,7 @@ def reduce_in_graph(image, grid, aspect):
         ]
     )
     def reduce(image, aspect):
-        return resample.reduce_image(image, grid, aspect)
+        return resample.reduce_image(image, image_to_grid, aspect)
 
     return reduce(image, aspect)
 
@@ -276,7 +277,8 @@ def test_reduces_as_scipy(shape, grid, aspect):
     image = np.random.default_rng(0).random(shape)
     scale, offset = letterbox_by_hand(shape, grid, aspect)
     expected = 2.0 * reduce_by_hand(image, scale) - 1.0
-    arguments = image[..., None].astype(np.float32), grid, np.array(aspect, np.float32)
+    image = image[..., None].astype(np.float32)
+    arguments = image, ImageToGrid(grid), np.array(aspect, np.float32)
     for reduce in (resample.reduce_image, reduce_in_graph):
         reduced = reduce(*arguments)
         assert reduced.image.shape[:-1] == expected.shape
@@ -299,7 +301,9 @@ def test_what_the_corner_holds_spoils_no_more_than_its_surroundings(value):
     scale, _ = letterbox_by_hand(image.shape, (48, 40), (1, 1))
     expected = 2.0 * reduce_by_hand(image, scale) - 1.0
     image[0, 0] = value
-    found = resample.reduce_image(image[..., None], (48, 40), tf.ones(2)).image
+    found = resample.reduce_image(
+        image[..., None], ImageToGrid((48, 40)), tf.ones(2)
+    ).image
     for far in (np.s_[40:], np.s_[:, 40:]):
         np.testing.assert_allclose(
             found[..., 0].numpy()[far], expected[far], rtol=0, atol=2e-6
@@ -312,7 +316,7 @@ def test_graph_and_eager_agree_on_every_exact_ratio():
 
         @tf.function(input_signature=[tf.TensorSpec((None, None, 1), tf.float32)])
         def reduce(image, grid=grid):
-            return resample.reduce_image(image, grid, tf.ones(2))
+            return resample.reduce_image(image, ImageToGrid(grid), tf.ones(2))
 
         for ratio in (1, 2, 3, 4, 6, 8, 10, 14):
             shape = (grid[0] * ratio, grid[1] * ratio)
@@ -320,7 +324,7 @@ def test_graph_and_eager_agree_on_every_exact_ratio():
             step = max(ratio // 2, 1)
             kept = [math.ceil((n + step - 1) / step) for n in shape]
             assert reduce(image).image.shape == (*kept, 1)
-            reduced = resample.reduce_image(image, grid, tf.ones(2))
+            reduced = resample.reduce_image(image, ImageToGrid(grid), tf.ones(2))
             assert reduced.image.shape == (*kept, 1)
 
 
@@ -338,7 +342,7 @@ def test_reduces_a_radiograph_as_simpleitk(shared_data):
     step = math.floor(scale[0] / 2)
     expected = sitk.GetArrayFromImage(smooth)[::step, ::step] / 255.0
     found = resample.reduce_image(
-        array[..., None].astype(np.float32), grid, tf.ones(2)
+        array[..., None].astype(np.float32), ImageToGrid(grid), tf.ones(2)
     ).image[: len(expected), : expected.shape[1], 0]
     difference = np.abs((found.numpy() + 1.0) / 2.0 - expected)
     assert difference.mean() < 2e-4
@@ -419,7 +423,7 @@ def test_a_grid_of_fixed_spacing_lies_on_the_centre(shape):
     wanted = (0.9, 1.1, 1.3)[:d]
     grid = (16, 24, 32)[:d]
     image = tf.zeros((*shape, 1))
-    reduced = resample.reduce_image(image, grid, spacing, grid_spacing=wanted)
+    reduced = resample.reduce_image(image, ImageToGrid(grid, wanted), spacing)
     found = reduced.grid_to_source.numpy()
     np.testing.assert_allclose(np.diag(found)[:-1] * spacing, wanted, rtol=1e-6)
     center = found @ [*(np.array(grid[::-1]) - 1) / 2, 1]
@@ -427,15 +431,15 @@ def test_a_grid_of_fixed_spacing_lies_on_the_centre(shape):
     # Without a spacing, millimetres are not known: the image is fitted.
     for bad in (0.0, np.nan):
         unknown = tf.constant([*spacing[:-1], bad], tf.float32)
-        fitted = resample.reduce_image(image, grid, unknown, grid_spacing=wanted)
-        expected = resample.reduce_image(image, grid, tf.ones(d))
+        fitted = resample.reduce_image(image, ImageToGrid(grid, wanted), unknown)
+        expected = resample.reduce_image(image, ImageToGrid(grid), tf.ones(d))
         np.testing.assert_array_equal(fitted.grid_to_source, expected.grid_to_source)
 
 
 def test_images_of_other_dimensions_than_the_grid_are_refused():
     for image, grid in ((tf.zeros((9, 8, 3, 1)), (8, 8)), (tf.zeros((9, 8)), (8, 8))):
         with pytest.raises(ValueError, match="has 2 axes and one channel. Received"):
-            resample.reduce_image(image, grid, tf.ones(2))
+            resample.reduce_image(image, ImageToGrid(grid), tf.ones(2))
 
 
 def test_flat_images_have_one_of_few_lengths():
@@ -483,7 +487,9 @@ def test_a_blob_arrives_where_the_letterbox_says(shape, grid, aspect):
         offsets = (x - center[0]) / sigma[0], (y - center[1]) / sigma[1]
         blob = np.exp(-0.5 * (offsets[0] ** 2 + offsets[1] ** 2))
         reduced = resample.reduce_image(
-            blob[..., None].astype(np.float32), grid, np.array(aspect, np.float32)
+            blob[..., None].astype(np.float32),
+            ImageToGrid(grid),
+            np.array(aspect, np.float32),
         )
         found = resample.resample_to_grid(reduced, grid).numpy() + 1.0
         # The centre of mass is free of what linear interpolation does to a peak.

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from scn_keras.inference import ImageToGrid
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.layers import GaussianHeatmap
 from scn_keras.models import LandmarkModel
 from scn_keras.saved_models.exporting.export import export
-from scn_keras.training.recipe import Network, Recipe
+from scn_keras.training.recipe import Recipe
+from scn_keras.training.recipe_settings import Network
 from scn_keras.training.run import Run
 
 GRID = (64, 48)
@@ -27,7 +29,7 @@ def blob_run(tmp_path_factory):
     recipe = Recipe(
         name="blob",
         dataset="synthetic_hand",
-        grid=GRID,
+        image_to_grid=ImageToGrid(grid=GRID),
         network=Network(levels=1, spatial_factor=1),
     )
     return make_blob_run(tmp_path_factory.mktemp("runs") / "blob", recipe)
@@ -39,11 +41,16 @@ def staged_run(tmp_path_factory):
     coarse = Recipe(
         name="coarse",
         dataset="synthetic_hand",
-        grid=(48, 48),
+        image_to_grid=ImageToGrid(grid=(48, 48)),
         network=Network(levels=1, spatial_factor=1),
     )
     recipe = dataclasses.replace(
-        coarse, name="staged", grid=GRID, grid_spacing=(1.0, 1.0), coarse=coarse
+        coarse,
+        name="staged",
+        image_to_grid=dataclasses.replace(
+            coarse.image_to_grid, grid=GRID, grid_spacing=(1.0, 1.0)
+        ),
+        coarse=coarse,
     )
     run = make_blob_run(tmp_path_factory.mktemp("runs") / "staged", recipe)
     run.shape_path.write_text("[[0.0, -20.0], [0.0, 20.0]]")
@@ -57,7 +64,7 @@ def volume_run(tmp_path_factory):
     recipe = Recipe(
         name="volume",
         dataset="synthetic_volume",
-        grid=(16, 24, 20),
+        image_to_grid=ImageToGrid(grid=(16, 24, 20)),
         network=Network(levels=1, spatial_factor=1),
     )
     return make_blob_run(tmp_path_factory.mktemp("runs") / "volume", recipe)

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from scn_keras.models import LandmarkModel
+from scn_keras.training import callbacks, network_training
 from scn_keras.training import fit as fit_module
 from scn_keras.training import run as run_module
-from scn_keras.training.fit import fit, make_optimizer
-from scn_keras.training.recipe import Optimizer
-from tests.training.conftest import Interruption, interrupt
+from scn_keras.training.build import make_optimizer
+from scn_keras.training.fit import fit
+from scn_keras.training.recipe_settings import Optimizer
+from tests.training.dots import Interruption, interrupt
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 
@@ -131,7 +133,7 @@ def test_a_recipe_that_does_not_fit_the_data_leaves_no_run(
     ("owner", "name", "number", "kept"),
     [
         # After the first checkpoint.
-        (fit_module._Recorder, "on_epoch_end", 1, 1),
+        (callbacks.Recorder, "on_epoch_end", 1, 1),
         # Between the row of the second epoch and its checkpoint: after writing the
         # file, before it takes the place of the last one.
         (LandmarkModel, "save", 2, 2),
@@ -167,15 +169,14 @@ spec = importlib.util.spec_from_file_location("conftest_of_training", {conftest!
 module = importlib.util.module_from_spec(spec)
 sys.modules[spec.name] = module
 spec.loader.exec_module(module)
-from scn_keras.training import data, fit, recipe
+from scn_keras.training import callbacks, fit, recipe
 import json
-data.builder_class = lambda name: module.Dots
-step = fit._Recorder.on_train_batch_end
+step = callbacks.Recorder.on_train_batch_end
 def on_train_batch_end(self, batch, logs=None):
     step(self, batch, logs)
     if self.step == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-fit._Recorder.on_train_batch_end = on_train_batch_end
+callbacks.Recorder.on_train_batch_end = on_train_batch_end
 recipe = recipe.Recipe.from_dict(json.loads({recipe!r}))
 fit.fit(recipe, {path!r}, {data!r})
 """
@@ -208,7 +209,7 @@ def test_resume_starts_a_run_that_is_not_there(recipe, dots, tmp_path):
 def test_a_run_in_bfloat16_gives_a_model_in_float32(recipe, dots, tmp_path):
     mixed = dataclasses.replace(
         recipe,
-        network=dataclasses.replace(recipe.network, dtype="mixed_bfloat16"),
+        network=recipe.network.replaced(dtype="mixed_bfloat16"),
         steps=3,
         jit_compile=False,
     )
@@ -249,7 +250,7 @@ def test_history_is_cut_to_the_checkpoint(tmp_path, text, step, left, seconds):
     path = tmp_path / "history.csv"
     if text is not None:
         path.write_text(text)
-    assert fit_module._cut_history(path, step) == seconds
+    assert callbacks._cut_history(path, step) == seconds
     if left is None:
         assert not path.exists()
     else:
@@ -306,20 +307,20 @@ def test_the_average_is_validated_and_is_the_model(recipe, dots, tmp_path, monke
     def weights(model):
         return [v.numpy() for v in model.trainable_variables]
 
-    step = fit_module._Recorder.on_train_batch_end
+    step = callbacks.Recorder.on_train_batch_end
 
     def on_train_batch_end(self, batch, logs=None):
         step(self, batch, logs)
         trained.append(weights(self.model))
 
-    begin = fit_module._AveragedValidation.on_test_begin
+    begin = callbacks.AveragedValidation.on_test_begin
 
     def on_test_begin(self, logs=None):
         begin(self, logs)
         validated.append(weights(self.model))
 
-    monkeypatch.setattr(fit_module._Recorder, "on_train_batch_end", on_train_batch_end)
-    monkeypatch.setattr(fit_module._AveragedValidation, "on_test_begin", on_test_begin)
+    monkeypatch.setattr(callbacks.Recorder, "on_train_batch_end", on_train_batch_end)
+    monkeypatch.setattr(callbacks.AveragedValidation, "on_test_begin", on_test_begin)
     run = fit(averaging(recipe, steps=5), tmp_path, dots)
 
     assert len(trained) == 5
@@ -344,9 +345,9 @@ def test_the_average_is_validated_and_is_the_model(recipe, dots, tmp_path, monke
 @pytest.mark.parametrize(
     ("owner", "name", "number"),
     [
-        (fit_module._Recorder, "on_epoch_end", 1),
-        (fit_module._Recorder, "on_epoch_end", 2),
-        (fit_module, "_in_float32", 1),
+        (callbacks.Recorder, "on_epoch_end", 1),
+        (callbacks.Recorder, "on_epoch_end", 2),
+        (network_training, "in_float32", 1),
     ],
 )
 def test_an_averaging_run_resumes(

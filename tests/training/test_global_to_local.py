@@ -12,8 +12,9 @@ from scipy.ndimage import map_coordinates
 
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import GlobalToLocalNet, LandmarkModel
-from scn_keras.pictures import overlay
-from scn_keras.training import fit as fit_module
+from scn_keras.pictures import inner_heatmaps
+from scn_keras.training import callbacks
+from scn_keras.training.build import build_model, make_loss
 from scn_keras.training.evaluation.evaluate import evaluate
 from scn_keras.training.experiments.ensemble import make_ensemble
 from scn_keras.training.fit import fit
@@ -21,11 +22,12 @@ from scn_keras.training.input.array_source import ArraySource
 from scn_keras.training.input.on_grid import part_of_grid
 from scn_keras.training.input.prepare_arrays import prepare_arrays
 from scn_keras.training.input.stored_source import StoredSource
-from scn_keras.training.recipe import Local, Network, Recipe
+from scn_keras.training.recipe import Recipe
+from scn_keras.training.recipe_settings import Network, Refinement
 from scn_keras.training.recipes import load_recipe
-from scn_keras.training.run import Run, build_model
+from scn_keras.training.run import Run
 from scn_keras.training.start_from import start_from
-from tests.training.conftest import Interruption, _name_dots, interrupt
+from tests.training.dots import Interruption, interrupt
 
 NAMES = ("large", "middle", "small")
 
@@ -39,7 +41,7 @@ def to_local(recipe, **settings):
         recipe,
         name="global_to_local",
         network=Network(kind="GlobalNet", filters=2, blocks=(1,), reductions=2),
-        local=Local(size=8, filters=2, convolutions=1),
+        local=Refinement(size=8, filters=2, convolutions=1),
         loss="patches",
         loss_settings={"classification_weight": 20.0},
         peak="votes",
@@ -49,9 +51,7 @@ def to_local(recipe, **settings):
 
 @pytest.fixture(scope="module")
 def run(dots_dir, recipe, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        _name_dots(patch)
-        return fit(to_local(recipe), tmp_path_factory.mktemp("runs") / "run", dots_dir)
+    return fit(to_local(recipe), tmp_path_factory.mktemp("runs") / "run", dots_dir)
 
 
 def weights(run):
@@ -77,7 +77,7 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(
     """The sub-images of a step are drawn as they would have been."""
 
     with monkeypatch.context() as patch:
-        interrupt(patch, fit_module._Recorder, "on_epoch_end", 1)
+        interrupt(patch, callbacks.Recorder, "on_epoch_end", 1)
         with pytest.raises(Interruption):
             fit(run.recipe, tmp_path, dots)
     resumed = fit(run.recipe, tmp_path, dots, resume=True)
@@ -95,7 +95,7 @@ def test_an_ensemble_is_a_run(run, dots, tmp_path):
 def test_a_report_shows_where_patches_see_landmarks(run):
     image = np.random.default_rng(0).normal(size=(48, 40, 1)).astype("float32")
     model = run.load_model()
-    found = overlay.inner_heatmaps(model, image)
+    found = inner_heatmaps(model, image)
     assert set(found) == {"presence"}
     assert found["presence"].shape == (48, 40, 3)
     votes = keras.ops.convert_to_numpy(model.network(image[None]))[0]
@@ -208,7 +208,7 @@ def test_recipes_of_the_method(name, patch_size, classification_weight):
     assert recipe.name == name
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
     assert 2**recipe.network.reductions == patch_size
-    loss = fit_module.make_loss(recipe)
+    loss = make_loss(recipe)
     assert loss.classification_weight == classification_weight
     assert recipe.local is not None
 
@@ -217,9 +217,9 @@ def test_a_coarse_scn_is_refined():
     recipe = load_recipe("cephalogram_scn_local")
     small = dataclasses.replace(
         recipe,
-        grid=(64, 32),
-        network=dataclasses.replace(recipe.network, filters=2, dtype="float32"),
-        local=Local(size=8, filters=2),
+        image_to_grid=dataclasses.replace(recipe.image_to_grid, grid=(64, 32)),
+        network=recipe.network.replaced(filters=2, dtype="float32"),
+        local=Refinement(size=8, filters=2),
     )
     model = build_model(small, 3)
     assert type(model) is GlobalToLocalNet

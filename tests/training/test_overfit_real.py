@@ -2,18 +2,18 @@ import numpy as np
 import tensorflow as tf
 
 from scn_keras.geometry import affine_from_spacing, apply_affine
-from scn_keras.inference import decode
+from scn_keras.inference import ImageToGrid, decode
 from scn_keras.losses import HeatmapSquaredError
-from scn_keras.training.fit import make_optimizer
+from scn_keras.training.build import build_model, make_optimizer
 from scn_keras.training.input import pipeline
-from scn_keras.training.recipe import Network, Optimizer, Recipe
-from scn_keras.training.run import build_model
+from scn_keras.training.recipe import Recipe
+from scn_keras.training.recipe_settings import Network, Optimizer
 
 # Half a minute on one core.
 RECIPE = Recipe(
     name="overfit",
     dataset="cephalogram",
-    grid=(160, 128),
+    image_to_grid=ImageToGrid(grid=(160, 128)),
     network=Network(
         filters=16, dropout=0.0, spatial_kernel_size=5, heatmap_initializer=1e-2
     ),

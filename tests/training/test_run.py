@@ -7,7 +7,9 @@ import pytest
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.layers import HeatmapPeak
 from scn_keras.training import run as run_module
-from scn_keras.training.run import Run, build_model, environment, write_json
+from scn_keras.training.build import build_model
+from scn_keras.training.environment import environment
+from scn_keras.training.run import Run, write_json
 
 SCHEMA = LandmarkSchema(("large", "middle", "small"), links=((0, 1),))
 
@@ -63,7 +65,7 @@ def test_a_model_file_carries_what_predicts(finished_in_stages, tmp_path):
     assert run.shape_path.read_text() == finished_in_stages.shape_path.read_text()
     for alone, whole in (
         (run, finished_in_stages),
-        (run.placement.coarse, finished_in_stages.placement.coarse),
+        (run.coarse, finished_in_stages.coarse),
     ):
         weights = [one.load_model().get_weights() for one in (alone, whole)]
         for one, other in zip(*weights, strict=True):

@@ -7,14 +7,17 @@ import pytest
 from click.testing import CliRunner
 
 from scn_keras.cli import main
+from scn_keras.inference import ImageToGrid
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
-from scn_keras.training import fit as fit_module
+from scn_keras.training import callbacks
+from scn_keras.training.build import build_model
 from scn_keras.training.fit import fit
-from scn_keras.training.recipe import NETWORKS, Network, Recipe, Target
-from scn_keras.training.run import Run, build_model
+from scn_keras.training.recipe import Recipe
+from scn_keras.training.recipe_settings import NETWORKS, Network, Target
+from scn_keras.training.run import Run
 from scn_keras.training.start_from import start_from
-from tests.training.conftest import Interruption, interrupt
+from tests.training.dots import Interruption, interrupt
 
 NAMES = ("large", "middle", "small")
 IMAGE = np.random.default_rng(0).normal(size=(1, 48, 40, 1)).astype("float32")
@@ -33,7 +36,7 @@ def small(kind="SpatialConfigurationNet", **settings) -> Recipe:
     return Recipe(
         name="small",
         dataset="dots",
-        grid=(48, 40),
+        image_to_grid=ImageToGrid(grid=(48, 40)),
         network=Network(kind=kind, **settings),
         target=Target(sigma=2.0),
     )
@@ -153,7 +156,10 @@ def test_what_does_not_fit_is_refused(trained, tmp_path):
         started(run, small("LocalizationUNet"), NAMES)
     with pytest.raises(ValueError, match="No layer.*filters 4 against 8"):
         started(run, small(filters=8), NAMES)
-    volumes = dataclasses.replace(small(), grid=(16, 16, 16))
+    volumes = dataclasses.replace(
+        small(),
+        image_to_grid=dataclasses.replace(small().image_to_grid, grid=(16, 16, 16)),
+    )
     with pytest.raises(ValueError, match="of 2 axes.*of 3"):
         started(run, volumes, NAMES)
     LandmarkEnsemble([run.load_model()]).save(run.model_path)
@@ -174,7 +180,7 @@ def test_a_training_starts_from_a_run_and_resumes(
     # Killed after its first checkpoint, it needs no more what it started from.
     part = Run.create("part", again, run.schema)
     with monkeypatch.context() as patch:
-        interrupt(patch, fit_module._Recorder, "on_epoch_end", 1)
+        interrupt(patch, callbacks.Recorder, "on_epoch_end", 1)
         with pytest.raises(Interruption):
             fit(again, "part", dots, resume=True)
     shutil.rmtree("first")

@@ -13,9 +13,10 @@ from rich import progress
 
 from scn_keras import __version__
 from scn_keras.geometry import spacing_of
-from scn_keras.inference import locator as inference
 from scn_keras.inference.located_image import LocatedImage
+from scn_keras.inference.locator import HasLocalizer, Locator
 from scn_keras.metrics.on_arrays import point_distances
+from scn_keras.training.evaluation.evaluation import Evaluation
 from scn_keras.training.evaluation.folder_split import FolderSplit
 from scn_keras.training.evaluation.points_table import write_points
 from scn_keras.training.evaluation.prepared_split import HELD_OUT, PreparedSplit
@@ -24,6 +25,7 @@ from scn_keras.training.evaluation.statistics import (
     error_statistics,
     moments,
 )
+from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 
 
@@ -84,23 +86,39 @@ def evaluate(
     ```python
     from scn_keras.training.evaluation.evaluate import evaluate
     from scn_keras.training.evaluation.result_table import print_results
-    from scn_keras.training.run import Run
+    from scn_keras.training.run import (Run)
 
     results = evaluate(Run("runs/cephalogram_fast"), split="test1")
     print_results(results, landmarks=True)
     ```
     """
+    evaluation = evaluate_images(
+        run, split_of(run, split, data_dir, folder), observers, batch_size, console
+    )
+    return evaluation.results
+
+
+def evaluate_images(
+    run: Run,
+    images: PreparedSplit | FolderSplit,
+    observers: Sequence[str] | None = None,
+    batch_size: int = 4,
+    console: rich.console.Console | None = None,
+) -> Evaluation:
+    """Scores a run on images, see `evaluate`, and keeps what a report needs."""
     console = console or rich.console.Console()
-    images = split_of(run, split, data_dir, folder)
     if unknown := sorted(set(observers or ()) - set(images.truths)):
         raise ValueError(
             f"The data set {images.dataset!r} has the truths {list(images.truths)}. "
             f"Received: {unknown}"
         )
-    located, seconds = locate_images(run, images, batch_size, console)
+    locator = locator_for(run, images)
+    located, seconds = locate_images(locator, images, run.recipe, batch_size, console)
     command = ["scn-keras", "evaluate", str(run.path), *images.arguments]
-    about = {"command": command}
-    return write_results(run, images, located, seconds, about, observers)
+    results, points = write_results(
+        run, images, located, seconds, {"command": command}, observers
+    )
+    return Evaluation(run, images, results, points, locator)
 
 
 def split_of(
@@ -115,39 +133,49 @@ def split_of(
     return FolderSplit(folder, run.schema, len(run.recipe.grid), split)
 
 
-def locate_images(
+def locator_for(
     run: Run,
     images: PreparedSplit | FolderSplit,
+    model: HasLocalizer | None = None,
+) -> Locator:
+    """Returns what locates images as a run does.
+
+    Without its calibration on the images that the calibration was learned on: it cannot
+    be wrong there.
+
+    Args:
+        run: `Run`.
+        images: The images that are to be located.
+        model: What stands in for the run's own model.
+    """
+    learned_on = HELD_OUT, run.recipe.train_split
+    if isinstance(images, PreparedSplit) and images.name in learned_on:
+        return run.locator(model, calibration=None)
+    return run.locator(model)
+
+
+def locate_images(
+    locator: Locator,
+    images: PreparedSplit | FolderSplit,
+    recipe: Recipe,
     batch_size: int = 4,
     console: rich.console.Console | None = None,
-    model: inference.Locator | None = None,
 ) -> tuple[list[LocatedImage], float]:
-    """Finds the points of images, in the order of their ids, and takes the time.
-
-    `model` stands in for the run's own.
-    """
+    """Finds the points of images, in the order of their ids, and takes the time."""
     console = console or rich.console.Console()
     samples = images.samples()
-    model = model or run.load_model()
     if isinstance(images, FolderSplit) and images.absent:
         absent = rich.markup.escape(", ".join(images.absent))
         console.print(f"[yellow]Not scored: landmarks without any point: {absent}.")
     started = time.monotonic()
-    found = progress.track(
-        inference.locate(
-            model,
-            samples,
-            run.recipe,
-            batch_size,
-            run.views,
-            run.placement,
-            calibration=None if _was_learned_on(run, images) else run.calibration,
-        ),
-        f"evaluate {run.recipe.name} on {images.name}",
+    outputs = progress.track(
+        locator.locate(samples, batch_size),
+        f"evaluate {recipe.name} on {images.name}",
         total=int(samples.cardinality()),
         console=console,
     )
-    located = sorted((_located(one, images) for one in found), key=lambda i: i.id)
+    located = [_located(image_outputs, images) for image_outputs in outputs]
+    located.sort(key=lambda image: image.id)
     seconds = time.monotonic() - started
     if unit_of(located) == "px":
         console.print(
@@ -177,13 +205,22 @@ def write_results(
     seconds: float,
     about: Mapping[str, Any],
     observers: Sequence[str] | None = None,
-) -> list[dict[str, Any]]:
-    """Writes results and points of located images into a run, returns the results.
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Writes results and points of located images into a run.
 
-    What is said in `about` is added to the protocol.
+    Args:
+        run: `Run`.
+        images: The split or folder of the images.
+        located: Sequence of `LocatedImage`.
+        seconds: Float, how long it took to locate them.
+        about: Mapping, further entries of the protocol.
+        observers: Sequence of str, the truths; `None` for all.
+
+    Returns:
+        The results, and the points as `read_points` returns them.
     """
     unit = unit_of(located)
-    write_points(run, images.name, located, images.truths, unit)
+    points = write_points(run, images.name, located, images.truths, unit)
     results = []
     for scope, ids in images.scopes():
         part = [image for image in located if ids is None or image.id in ids]
@@ -197,35 +234,22 @@ def write_results(
             result["protocol"] |= about
             run.write_result(f"{scope}-{truth}" if truth else scope, result)
             results.append(result)
-    return results
+    return results, points
 
 
-def _was_learned_on(run, images):
-    """Whether images are those of the calibration: of them, it cannot be wrong."""
-    learned_on = HELD_OUT, run.recipe.train_split
-    return isinstance(images, PreparedSplit) and images.name in learned_on
-
-
-def _located(found, images):
-    id = found["id"].decode()
-    if not np.isfinite(found["points_px"]).all():
+def _located(outputs, images):
+    id = outputs["id"].decode()
+    if not np.isfinite(outputs["points_px"]).all():
         raise ValueError(
             f"The model gives points that are not numbers for image {id}: its training "
             "has diverged. Train it again with a lower learning rate."
         )
-    return LocatedImage(
+    return LocatedImage.from_outputs(
+        outputs,
         id,
-        found["group"].decode(),
-        found["affine"].astype(np.float64),
-        found["points_px"],
-        found["score"],
-        found["covariance_px2"],
-        {truth: images.true_points(found, truth) for truth in images.truths},
-        # Of a calibrated run.
-        found.get("radius90_px"),
-        found.get("radius90_mm"),
-        found.get("present"),
-        bool(found["trusted"]) if "trusted" in found else None,
+        outputs["affine"].astype(np.float64),
+        group=outputs["group"].decode(),
+        truth_px={truth: images.true_points(outputs, truth) for truth in images.truths},
     )
 
 
@@ -240,7 +264,12 @@ def _result(run, images, scope, truth, located, unit, seconds):
     )
     scored = [image for image in located if unit == "px" or image.calibrated]
     if all(image.trusted is not None for image in scored):
-        radii = [image.radius90(unit) for image in located]
+        radii = [
+            np.full(len(names), np.nan)
+            if image.radius90(unit) is None
+            else image.radius90(unit)
+            for image in located
+        ]
         _add_coverage(numbers, np.array(distances), np.array(radii), located, unit)
         numbers["trusted_percent"] = 100.0 * float(
             np.mean([image.trusted for image in scored])

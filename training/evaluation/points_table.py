@@ -3,7 +3,7 @@
 import csv
 import io
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from scn_keras.inference.located_image import LocatedImage
 from scn_keras.training.run import Run
 
 # Columns: the peak's width, and the distance to each truth with its name appended.
-_SPREAD, _ERROR, _RADIUS = "spread", "error", "radius90"
+_WIDTH, _ERROR, _RADIUS = "spread", "error", "radius90"
 
 
 def write_points(
@@ -22,35 +22,42 @@ def write_points(
     images: Sequence[LocatedImage],
     truths: Sequence[str | None],
     unit: str,
-) -> None:
-    """Writes `results/SPLIT-points.csv` of a run, distances in the unit."""
+) -> dict[str, dict[str, Any]]:
+    """Writes `results/SPLIT-points.csv` of a run, distances in the unit.
+
+    Returns:
+        What `read_points` reads from the file.
+    """
     error = ["_".join(filter(None, (_ERROR, unit, truth))) for truth in truths]
     axes = "xyz"[: images[0].points_px.shape[-1]]
-    path = _path(run, split)
-    path.parent.mkdir(exist_ok=True)
-    table = io.StringIO(newline="")
-    writer = csv.writer(table)
-    writer.writerow(
-        (
-            *("id", "group", "landmark"),
-            *(f"{axis}_{name}" for name in ("px", "mm") for axis in axes),
-            *("score", f"{_SPREAD}_{unit}", f"{_RADIUS}_{unit}", *error),
-        )
+    fields = (
+        *("id", "group", "landmark"),
+        *(f"{axis}_{name}" for name in ("px", "mm") for axis in axes),
+        *("score", f"{_WIDTH}_{unit}", f"{_RADIUS}_{unit}", *error),
     )
+    rows = []
     for image in images:
+        radii = image.radius90(unit)
         columns = np.column_stack(
             (
                 *(image.points_px, image.points("mm")),
-                *(image.score, image.spread(unit), image.radius90(unit)),
+                *(image.score, image.peak_width(unit)),
+                np.full(len(image.score), np.nan) if radii is None else radii,
                 *(image.distances(truth, unit) for truth in truths),
             )
         )
         for name, numbers in zip(run.schema.names, columns, strict=True):
-            writer.writerow(
-                (image.id, image.group, name)
-                + tuple("" if np.isnan(n) else f"{n:.4f}" for n in numbers)
-            )
+            text = ("" if np.isnan(n) else f"{n:.4f}" for n in numbers)
+            cells = (image.id, image.group, name, *text)
+            rows.append(dict(zip(fields, cells, strict=True)))
+    path = _path(run, split)
+    path.parent.mkdir(exist_ok=True)
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, fields)
+    writer.writeheader()
+    writer.writerows(rows)
     write_text(path, table.getvalue())
+    return _by_image(rows, fields)
 
 
 def read_points(run: Run, split: str) -> dict[str, dict[str, Any]]:
@@ -72,19 +79,24 @@ def read_points(run: Run, split: str) -> dict[str, dict[str, Any]]:
             f"{run.path} has not been evaluated on {split!r}. Run `scn-keras evaluate "
             f"{run.path} --split {split}` first."
         )
-    rows: dict[str, list[dict[str, str]]] = {}
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        for row in reader:
-            rows.setdefault(row["id"], []).append(row)
-        fields = reader.fieldnames or ()
-        axes = [n for n in fields if n in ("x_px", "y_px", "z_px")]
-        (spread,) = (n for n in fields if n.startswith(f"{_SPREAD}_"))
-        error, radius = (spread.replace(_SPREAD, name) for name in (_ERROR, _RADIUS))
-        names = [n for n in fields if n.startswith(error)]
+        return _by_image(list(reader), reader.fieldnames or ())
 
-    def column(lines, name):
-        # Evaluations of earlier versions know no radius.
+
+def _by_image(
+    rows: Sequence[Mapping[str, str]], fields: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    axes = [n for n in fields if n in ("x_px", "y_px", "z_px")]
+    (width,) = (n for n in fields if n.startswith(f"{_WIDTH}_"))
+    error, radius = (width.replace(_WIDTH, name) for name in (_ERROR, _RADIUS))
+    names = [n for n in fields if n.startswith(error)]
+    images: dict[str, list[Mapping[str, str]]] = {}
+    for row in rows:
+        images.setdefault(row["id"], []).append(row)
+
+    def column(lines: Sequence[Mapping[str, str]], name: str) -> np.ndarray:
+        # Evaluations of earlier versions have no radius.
         return np.array([float(line.get(name) or "nan") for line in lines])
 
     return {
@@ -92,14 +104,14 @@ def read_points(run: Run, split: str) -> dict[str, dict[str, Any]]:
             "group": lines[0]["group"],
             "points_px": np.stack([column(lines, axis) for axis in axes], -1),
             "score": column(lines, "score"),
-            "spread": column(lines, spread),
+            "spread": column(lines, width),
             "radius90": column(lines, radius),
             "errors": {
                 name.removeprefix(error).removeprefix("_") or None: column(lines, name)
                 for name in names
             },
         }
-        for id, lines in rows.items()
+        for id, lines in images.items()
     }
 
 

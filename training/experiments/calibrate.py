@@ -1,4 +1,4 @@
-"""What a run is off by, learned on training images that its like has not seen."""
+"""Calibration of a run on training images that runs of its recipe have not seen."""
 
 import dataclasses
 import functools
@@ -12,30 +12,27 @@ from keras import ops
 from rich import progress
 from rich.markup import escape
 
-from scn_keras import __version__, warp
+from scn_keras import __version__
+from scn_keras.array_api import NUMPY
 from scn_keras.geometry import (
     apply_affine,
     apply_to_covariance,
-    invert_affine,
     has_usable_spacing,
+    invert_affine,
 )
-from scn_keras.inference import locator as inference
-from scn_keras.inference.calibration import COVERAGE, FALSE_ALARMS, Calibration, scale
+from scn_keras.inference.calibration import (
+    COVERAGE,
+    FALSE_ALARMS,
+    MIN_IMAGES,
+    Calibration,
+    scale,
+)
+from scn_keras.inference.held_out_images import HeldOutImages
+from scn_keras.inference.locator import Locator
 from scn_keras.training.evaluation.prepared_split import HELD_OUT, PreparedSplit
 from scn_keras.training.experiments.crossval import fold_recipes, train_folds
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
-
-# Fewer have no ninth in ten.
-_LEAST_IMAGES = 9
-_FITTED = ("points", "score", "covariance", "truth", "grid_to_space", "fold")
-# What a fold must share with the run for its scores and peaks to mean the same.
-_SHARED = (
-    *("dataset", "train_split", "observer", "grid", "grid_spacing"),
-    *("normalization", "normalization_limits", "network", "target", "loss"),
-    *("loss_settings", "peak", "peak_settings", "coarse", "local", "window"),
-    *("augmentation", "start"),
-)
 
 
 def calibrate(
@@ -90,38 +87,63 @@ def calibrate(
     else:
         parts = _own_folds(run, folds, settings, data_dir, console)
     splits = [PreparedSplit(part.recipe, HELD_OUT, data_dir) for part in parts]
-    # Each image by the part that has not seen it; and by another that has, and by the
-    # run: how sure they are of it tells how much surer of itself the run is.
+    unseen, seen = _located_by_parts(parts, run.views, splits, console)
+    locator = run.locator(calibration=None)
+    own = {image["id"]: image for image in _located(run, locator, splits, console)}
+    if len(unseen) < MIN_IMAGES:
+        raise ValueError(
+            f"A calibration takes at least {MIN_IMAGES} held-out images. Received: "
+            f"{len(unseen)}"
+        )
+    new = _held_out_ids(run, data_dir)
+    trained_on = {id: image for id, image in own.items() if id not in new}
+    held_out = HeldOutImages(
+        **{
+            field.name: np.array([image[field.name] for image in unseen.values()])
+            for field in dataclasses.fields(HeldOutImages)
+        }
+    )
+    calibration = Calibration.fit(
+        held_out,
+        scale_of_run=_median_ratio(trained_on, seen, _scale),
+        score_of_run=_median_ratio(trained_on, seen, _score),
+        weights=digest,
+        protocol=_protocol(run, parts, splits[0], unseen),
+    )
+    run.write_calibration(calibration)
+    usable = all(image["usable"] for image in unseen.values())
+    _print_radii(run, calibration, own, "mm" if usable else "px", console)
+    return calibration
+
+
+def _located_by_parts(parts, views, splits, console):
+    """Each image as located by the part that has not seen it, and by one that has.
+
+    How sure a part is of an image that it has seen tells how much surer of itself the
+    run is, which has seen all of them.
+    """
     unseen: dict[str, dict[str, Any]] = {}
     seen: dict[str, dict[str, Any]] = {}
     for number, part in enumerate(parts):
         other = (number + 1) % len(parts)
-        for image in _located(part, run.views, [splits[number]], console):
+        locator = part.locator(calibration=None, views=views)
+        for image in _located(part, locator, [splits[number]], console):
             unseen[image["id"]] = {**image, "fold": number}
-        for image in _located(part, run.views, [splits[other]], console):
+        for image in _located(part, locator, [splits[other]], console):
             seen[image["id"]] = image
-    own = {image["id"]: image for image in _located(run, run.views, splits, console)}
-    new = _held_out_ids(run, data_dir)
-    trained_on = {id: image for id, image in own.items() if id not in new}
-    groups = {image["group"] for image in unseen.values()}
-    usable = np.array([image["usable"] for image in unseen.values()])
-    held_out = {
-        name: np.array([image[name] for image in unseen.values()]) for name in _FITTED
-    }
-    if len(usable) < _LEAST_IMAGES:
-        raise ValueError(
-            f"A calibration takes at least {_LEAST_IMAGES} held-out images. Received: "
-            f"{len(usable)}"
-        )
+    return unseen, seen
+
+
+def _protocol(run, parts, split, unseen):
     recipe = parts[0].recipe
-    protocol = {
+    return {
         "recipe": run.recipe.name,
-        "dataset": splits[0].dataset,
+        "dataset": split.dataset,
         "train_split": recipe.train_split,
         "truth": _truth(recipe),
         "folds": len(parts),
-        "n_images": len(usable),
-        "n_groups": len(groups),
+        "n_images": len(unseen),
+        "n_groups": len({image["group"] for image in unseen.values()}),
         "steps": run.recipe.steps,
         "fold_steps": recipe.steps,
         "inference": run.inference,
@@ -130,23 +152,13 @@ def calibrate(
         "false_alarms": FALSE_ALARMS,
         "scn_keras": __version__,
     }
-    calibration = Calibration.fit(
-        **held_out,
-        scale_of_run=_median_ratio(trained_on, seen, _scale),
-        score_of_run=_median_ratio(trained_on, seen, _score),
-        weights=digest,
-        protocol=protocol,
-    )
-    run.write_calibration(calibration)
-    _say(run, calibration, own, "mm" if usable.all() else "px", console)
-    return calibration
 
 
 def _own_folds(run, folds, settings, data_dir, console):
     recipe = dataclasses.replace(run.recipe, fold=None).override(settings)
     path = run.path / "calibration"
     for k, part in enumerate(fold_recipes(recipe, folds)):
-        _check_same(run, part, "The settings")
+        _require_same(run, part, "The settings")
         there = path / f"fold{k}"
         if (there / "recipe.json").is_file() and Run(there).recipe != part:
             raise ValueError(
@@ -171,7 +183,7 @@ def _finished_folds(run: Run, folder: pathlib.Path) -> list[Run]:
         )
     parts = [Run(path.parent) for path in paths]
     for part in parts:
-        _check_same(run, part.recipe, str(part.path))
+        _require_same(run, part.recipe, str(part.path))
     held_out = {part.recipe.fold for part in parts}
     counts = {fold and fold[1] for fold in held_out}
     (count,) = counts if len(counts) == 1 else (None,)
@@ -186,12 +198,12 @@ def _finished_folds(run: Run, folder: pathlib.Path) -> list[Run]:
     return parts
 
 
-def _check_same(run: Run, part: Recipe, what: str) -> None:
-    unlike = [
-        name
-        for name in _SHARED
-        if _compared(getattr(run.recipe, name)) != _compared(getattr(part, name))
-    ]
+def _require_same(run: Run, part: Recipe, what: str) -> None:
+    wanted, received = (
+        run.recipe.shared_for_calibration(),
+        part.shared_for_calibration(),
+    )
+    unlike = [name for name in wanted if wanted[name] != received[name]]
     if unlike:
         raise ValueError(
             f"{what} cannot calibrate {run.path}: unlike its recipe in "
@@ -200,18 +212,9 @@ def _check_same(run: Run, part: Recipe, what: str) -> None:
         )
 
 
-def _compared(value: Any) -> Any:
-    """What must be alike of a setting: precision and speed need not be."""
-    if isinstance(value, Recipe):
-        return {name: _compared(getattr(value, name)) for name in _SHARED}
-    if hasattr(value, "dtype"):
-        return dataclasses.replace(value, dtype="float32")
-    return value
-
-
 def _located(
     run: Run,
-    views: np.ndarray | None,
+    locator: Locator,
     splits: Sequence[PreparedSplit],
     console: rich.console.Console,
 ) -> Iterator[dict[str, Any]]:
@@ -220,9 +223,7 @@ def _located(
     samples = [split.samples() for split in splits]
     whole = functools.reduce(lambda a, b: a.concatenate(b), samples)
     located = progress.track(
-        inference.locate(
-            run.load_model(), whole, recipe, views=views, placement=run.placement
-        ),
+        locator.locate(whole),
         f"locate images by {recipe.name}",
         total=sum(int(one.cardinality()) for one in samples),
         console=console,
@@ -270,7 +271,7 @@ def _truth(recipe: Recipe) -> str | None:
     return "mean" if recipe.observer == "random" else recipe.observer
 
 
-def _say(run, calibration, own, unit, console):
+def _print_radii(run, calibration, own, unit, console):
     names = run.schema.names
     scales = [_scale(image) for image in own.values()]
     radius = np.mean(scales, axis=0) * calibration.radius_factor

@@ -7,7 +7,11 @@ from typing import Any
 
 import rich.console
 
-from scn_keras.training.evaluation.evaluate import locate_images, write_results
+from scn_keras.training.evaluation.evaluate import (
+    locate_images,
+    locator_for,
+    write_results,
+)
 from scn_keras.training.evaluation.prepared_split import HELD_OUT, PreparedSplit
 from scn_keras.training.fit import fit
 from scn_keras.training.input import prepared_sets as data
@@ -63,7 +67,8 @@ def crossval(
     located, seconds = [], 0.0
     for run in train_folds(recipe, folds, path, data_dir, console):
         images = PreparedSplit(run.recipe, HELD_OUT, data_dir)
-        found, took = locate_images(run, images, console=console)
+        locator = locator_for(run, images)
+        found, took = locate_images(locator, images, run.recipe, console=console)
         located += found
         seconds += took
     together = path / "all"
@@ -79,7 +84,8 @@ def crossval(
         "validation": None,
         "command": ["scn-keras", "crossval", recipe.name, "--folds", str(folds)],
     }
-    return write_results(run, images, located, seconds, about)
+    results, _ = write_results(run, images, located, seconds, about)
+    return results
 
 
 def train_folds(

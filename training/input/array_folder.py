@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import pathlib
@@ -12,8 +13,6 @@ from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.training.recipe import Recipe
 
 _FORMAT = 1
-# What of a recipe the stored images depend on.
-_SETTINGS = ("dataset", "grid", "grid_spacing", "normalization", "normalization_limits")
 
 
 class ArrayFolder:
@@ -145,7 +144,7 @@ class ArrayFolder:
         stored, wanted = self.header["settings"], _settings(recipe)
         differing = [
             f"{name}={stored[name]!r}, not {wanted[name]!r}"
-            for name in _SETTINGS
+            for name in wanted
             if stored[name] != wanted[name]
         ]
         if differing:
@@ -183,9 +182,10 @@ def _settings(recipe):
             "A recipe with a coarse one trains on a prepared data set, not on arrays: "
             f"leave --arrays out. Received: {recipe.name}, coarse={recipe.coarse.name}"
         )
-    settings = recipe.to_dict()
+    # All that the stored images depend on.
+    settings = {"dataset": recipe.dataset, **dataclasses.asdict(recipe.image_to_grid)}
     # As JSON has them: lists for tuples.
-    return json.loads(json.dumps({name: settings[name] for name in _SETTINGS}))
+    return json.loads(json.dumps(settings))
 
 
 def _image_path(folder, row):

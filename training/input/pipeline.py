@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from scn_keras.array_api import TENSORFLOW
+from scn_keras.geometry import usable_spacing
 from scn_keras.inference import decode, resample
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.training.input.on_grid import (
@@ -196,15 +197,14 @@ def _compiled_image(flat, sizes, affine, elastic, drawn, grid, augmentation):
 def reduce_sample(sample: Mapping[str, tf.Tensor], recipe: Recipe) -> ReducedImage:
     """Reduces the image of a stored sample for the grid of a recipe.
 
-    The grid lies where the sample's `grid_to_source` says, if it has one: `Placement`.
+    The grid lies where an entry `grid_to_source` of the sample places it, see
+    `CoarseToFine`.
     """
+    image_to_grid = recipe.image_to_grid
     reduced = resample.reduce_image(
-        decode.grey_values(sample["image"], recipe.normalization),
-        recipe.grid,
+        decode.grey_values(sample["image"], image_to_grid.normalization),
+        image_to_grid,
         usable_spacing(sample["affine"], TENSORFLOW),
-        recipe.normalization,
-        recipe.normalization_limits,
-        recipe.grid_spacing,
     )
     if "grid_to_source" in sample:
         reduced = reduced._replace(grid_to_source=sample["grid_to_source"])

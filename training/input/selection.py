@@ -133,7 +133,9 @@ def refuse_millimetres(recipe: Recipe, spacing_rule: str) -> None:
     Raises:
         ValueError: If the recipe has any.
     """
-    settings = [] if recipe.grid_spacing is None else ["grid_spacing"]
+    settings = []
+    if recipe.image_to_grid.grid_spacing is not None:
+        settings.append("image_to_grid.grid_spacing")
     if recipe.augmentation is not None:
         settings += [
             f"augmentation.{name}"

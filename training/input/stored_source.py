@@ -2,9 +2,9 @@ import pathlib
 
 import tensorflow as tf
 
-from scn_keras.inference.coarse_to_fine import place
 from scn_keras.training.input import pipeline
 from scn_keras.training.input import prepared_sets as data
+from scn_keras.training.input.placed_samples import place_samples
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 
@@ -35,8 +35,10 @@ class StoredSource:
         self._keep_validation()
 
     def place(self, run: Run) -> None:
-        """Lays the grid where a run's coarse part says, see `placement.place`."""
-        self._samples, self._held_out = place(run, self._samples, self._held_out)
+        """Lays the grid where a run's coarse part says, see `placed_samples`."""
+        self._samples, self._held_out = place_samples(
+            run, self._samples, self._held_out
+        )
         self._keep_validation()
 
     def training(self, first_step: int = 0) -> tf.data.Dataset:

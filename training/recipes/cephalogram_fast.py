@@ -14,8 +14,7 @@ Needs a processor with bfloat16 instructions to take the time stated there; on o
 set network.dtype=float32.
 """
 
-from scn_keras.training.augmentation import Augmentation
-from scn_keras.training.recipe import Network, Optimizer, Recipe
+from scn_keras.training import Augmentation, ImageToGrid, Network, Optimizer, Recipe
 
 
 def recipe() -> Recipe:
@@ -24,7 +23,7 @@ def recipe() -> Recipe:
         dataset="cephalogram",
         observer="mean",
         test_split="test1",
-        grid=(480, 384),
+        image_to_grid=ImageToGrid(grid=(480, 384)),
         peak="gaussian_fit",
         network=Network(
             filters=32,

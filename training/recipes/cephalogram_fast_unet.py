@@ -5,7 +5,7 @@ scn-keras train cephalogram_fast_unet
 
 import dataclasses
 
-from scn_keras.training.recipe import Network, Recipe
+from scn_keras.training import Network, Recipe
 from scn_keras.training.recipes import cephalogram_fast
 
 

@@ -25,7 +25,7 @@ network.dtype=float32.
 
 import dataclasses
 
-from scn_keras.training.recipe import Local, Network, Optimizer, Recipe
+from scn_keras.training import Network, Optimizer, Recipe, Refinement
 from scn_keras.training.recipes import cephalogram_fast
 
 
@@ -34,7 +34,7 @@ def recipe() -> Recipe:
         cephalogram_fast.recipe(),
         name="cephalogram_global_to_local",
         network=Network(kind="GlobalNet", dtype="mixed_bfloat16"),
-        local=Local(size=32, filters=16),
+        local=Refinement(size=32, filters=16),
         loss="patches",
         loss_settings={"classification_weight": 20.0},
         peak="votes",

@@ -12,8 +12,14 @@ A step takes 5 to 7 seconds on two CPU cores, so this is for a GPU: 30,000 steps
 has not been trained whole by us yet; `cephalogram_fast` has.
 """
 
-from scn_keras.training.augmentation import Augmentation
-from scn_keras.training.recipe import Network, Optimizer, Recipe, Target
+from scn_keras.training import (
+    Augmentation,
+    ImageToGrid,
+    Network,
+    Optimizer,
+    Recipe,
+    Target,
+)
 
 
 def recipe() -> Recipe:
@@ -23,7 +29,7 @@ def recipe() -> Recipe:
         observer="senior",
         test_split="test1",
         validation=0.0,
-        grid=(512, 512),
+        image_to_grid=ImageToGrid(grid=(512, 512)),
         peak="parabola",
         network=Network(),
         target=Target(sigma=2.5, gamma=100.0, sigma_penalty=20.0, missing="zero"),

@@ -17,7 +17,7 @@ network.dtype=float32.
 
 import dataclasses
 
-from scn_keras.training.recipe import Local, Recipe
+from scn_keras.training import Recipe, Refinement
 from scn_keras.training.recipes import cephalogram_fast
 
 
@@ -26,8 +26,8 @@ def recipe() -> Recipe:
     return dataclasses.replace(
         coarse,
         name="cephalogram_scn_local",
-        grid=(960, 768),
-        network=dataclasses.replace(coarse.network, stride=4),
-        local=Local(size=32, filters=16),
+        image_to_grid=dataclasses.replace(coarse.image_to_grid, grid=(960, 768)),
+        network=coarse.network.replaced(stride=4),
+        local=Refinement(size=32, filters=16),
         steps=10_000,
     )

@@ -11,8 +11,7 @@ Needs a processor with bfloat16 instructions to take the time stated in
 docs/results.md; on others set network.dtype=float32.
 """
 
-from scn_keras.training.augmentation import Augmentation
-from scn_keras.training.recipe import Network, Optimizer, Recipe
+from scn_keras.training import Augmentation, ImageToGrid, Network, Optimizer, Recipe
 
 
 def recipe() -> Recipe:
@@ -21,8 +20,7 @@ def recipe() -> Recipe:
         dataset="hand_xray",
         train_split="fold1+fold2",
         test_split="fold3",
-        grid=(512, 384),
-        normalization="percentile",
+        image_to_grid=ImageToGrid(grid=(512, 384), normalization="percentile"),
         peak="gaussian_fit",
         # Heatmaps of 256 x 192; the details of the image are seen at twice that.
         network=Network(

@@ -9,8 +9,7 @@ docs/results.md. Another number of images is another slice of a fold:
     scn-keras evaluate runs/hand_few --split fold2
 """
 
-from scn_keras.training.augmentation import Augmentation
-from scn_keras.training.recipe import Network, Optimizer, Recipe
+from scn_keras.training import Augmentation, ImageToGrid, Network, Optimizer, Recipe
 
 
 def recipe() -> Recipe:
@@ -20,8 +19,7 @@ def recipe() -> Recipe:
         train_split="fold1",
         test_split="fold2",
         validation=0.0,
-        grid=(192, 144),
-        normalization="percentile",
+        image_to_grid=ImageToGrid(grid=(192, 144), normalization="percentile"),
         peak="gaussian_fit",
         network=Network(
             filters=32, dropout=0.3, spatial_factor=8, dtype="mixed_bfloat16"

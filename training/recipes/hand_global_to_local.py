@@ -18,7 +18,7 @@ network.dtype=float32.
 
 import dataclasses
 
-from scn_keras.training.recipe import Local, Network, Optimizer, Recipe
+from scn_keras.training import Network, Optimizer, Recipe, Refinement
 from scn_keras.training.recipes import hand_fast
 
 
@@ -27,7 +27,7 @@ def recipe() -> Recipe:
         hand_fast.recipe(),
         name="hand_global_to_local",
         network=Network(kind="GlobalNet", dtype="mixed_bfloat16"),
-        local=Local(size=32, filters=12),
+        local=Refinement(size=32, filters=12),
         loss="patches",
         loss_settings={"classification_weight": 20.0},
         peak="votes",

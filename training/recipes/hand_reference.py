@@ -16,8 +16,7 @@ whole by us yet; `hand_fast` has.
 
 import dataclasses
 
-from scn_keras.training.augmentation import Augmentation
-from scn_keras.training.recipe import Recipe
+from scn_keras.training import Augmentation, Recipe
 from scn_keras.training.recipes import cephalogram_reference
 
 
@@ -29,7 +28,10 @@ def recipe() -> Recipe:
         observer=None,
         train_split="fold2+fold3",
         test_split="fold1",
-        normalization="percentile",
-        normalization_limits=(0.05, 0.95),
+        image_to_grid=dataclasses.replace(
+            cephalogram_reference.recipe().image_to_grid,
+            normalization="percentile",
+            normalization_limits=(0.05, 0.95),
+        ),
         augmentation=Augmentation.hand(),
     )

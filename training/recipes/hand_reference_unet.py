@@ -5,7 +5,7 @@ scn-keras train hand_reference_unet
 
 import dataclasses
 
-from scn_keras.training.recipe import Network, Recipe
+from scn_keras.training import Network, Recipe
 from scn_keras.training.recipes import hand_reference
 
 

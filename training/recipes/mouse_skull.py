@@ -19,8 +19,14 @@ coarse stage are off by 2.3 mm (many are on the wrong side), the pose laid over 
 
 import dataclasses
 
-from scn_keras.training.augmentation import Augmentation
-from scn_keras.training.recipe import Network, Optimizer, Recipe, Target
+from scn_keras.training import (
+    Augmentation,
+    ImageToGrid,
+    Network,
+    Optimizer,
+    Recipe,
+    Target,
+)
 
 
 def recipe() -> Recipe:
@@ -32,10 +38,7 @@ def recipe() -> Recipe:
         train_split="train[:15]",
         test_split="train[15:]",
         validation=0.0,
-        grid=(88, 48, 40),
-        grid_spacing=(0.3, 0.3, 0.3),
-        normalization="range",
-        normalization_limits=None,
+        image_to_grid=ImageToGrid((88, 48, 40), grid_spacing=(0.3, 0.3, 0.3)),
         network=Network(
             filters=16,
             levels=4,
@@ -67,10 +70,12 @@ def _coarse() -> Recipe:
     return Recipe(
         name="mouse_skull_coarse",
         dataset="landmark_folder/mouse_skull",
-        grid=(40, 40, 40),
-        grid_spacing=(0.9, 0.9, 0.9),
-        normalization="percentile",
-        normalization_limits=(0.01, 0.995),
+        image_to_grid=ImageToGrid(
+            grid=(40, 40, 40),
+            grid_spacing=(0.9, 0.9, 0.9),
+            normalization="percentile",
+            normalization_limits=(0.01, 0.995),
+        ),
         network=Network(
             kind="LocalizationUNet", filters=24, levels=4, dtype="mixed_bfloat16"
         ),

@@ -18,7 +18,7 @@ are of two, for the means and variances of normalisation.
 
 import dataclasses
 
-from scn_keras.training.recipe import Local, Network, Optimizer, Recipe
+from scn_keras.training import Network, Optimizer, Recipe, Refinement
 from scn_keras.training.recipes import mouse_skull
 
 
@@ -29,7 +29,7 @@ def recipe() -> Recipe:
         network=Network(
             kind="GlobalNet", filters=4, reductions=3, dtype="mixed_bfloat16"
         ),
-        local=Local(size=12, filters=8),
+        local=Refinement(size=12, filters=8),
         loss="patches",
         loss_settings={"classification_weight": 8.0},
         peak="votes",

@@ -12,8 +12,7 @@ Needs a processor with bfloat16 instructions to be that fast; on others set
 network.dtype=float32.
 """
 
-from scn_keras.training.augmentation import Augmentation
-from scn_keras.training.recipe import Network, Optimizer, Recipe
+from scn_keras.training import Augmentation, ImageToGrid, Network, Optimizer, Recipe
 
 
 def recipe() -> Recipe:
@@ -21,9 +20,8 @@ def recipe() -> Recipe:
         name="radiograph",
         dataset="landmark_folder",
         validation=0.15,
-        grid=(320, 320),
+        image_to_grid=ImageToGrid(grid=(320, 320), normalization="percentile"),
         # Images of unlike exposure and number types look alike.
-        normalization="percentile",
         peak="gaussian_fit",
         network=Network(filters=32, dropout=0.3, dtype="mixed_bfloat16"),
         optimizer=Optimizer(learning_rate=3e-4, warmup=0.02, average=0.995),

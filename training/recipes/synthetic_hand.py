@@ -6,15 +6,14 @@ For a first look, for teaching, and for tests: no download, no data to ask for.
     scn-keras train synthetic_hand --out runs/synthetic_hand
 """
 
-from scn_keras.training.augmentation import Augmentation
-from scn_keras.training.recipe import Network, Optimizer, Recipe
+from scn_keras.training import Augmentation, ImageToGrid, Network, Optimizer, Recipe
 
 
 def recipe() -> Recipe:
     return Recipe(
         name="synthetic_hand",
         dataset="synthetic_hand",
-        grid=(160, 128),
+        image_to_grid=ImageToGrid(grid=(160, 128)),
         network=Network(
             filters=32, dropout=0.25, spatial_kernel_size=9, spatial_factor=8
         ),

@@ -10,17 +10,26 @@ in the mean: of 40 training volumes the network does not yet learn to count to t
 uppermost vertebrae. Seven minutes of one core.
 """
 
-from scn_keras.training.augmentation import Augmentation
-from scn_keras.training.recipe import Network, Optimizer, Recipe, Target
+from scn_keras.training import (
+    Augmentation,
+    ImageToGrid,
+    Network,
+    Optimizer,
+    Recipe,
+    Target,
+)
 
 
 def recipe() -> Recipe:
     return Recipe(
         name="synthetic_volume",
         dataset="synthetic_volume",
-        grid=(64, 40, 40),
-        normalization="window",
-        normalization_limits=(-1000.0, 1000.0),  # Hounsfield units
+        image_to_grid=ImageToGrid(
+            grid=(64, 40, 40),
+            normalization="window",
+            normalization_limits=(-1000.0, 1000.0),
+        ),
+        # Hounsfield units
         network=Network(
             filters=16, levels=3, dropout=0.2, spatial_kernel_size=5, spatial_factor=4
         ),

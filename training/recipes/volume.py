@@ -11,8 +11,14 @@ Needs a processor with bfloat16 instructions to be fast; on others set
 network.dtype=float32.
 """
 
-from scn_keras.training.augmentation import Augmentation
-from scn_keras.training.recipe import Network, Optimizer, Recipe, Target
+from scn_keras.training import (
+    Augmentation,
+    ImageToGrid,
+    Network,
+    Optimizer,
+    Recipe,
+    Target,
+)
 
 
 def recipe() -> Recipe:
@@ -20,8 +26,7 @@ def recipe() -> Recipe:
         name="volume",
         dataset="landmark_folder",
         validation=0.15,
-        grid=(64, 64, 64),
-        normalization="percentile",
+        image_to_grid=ImageToGrid(grid=(64, 64, 64), normalization="percentile"),
         peak="gaussian_fit",
         network=Network(
             filters=16,

@@ -15,12 +15,12 @@ from click.testing import CliRunner
 from scn_keras.cli import main
 from scn_keras.files import read_points
 from scn_keras.geometry import invert_affine
-from scn_keras.inference import locator as inference
 from scn_keras.inference.calibration import Calibration
+from scn_keras.inference.held_out_images import HeldOutImages
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.saved_models.predicting.image_source import ImageSource
 from scn_keras.saved_models.predicting.predict import predict
-from scn_keras.saved_models.predicting.prediction import Prediction
+from scn_keras.saved_models.predicting.prediction import prediction_of
 from scn_keras.saved_models.predicting.prediction_files import (
     print_points,
     print_worst,
@@ -49,12 +49,14 @@ def calibrated(blob_run, tmp_path_factory):
     truth[::2, 1] = np.nan
     there = ~np.isnan(truth).any(-1)
     made = Calibration.fit(
-        np.nan_to_num(truth + random.normal(size=truth.shape)),
-        np.where(there, random.uniform(0.3, 0.5, there.shape), 0.0),
-        np.tile(4.0 * np.eye(2), (40, 2, 1, 1)),
-        truth,
-        np.tile(np.eye(3), (40, 1, 1)),
-        np.arange(40) % 4,
+        HeldOutImages(
+            np.nan_to_num(truth + random.normal(size=truth.shape)),
+            np.where(there, random.uniform(0.3, 0.5, there.shape), 0.0),
+            np.tile(4.0 * np.eye(2), (40, 2, 1, 1)),
+            truth,
+            np.tile(np.eye(3), (40, 1, 1)),
+            np.arange(40) % 4,
+        ),
         weights=run.weights_digest(),
         protocol={"n_images": 40},
     )
@@ -168,11 +170,7 @@ def test_the_grid_of_a_file_is_that_of_the_calibration(calibrated, found):
     bare = found[1]
     image = tf.io.decode_png(bare.file.read_bytes())
     sample = {"image": image, "affine": tf.eye(3)}
-    (one,) = inference.locate(
-        calibrated.load_model(),
-        tf.data.Dataset.from_tensors(sample),
-        calibrated.recipe,
-    )
+    (one,) = calibrated.locator().locate(tf.data.Dataset.from_tensors(sample))
     # 6.25 px of the image are one of the grid: half a one is the least width.
     assert invert_affine(one["grid_to_source"])[0, 0] == pytest.approx(1 / 6.25)
     variance = np.trace(one["covariance_px2"], axis1=1, axis2=2) + 2 * (6.25 / 2) ** 2
@@ -190,7 +188,7 @@ def test_exports_say_whether_they_know(found):
     nothing = np.full(2, np.nan)
 
     def of(source, **radii):
-        return Prediction.of(source, {**points, **says, **radii})
+        return prediction_of(source, {**points, **says, **radii})
 
     unknown = of(source, radius90_px=nothing, radius90_mm=nothing)
     assert unknown.trusted is None and unknown.radius90_px is None

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from scn_keras.saved_models.export_folder import landmark_names
 from scn_keras.saved_models.exporting import export as export_module
-from scn_keras.saved_models.exporting.export import export, landmark_names
+from scn_keras.saved_models.exporting.export import export
 
 # name: (size, point x y, spacing x y, encode)
 _FILES = {

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from scn_keras.geometry import apply_affine
 from scn_keras.inference.calibration import Calibration
+from scn_keras.inference.held_out_images import HeldOutImages
 from scn_keras.saved_models.exporting.export import export
 from scn_keras.saved_models.exporting.precision import accuracy_lost, in_bfloat16
 from scn_keras.saved_models.predicting.predict import predict
@@ -69,7 +70,7 @@ def check_batch(run, path, files, spacing):
         np.testing.assert_allclose(found["points_mm"][row], one.points_mm, atol=0.01)
         np.testing.assert_allclose(found["score"][row], one.score, atol=1e-4)
         variance = np.trace(found["covariance_mm2"][row], axis1=-2, axis2=-1)
-        np.testing.assert_allclose(np.sqrt(variance), one.spread_mm, rtol=0.01)
+        np.testing.assert_allclose(np.sqrt(variance), one.peak_width("mm"), rtol=0.01)
     return found
 
 
@@ -140,7 +141,9 @@ def test_volumes(volume_run, tmp_path):
     np.testing.assert_allclose(found.points_px[0], place, atol=0.3)
     np.testing.assert_allclose(found.points_px, expected.points_px, atol=1e-3)
     np.testing.assert_allclose(found.points_mm, expected.points_mm, atol=1e-3)
-    np.testing.assert_allclose(found.spread_mm, expected.spread_mm, rtol=1e-3)
+    np.testing.assert_allclose(
+        found.peak_width("mm"), expected.peak_width("mm"), rtol=1e-3
+    )
 
     call = signatures(path)
     assert set(call.model.signatures) == {
@@ -226,12 +229,14 @@ def test_the_calibration_is_in_the_graph(blob_run, tmp_path):
     truth = np.array([[12.0, 20.0], [30.0, 44.0]]) + random.normal(size=(30, 2, 2))
     run.write_calibration(
         Calibration.fit(
-            truth + random.normal(size=truth.shape),
-            random.uniform(0.3, 0.9, (30, 2)),
-            np.broadcast_to(4.0 * np.eye(2), (30, 2, 2, 2)),
-            truth,
-            np.broadcast_to(np.diag([0.5, 0.5, 1.0]), (30, 3, 3)),
-            np.arange(30) % 3,
+            HeldOutImages(
+                truth + random.normal(size=truth.shape),
+                random.uniform(0.3, 0.9, (30, 2)),
+                np.broadcast_to(4.0 * np.eye(2), (30, 2, 2, 2)),
+                truth,
+                np.broadcast_to(np.diag([0.5, 0.5, 1.0]), (30, 3, 3)),
+                np.arange(30) % 3,
+            ),
             weights=run.weights_digest(),
             protocol={"images": 30},
         )

@@ -8,20 +8,22 @@ import tensorflow as tf
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.saved_models.exporting.export import export
 from scn_keras.saved_models.exporting.parity import check
-from scn_keras.training.recipe import Local, Network, Recipe
-from scn_keras.training.run import Run, build_model
+from scn_keras.training.build import build_model
+from scn_keras.training.recipe import Recipe
+from scn_keras.training.recipe_settings import Network, Refinement
+from scn_keras.training.run import Run
 
 SCN = {"filters": 4, "levels": 2, "spatial_factor": 4}
 VOTES = {"kind": "GlobalNet", "filters": 2, "blocks": (1, 1), "reductions": 2}
 OF_VOTES = {"loss": "patches", "peak": "votes"}
 RECIPES = {
     "scn": {"network": Network(**SCN, stride=2)},
-    "refined scn": {"network": Network(**SCN, stride=2), "local": Local(8, 2, 1)},
-    "votes": {"network": Network(**VOTES), "local": Local(8, 2, 1), **OF_VOTES},
+    "refined scn": {"network": Network(**SCN, stride=2), "local": Refinement(8, 2, 1)},
+    "votes": {"network": Network(**VOTES), "local": Refinement(8, 2, 1), **OF_VOTES},
     "scn of volumes": {"grid": (16, 24, 16), "network": Network(**SCN)},
     "votes of volumes": {
         **{"grid": (16, 24, 16), "network": Network(**VOTES)},
-        **{"local": Local(8, 2, 1), **OF_VOTES},
+        **{"local": Refinement(8, 2, 1), **OF_VOTES},
     },
 }
 

@@ -4,8 +4,9 @@ import pytest
 from click.testing import CliRunner
 
 from scn_keras.cli import main
+from scn_keras.saved_models.export_folder import landmark_names
 from scn_keras.saved_models.exporting import parity
-from scn_keras.saved_models.exporting.export import export, landmark_names
+from scn_keras.saved_models.exporting.export import export
 from scn_keras.saved_models.exporting.parity import check
 
 

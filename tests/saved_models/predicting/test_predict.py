@@ -1,6 +1,5 @@
 import csv
 import json
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -155,15 +154,18 @@ def test_the_width_of_peaks_is_that_of_the_planted_blob(model, tmp_path, draw_bl
     # The network smooths by 1.5 px of the grid, each 6.25 px of the image; so does, by
     # (6.25 - 1) / 2 px, the reduction.
     variance = 20.0**2 + (1.5 * 6.25) ** 2 + (5.25 / 2) ** 2
-    assert found.spread_px[0] == pytest.approx(np.sqrt(2 * variance), rel=0.02)
-    np.testing.assert_allclose(found.spread_mm, 0.3 * found.spread_px, rtol=1e-6)
+    in_px, in_mm = found.peak_width("px"), found.peak_width("mm")
+    assert in_px[0] == pytest.approx(np.sqrt(2 * variance), rel=0.02)
+    np.testing.assert_allclose(in_mm, 0.3 * in_px, rtol=1e-6)
 
 
-def guess(name, spread, score, calibrated=True):
-    mm = np.asarray(spread) * (0.1 if calibrated else np.nan)
+def guess(name, width, score, calibrated=True):
+    """Peaks of a width in px, in an image of 0.1 mm a pixel."""
+    spacing = 0.1 if calibrated else 0.0
+    covariance = np.square(width)[:, None, None] * np.eye(2) / 2.0
     return Prediction(
-        *(Path(name), np.zeros((2, 2)), np.zeros((2, 2)), np.array(score)),
-        *(calibrated, (), np.asarray(spread), mm),
+        *(name, np.diag([spacing, spacing, 1.0]), np.zeros((2, 2)), np.array(score)),
+        covariance,
     )
 
 

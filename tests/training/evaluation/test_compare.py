@@ -5,11 +5,13 @@ import pytest
 import rich.console
 import scipy.stats
 
+from scn_keras.inference import ImageToGrid
 from scn_keras.inference.located_image import LocatedImage
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.training.evaluation.compare import compare, print_comparison
 from scn_keras.training.evaluation.points_table import write_points
-from scn_keras.training.recipe import Network, Recipe
+from scn_keras.training.recipe import Recipe
+from scn_keras.training.recipe_settings import Network
 from scn_keras.training.run import Run
 
 SCHEMA = LandmarkSchema(("a", "b"))
@@ -21,7 +23,7 @@ def planted_run(folder, errors, groups=None, steps=100, **protocol):
     recipe = Recipe(
         name=folder.name,
         dataset="planted",
-        grid=(48, 32),
+        image_to_grid=ImageToGrid(grid=(48, 32)),
         network=Network(spatial_factor=8),
         steps=steps,
     )
@@ -30,12 +32,12 @@ def planted_run(folder, errors, groups=None, steps=100, **protocol):
     located = [
         LocatedImage(
             id,
-            groups[n] if groups else id,
             np.diag([0.0, 0.0, 1.0]) if unit == "px" else np.eye(3),
             np.zeros((2, 2)),
             np.ones(2),
             np.zeros((2, 2, 2)),
-            {None: np.stack([errors[n], np.zeros(2)], axis=-1)},
+            group=groups[n] if groups else id,
+            truth_px={None: np.stack([errors[n], np.zeros(2)], axis=-1)},
         )
         for n, id in enumerate(IDS)
     ]

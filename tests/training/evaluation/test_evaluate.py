@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from scn_keras.cli import main
 from scn_keras.datasets.landmark_builder import LandmarkBuilder
+from scn_keras.inference import ImageToGrid
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.losses import HeatmapSquaredError
 from scn_keras.metrics import PointError, SuccessDetectionRate
@@ -20,7 +21,8 @@ from scn_keras.training.evaluation.prepared_split import PreparedSplit
 from scn_keras.training.evaluation.result_table import print_results
 from scn_keras.training.input import pipeline
 from scn_keras.training.input import prepared_sets as data
-from scn_keras.training.recipe import Network, Recipe
+from scn_keras.training.recipe import Recipe
+from scn_keras.training.recipe_settings import Network
 from scn_keras.training.run import Run
 
 NAN = np.nan
@@ -29,7 +31,7 @@ NAN = np.nan
 ON_GRID = np.array([[10.0, 20.0], [30.0, 5.0]])
 
 
-class Planted(LandmarkBuilder, skip_registration=True):
+class Planted(LandmarkBuilder):
     """Four images whose truth lies at known distances from what is found.
 
     All are 96 x 80 pixels, in a grid of 48 x 40. By the letterbox's arithmetic a
@@ -108,12 +110,11 @@ def planted_dir(tmp_path_factory):
 @pytest.fixture
 def planted(planted_dir, monkeypatch, tmp_path):
     """A run on `planted` whose model is the stand-in, and where the data lie."""
-    monkeypatch.setattr(data, "builder_class", {"planted": Planted}.__getitem__)
     recipe = Recipe(
         name="known",
         dataset="planted",
         observer="random",
-        grid=(48, 40),
+        image_to_grid=ImageToGrid(grid=(48, 40)),
         network=Network(spatial_factor=8),
     )
     run = Run.create(tmp_path / "run", recipe, Planted.SCHEMA)

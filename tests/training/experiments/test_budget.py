@@ -35,7 +35,13 @@ def test_coarse_and_fine_share_the_time_as_their_own_steps_do(
     slow(monkeypatch, "train_on_batch", 0.1)
     recipe = dataclasses.replace(recipe, validation=0.0, steps=10)
     coarse = dataclasses.replace(recipe, steps=30)
-    staged = dataclasses.replace(recipe, grid_spacing=(1.0, 1.0), coarse=coarse)
+    staged = dataclasses.replace(
+        recipe,
+        image_to_grid=dataclasses.replace(
+            recipe.image_to_grid, grid_spacing=(1.0, 1.0)
+        ),
+        coarse=coarse,
+    )
     staged = recipe_within(1.0, staged, dots)
     assert staged.steps == pytest.approx(150, rel=0.1)
     assert staged.coarse.steps == pytest.approx(450, rel=0.1)

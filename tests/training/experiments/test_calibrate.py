@@ -12,7 +12,6 @@ import rich.console
 from click.testing import CliRunner
 
 from scn_keras.cli import main
-from scn_keras.inference import locator as inference
 from scn_keras.training.evaluation.evaluate import evaluate
 from scn_keras.training.evaluation.prepared_split import HELD_OUT, PreparedSplit
 from scn_keras.training.evaluation.result_table import print_results
@@ -169,14 +168,7 @@ def test_evaluation_says_how_right_it_is(calibrated, dots, tmp_path):
     (result,) = evaluate(run, data_dir=dots, console=quiet())
     # The same by hand, from what inference gives.
     images = PreparedSplit(run.recipe, "test", dots)
-    found = list(
-        inference.locate(
-            run.load_model(),
-            images.samples(),
-            run.recipe,
-            calibration=run.calibration,
-        )
-    )
+    found = list(run.locator().locate(images.samples()))
     radii = np.array([one["radius90_mm"] for one in found])
     spacing = np.array([0.5, 0.4])
     apart = np.array(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rich.console
 
-from scn_keras.inference import locator as inference
+from scn_keras.inference import test_time_views
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.training.evaluation.evaluate import evaluate
 from scn_keras.training.experiments.ensemble import make_ensemble
@@ -44,7 +44,7 @@ def test_mean_heatmaps_are_decoded(members, tmp_path, tiny_data):
 
 def test_views_of_one_run(tiny_run, tmp_path, tiny_data):
     made = make_ensemble([tiny_run], tmp_path / "views", views=True)
-    np.testing.assert_array_equal(made.views, inference.test_time_views((48, 32)))
+    np.testing.assert_array_equal(made.views, test_time_views((48, 32)))
     (result,) = evaluate(made, data_dir=tiny_data, console=quiet())
     assert result["protocol"]["inference"] == (
         "one model, mean of the points in 5 views of each image"
@@ -59,7 +59,10 @@ def test_what_does_not_go_together(members, tmp_path):
         make_ensemble([], tmp_path / "none")
     first, second = members
     unlike = Run(second.path)
-    unlike.recipe = dataclasses.replace(second.recipe, grid=(32, 48))
+    unlike.recipe = dataclasses.replace(
+        second.recipe,
+        image_to_grid=dataclasses.replace(second.recipe.image_to_grid, grid=(32, 48)),
+    )
     with pytest.raises(ValueError, match="differ in grid"):
         make_ensemble([first, unlike], tmp_path / "grids")
     other = Run(second.path)

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from scn_keras import warp
 from scn_keras.array_api import TENSORFLOW
-from scn_keras.inference import resample
+from scn_keras.inference import ImageToGrid, resample
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.layers import HeatmapPeak
 from scn_keras.training.augmentation import Augmentation
@@ -145,7 +145,7 @@ def test_evaluation_images_are_letterboxed_films(samples, observed):
     found = arrays(pipeline.evaluation_batches(samples, observed, batch_size=5))[0][0]
     for image, sample in zip(found, samples.as_numpy_iterator(), strict=True):
         reduced = resample.reduce_image(
-            sample["image"] / np.float32(255), observed.grid, tf.ones(2)
+            sample["image"] / np.float32(255), observed.image_to_grid, tf.ones(2)
         )
         np.testing.assert_allclose(
             image, resample.resample_to_grid(reduced, observed.grid), rtol=0, atol=1e-5
@@ -170,7 +170,11 @@ def apply(affine, points):
 )
 def test_an_augmented_blob_lies_where_its_point_says(shape, spacing, recipe):
     augmentation = Augmentation(0.05, 0.4, 0.2, 0.2, 0.0, 0.0)
-    recipe = dataclasses.replace(recipe, grid=GRID, augmentation=augmentation)
+    recipe = dataclasses.replace(
+        recipe,
+        image_to_grid=dataclasses.replace(recipe.image_to_grid, grid=GRID),
+        augmentation=augmentation,
+    )
     turned = np.array([[0.8, -0.6], [0.6, 0.8]]) * spacing
     affine = np.array([[*turned[0], -120.0], [*turned[1], 75.0], [0, 0, 1]], np.float32)
     y, x = np.mgrid[: shape[0], : shape[1]]
@@ -179,7 +183,7 @@ def test_an_augmented_blob_lies_where_its_point_says(shape, spacing, recipe):
     @tf.function
     def element(image, point, seed):
         aspect = warp.aspect_of(tf.constant(affine), TENSORFLOW)
-        reduced = resample.reduce_image(image, GRID, aspect)
+        reduced = resample.reduce_image(image, ImageToGrid(GRID), aspect)
         parameters = augmentation.draw(seed, GRID, TENSORFLOW)
         image, labels = pipeline.grid_element(
             reduced, point, tf.constant(affine), recipe, parameters
@@ -236,7 +240,7 @@ def test_intensity_is_augmented_as_drawn(recipe):
     augmentation = Augmentation(0, 0, 0, 0, 0.3, 0.3)
     recipe = dataclasses.replace(recipe, augmentation=augmentation)
     image = tf.random.stateless_uniform((48, 40, 1), [0, 1])
-    reduced = resample.reduce_image(image, recipe.grid, tf.ones(2))
+    reduced = resample.reduce_image(image, recipe.image_to_grid, tf.ones(2))
     drawn = augmentation.draw(tf.constant([0, 3]), recipe.grid, TENSORFLOW)
     found, _ = pipeline.grid_element(
         reduced, tf.zeros((1, 2)), tf.eye(3), recipe, drawn
@@ -315,9 +319,13 @@ def test_volumes_take_the_same_path(recipe):
     augmentation = Augmentation(
         translation=0.03, any_rotation=True, scale_per_axis=0.1, elastic=0.05
     )
-    network = dataclasses.replace(recipe.network, spatial_factor=4)
+    network = recipe.network.replaced(spatial_factor=4)
     recipe = dataclasses.replace(
-        recipe, grid=grid, network=network, augmentation=augmentation, batch_size=1
+        recipe,
+        image_to_grid=dataclasses.replace(recipe.image_to_grid, grid=grid),
+        network=network,
+        augmentation=augmentation,
+        batch_size=1,
     )
     shape, center = (40, 60, 64), np.array([30.0, 33.0, 20.0])
     place = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij")[::-1], -1)
@@ -334,8 +342,11 @@ def test_volumes_take_the_same_path(recipe):
     recipe = dataclasses.replace(
         recipe,
         observer=None,
-        normalization="window",
-        normalization_limits=(-15000.0, 15000.0),
+        image_to_grid=dataclasses.replace(
+            recipe.image_to_grid,
+            normalization="window",
+            normalization_limits=(-15000.0, 15000.0),
+        ),
         augmentation=dataclasses.replace(
             augmentation, intensity_shift=0.0, intensity_scale=0.0
         ),
@@ -357,14 +368,18 @@ def test_elastic_points_are_where_their_dots_are(recipe):
     # Dots of one pixel of the source: found where the inverse says, to its accuracy.
     grid, shape = (96, 80), (288, 240)
     augmentation = Augmentation(0.05, 0.3, 0.2, 0.1, 0, 0, elastic=0.1)
-    recipe = dataclasses.replace(recipe, grid=grid, augmentation=augmentation)
+    recipe = dataclasses.replace(
+        recipe,
+        image_to_grid=dataclasses.replace(recipe.image_to_grid, grid=grid),
+        augmentation=augmentation,
+    )
     y, x = np.mgrid[: shape[0], : shape[1]]
     errors = []
     for seed in range(12):
         point = np.random.default_rng(seed).uniform(90, 150, 2)
         distance = (x - point[0]) ** 2 + (y - point[1]) ** 2
         dot = np.exp(-distance / (2 * 4.0**2)).astype("float32")[..., None]
-        reduced = resample.reduce_image(tf.constant(dot), grid, tf.ones(2))
+        reduced = resample.reduce_image(tf.constant(dot), ImageToGrid(grid), tf.ones(2))
         drawn = augmentation.draw(tf.constant([0, seed]), grid, TENSORFLOW)
         image, labels = pipeline.grid_element(
             reduced, tf.constant(point[None], tf.float32), tf.eye(3), recipe, drawn

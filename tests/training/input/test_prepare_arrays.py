@@ -24,7 +24,7 @@ from scn_keras.training.input.prepare_arrays import prepare_arrays
 from scn_keras.training.input.stored_source import StoredSource
 
 
-class Volumes(LandmarkBuilder, skip_registration=True):
+class Volumes(LandmarkBuilder):
     """Three scans of unlike sizes and spacings, seen by two observers."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -66,12 +66,7 @@ def smooth(random, size):
 def volumes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("volumes")
     Volumes(data_dir=folder).download_and_prepare()
-    known = data.builder_class
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            data, "builder_class", lambda n: Volumes if n == "volumes" else known(n)
-        )
-        yield folder
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +76,14 @@ def of_volumes(recipe):
         dataset="volumes",
         observer="random",
         validation=0.34,
-        grid=(16, 24, 20),
-        grid_spacing=(1.2, 1.2, 1.5),
-        normalization="window",
-        normalization_limits=(-3000.0, 3000.0),
-        network=dataclasses.replace(recipe.network, spatial_factor=4),
+        image_to_grid=dataclasses.replace(
+            recipe.image_to_grid,
+            grid=(16, 24, 20),
+            grid_spacing=(1.2, 1.2, 1.5),
+            normalization="window",
+            normalization_limits=(-3000.0, 3000.0),
+        ),
+        network=recipe.network.replaced(spatial_factor=4),
         augmentation=Augmentation(0.05, crop="z", elastic=0.05, flip=0.5, gamma=0.2),
     )
 
@@ -225,7 +223,13 @@ def test_what_cannot_be_stored_leaves_nothing(recipe, dots, tmp_path):
             prepare_arrays(
                 recipe.override(settings), tmp_path / "arrays", dots, splits, quiet()
             )
-    coarse = dataclasses.replace(recipe, grid_spacing=(1.0, 1.0), coarse=recipe)
+    coarse = dataclasses.replace(
+        recipe,
+        image_to_grid=dataclasses.replace(
+            recipe.image_to_grid, grid_spacing=(1.0, 1.0)
+        ),
+        coarse=recipe,
+    )
     with pytest.raises(ValueError, match="coarse one trains on a prepared data set"):
         prepare_arrays(coarse, tmp_path / "arrays", dots, console=quiet())
     assert list(tmp_path.iterdir()) == []

@@ -11,12 +11,14 @@ from click.testing import CliRunner
 
 from scn_keras.cli import main
 from scn_keras.datasets import LandmarkBuilder, prepare
+from scn_keras.inference import ImageToGrid
 from scn_keras.landmark_schema import LandmarkSchema
-from scn_keras.pictures import overlay
+from scn_keras.pictures import to_png
 from scn_keras.training.augmentation import Augmentation
 from scn_keras.training.input import pipeline
 from scn_keras.training.input import prepared_sets as data
-from scn_keras.training.recipe import Network, Recipe
+from scn_keras.training.recipe import Recipe
+from scn_keras.training.recipe_settings import Network
 from scn_keras.training.report.contact_sheet import (
     contact_sheet,
     recipe_for,
@@ -24,7 +26,7 @@ from scn_keras.training.report.contact_sheet import (
 )
 
 
-class Blocks(LandmarkBuilder, skip_registration=True):
+class Blocks(LandmarkBuilder):
     """Volumes with points by two observers, some of them missing."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -52,21 +54,17 @@ class Blocks(LandmarkBuilder, skip_registration=True):
 def block_data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("blocks")
     prepare(Blocks, data_dir=folder, report=lambda line: None)
-    known = data.builder_class
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            data,
-            "builder_class",
-            lambda name: Blocks if name == "blocks" else known(name),
-        )
-        yield folder
+    return folder
 
 
 @pytest.fixture
 def hands(tiny_data):
     """A recipe for `tiny_hands`, and where they lie."""
     recipe = Recipe(
-        name="tiny", dataset="tiny_hands", grid=(48, 32), network=Network(levels=3)
+        name="tiny",
+        dataset="tiny_hands",
+        image_to_grid=ImageToGrid(grid=(48, 32)),
+        network=Network(levels=3),
     )
     return recipe, tiny_data
 
@@ -113,7 +111,7 @@ def test_the_same_sheet_has_the_same_bytes(hands):
         contact_sheet("tiny_hands", count=1, augmented=recipe, data_dir=folder)
         for _ in range(2)
     ]
-    assert overlay.to_png(sheets[0]) == overlay.to_png(sheets[1])
+    assert to_png(sheets[0]) == to_png(sheets[1])
 
 
 def test_volumes_are_drawn_along_three_axes_with_all_observers(block_data):
@@ -178,7 +176,10 @@ def test_augmented_volumes(block_data):
     assert (recipe.dataset, recipe.observer, recipe.grid) == (
         "blocks", "mean", (96, 96, 96)
     )  # fmt: skip
-    small = dataclasses.replace(recipe, grid=(16, 16, 16))
+    small = dataclasses.replace(
+        recipe,
+        image_to_grid=dataclasses.replace(recipe.image_to_grid, grid=(16, 16, 16)),
+    )
     sheet = contact_sheet("blocks", count=2, augmented=small, data_dir=block_data)
     assert len(sheet.axes) == 2 * 2 * 3
     for axes in sheet.axes:

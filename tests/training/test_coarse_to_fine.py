@@ -10,11 +10,10 @@ from scipy.spatial.transform import Rotation
 from scn_keras.alignment import align
 from scn_keras.array_api import TENSORFLOW
 from scn_keras.geometry import apply_affine
-from scn_keras.inference import locator as inference
-from scn_keras.inference.coarse_to_fine import Placement
+from scn_keras.inference import CoarseToFine, ImageToGrid, Locator
 from scn_keras.saved_models.exporting.export import export
 from scn_keras.saved_models.predicting.predict import predict
-from scn_keras.training import fit as fit_module
+from scn_keras.training import callbacks
 from scn_keras.training.augmentation import Augmentation
 from scn_keras.training.evaluation.evaluate import evaluate
 from scn_keras.training.evaluation.points_table import read_points
@@ -22,7 +21,8 @@ from scn_keras.training.experiments.ensemble import make_ensemble
 from scn_keras.training.fit import fit
 from scn_keras.training.input import pipeline
 from scn_keras.training.input import prepared_sets as data
-from scn_keras.training.recipe import Network, Recipe
+from scn_keras.training.recipe import Recipe
+from scn_keras.training.recipe_settings import Network
 from scn_keras.training.report.contact_sheet import contact_sheet
 from scn_keras.training.run import Run
 
@@ -42,9 +42,10 @@ def fine(d=3, **settings):
     shared = {"dataset": "none", "network": network}
     return Recipe(
         name="fine",
-        grid=grid,
-        grid_spacing=(0.75,) * d,
-        coarse=Recipe(name="coarse", grid=(40,) * d, **shared),
+        image_to_grid=ImageToGrid(grid=grid, grid_spacing=(0.75,) * d),
+        coarse=Recipe(
+            name="coarse", image_to_grid=ImageToGrid(grid=(40,) * d), **shared
+        ),
         **shared,
         **settings,
     )
@@ -145,9 +146,12 @@ def on_fine_grid(recipe):
 
 
 def placement(recipe, model=None):
-    coarse = model or SpotsOfKnownGrey()
-    coarse.recipe, coarse.views, coarse.placement = recipe.coarse, None, None
-    return Placement(recipe, SHAPE[:, : len(recipe.grid)], coarse)
+    coarse = Locator(model or SpotsOfKnownGrey(), recipe.coarse.image_to_grid)
+    return CoarseToFine(recipe.image_to_grid, SHAPE[:, : len(recipe.grid)], coarse)
+
+
+def points_of(sample):
+    return sample["points"]
 
 
 @pytest.mark.parametrize("d", [2, 3])
@@ -173,9 +177,9 @@ def test_without_millimetres_pixels_count():
 def test_what_is_found_coarsely_places_the_grid(d):
     recipe, samples = fine(d), [sample(seed, d) for seed in range(3)]
     place = placement(recipe)
-    placed = place.by_coarse(dataset(samples))
+    placed = place.place_by_coarse(dataset(samples))
     assert int(placed.cardinality()) == 3
-    truth = place.by_truth(dataset(samples)).as_numpy_iterator()
+    truth = place.place_by_truth(dataset(samples), points_of).as_numpy_iterator()
     for found, true, one in zip(
         placed.as_numpy_iterator(), truth, samples, strict=True
     ):
@@ -190,7 +194,7 @@ def test_one_wrong_point_does_not_displace_the_grid():
     good, bad = (
         next(
             placement(recipe, SpotsOfKnownGrey(wrong))
-            .by_coarse(dataset([one]))
+            .place_by_coarse(dataset([one]))
             .as_numpy_iterator()
         )["grid_to_source"]
         for wrong in (None, 4)
@@ -204,8 +208,9 @@ def test_a_second_look_is_rid_of_what_the_first_is_off_by():
     recipe, one = fine(), sample(6)
     place = placement(recipe, SpotsOfKnownGrey(off=1.5))
     model = ShapeAtTheBrightestSpot(recipe)
-    first = place.by_coarse(dataset([one]))
-    (found,) = inference.locate(model, dataset([one]), recipe, placement=place)
+    first = place.place_by_coarse(dataset([one]))
+    locator = Locator(model, recipe.image_to_grid, coarse_to_fine=place)
+    (found,) = locator.locate(dataset([one]))
 
     def off(to_source):
         on_grid = apply_affine(np.linalg.inv(to_source), one["points"])
@@ -235,7 +240,8 @@ def test_augmentation_of_placed_grids_keeps_points_on_their_spots(d):
             intensity_scale=0.0,
         ),
     )
-    placed = placement(recipe).by_truth(dataset([sample(s, d) for s in range(3)]))
+    samples = dataset([sample(s, d) for s in range(3)])
+    placed = placement(recipe).place_by_truth(samples, points_of)
     for number, one in enumerate(placed):
         prepared = pipeline.prepare(one, recipe)
         image, y = pipeline.augment(prepared, tf.constant(number, tf.int64), recipe)
@@ -248,7 +254,8 @@ def test_augmentation_of_placed_grids_keeps_points_on_their_spots(d):
 
 def test_an_augmentation_in_millimetres_is_in_those_of_the_image():
     recipe = fine(augmentation=Augmentation(translation=0.0, translation_mm=2.0))
-    one = next(iter(placement(recipe).by_truth(dataset([sample(5)]))))
+    placed = placement(recipe).place_by_truth(dataset([sample(5)]), points_of)
+    one = next(iter(placed))
     reduced = pipeline.reduce_sample(one, recipe)
     drawn = recipe.augmentation.draw(0, recipe.grid)
     still = {**drawn, "rotation": np.eye(3), "scale": np.ones(3)}
@@ -264,9 +271,9 @@ def test_an_augmentation_in_millimetres_is_in_those_of_the_image():
 
 def test_points_are_found_through_both_stages():
     recipe, samples = fine(), [sample(seed) for seed in range(3)]
-    found = inference.locate(
-        MeanShape(recipe), dataset(samples), recipe, placement=placement(recipe)
-    )
+    model, place = MeanShape(recipe), placement(recipe)
+    locator = Locator(model, recipe.image_to_grid, coarse_to_fine=place)
+    found = locator.locate(dataset(samples))
     for one, expected in zip(found, samples, strict=True):
         assert "image" not in one
         assert one["grid_image"].shape == (*recipe.grid, 1)
@@ -280,7 +287,7 @@ def test_points_are_found_through_both_stages():
 
 def test_both_stages_are_trained_and_used(finished_in_stages, dots, tmp_path):
     whole = finished_in_stages
-    assert whole.placement.coarse.recipe.name == "staged_coarse"
+    assert whole.coarse.recipe.name == "staged_coarse"
     (result,) = evaluate(whole, data_dir=dots)
     assert result["n_images"] == 3
     assert np.isfinite(result["mre_mm"])
@@ -301,12 +308,7 @@ def test_an_ensemble_takes_the_coarse_part_along(finished_in_stages, dots, tmp_p
     assert not (made.path / "coarse" / "checkpoints").exists()
     samples = data.load_samples("dots", "test", dots)
     once, often = (
-        [
-            found["points_px"]
-            for found in inference.locate(
-                run.load_model(), samples, run.recipe, 4, run.views, run.placement
-            )
-        ]
+        [outputs["points_px"] for outputs in run.locator().locate(samples)]
         for run in (finished_in_stages, made)
     )
     assert np.isfinite(often).all()
@@ -331,7 +333,7 @@ def test_a_run_in_stages_continues_where_it_was(
     finished_in_stages, dots, tmp_path, monkeypatch
 ):
     whole, staged = finished_in_stages, finished_in_stages.recipe
-    epoch = fit_module._Recorder.on_epoch_end
+    epoch = callbacks.Recorder.on_epoch_end
 
     def cut_after(epochs):
         def on_epoch_end(*args, **kwargs):
@@ -341,20 +343,17 @@ def test_a_run_in_stages_continues_where_it_was(
                 raise InterruptedError
 
         left = [None] * epochs
-        monkeypatch.setattr(fit_module._Recorder, "on_epoch_end", on_epoch_end)
+        monkeypatch.setattr(callbacks.Recorder, "on_epoch_end", on_epoch_end)
         with pytest.raises(InterruptedError):
             fit(staged, tmp_path / "cut", dots, resume=True)
 
     cut_after(1)  # of the coarse stage's two
     cut_after(2)  # its last, and the fine stage's first
     assert Run(tmp_path / "cut/coarse").model_path.is_file()
-    monkeypatch.setattr(fit_module._Recorder, "on_epoch_end", epoch)
+    monkeypatch.setattr(callbacks.Recorder, "on_epoch_end", epoch)
     again = fit(staged, tmp_path / "cut", dots, resume=True)
     assert again.shape_path.read_text() == whole.shape_path.read_text()
-    for run, expected in (
-        (again, whole),
-        (again.placement.coarse, whole.placement.coarse),
-    ):
+    for run, expected in ((again, whole), (again.coarse, whole.coarse)):
         for a, b in zip(
             run.load_model().get_weights(),
             expected.load_model().get_weights(),
@@ -372,11 +371,11 @@ def test_both_stages_learn_from_the_same_images():
 
 
 @pytest.mark.parametrize(
-    "change", [{"grid_spacing": None}, {"grid": (16, 16), "grid_spacing": (1.0, 1.0)}]
+    "image_to_grid", [ImageToGrid((32, 24, 16)), ImageToGrid((16, 16), (1.0, 1.0))]
 )
-def test_a_fine_recipe_needs_a_spacing_and_as_many_axes(change):
+def test_a_fine_recipe_needs_a_spacing_and_as_many_axes(image_to_grid):
     with pytest.raises(ValueError, match="needs a `grid_spacing`"):
-        dataclasses.replace(fine(), **change)
+        dataclasses.replace(fine(), image_to_grid=image_to_grid)
 
 
 @pytest.mark.parametrize("robust", [False, True])

@@ -1,0 +1,99 @@
+"""What locates landmarks in files: a run or an exported model."""
+
+import pathlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from scn_keras.inference.decode import decode_image, grey_values
+from scn_keras.inference.locator import Locator
+from scn_keras.saved_models.export_folder import image_to_grid_of
+from scn_keras.saved_models.predicting.image_source import ImageSource, call_of
+
+_Located = Iterator[tuple[ImageSource, dict[str, np.ndarray]]]
+
+
+class RunFileLocator:
+    """Finds the landmarks of files by a `Locator`.
+
+    Args:
+        locator: `Locator`, for example that of a run.
+        problems: List to which a sentence is appended for each file that cannot be
+            decoded; the file is left out.
+    """
+
+    def __init__(self, locator: Locator, problems: list[str]) -> None:
+        self.image_to_grid = locator.image_to_grid
+        self._locator = locator
+        self._problems = problems
+
+    def locate(self, sources: Iterable[ImageSource]) -> _Located:
+        """Yields every image with the outputs of `Locator.locate` for it."""
+        decoded: list[ImageSource] = []
+        d = self.image_to_grid.dimensions
+
+        def samples() -> Iterator[dict[str, Any]]:
+            for source in sources:
+                try:
+                    image = self._grey(source)
+                except tf.errors.InvalidArgumentError:
+                    self._problems.append(undecodable(source))
+                    continue
+                decoded.append(source)
+                affine = source.affine.astype(np.float32)
+                yield {"image": image.numpy(), "affine": affine}
+
+        stream = tf.data.Dataset.from_generator(
+            samples,
+            output_signature={
+                "image": tf.TensorSpec((*[None] * d, 1), tf.float32),
+                "affine": tf.TensorSpec((d + 1, d + 1), tf.float32),
+            },
+        )
+        for index, outputs in enumerate(self._locator.locate(stream)):
+            yield decoded[index], outputs
+
+    def _grey(self, source):
+        if source.data is not None:
+            return decode_image(tf.constant(source.data))
+        image = tf.constant(np.asarray(source.array)[..., None])
+        return grey_values(image, self.image_to_grid.normalization)
+
+
+class ExportFileLocator:
+    """Finds the landmarks of files by an exported model.
+
+    Args:
+        folder: Path of the exported version, which holds `saved_model.pb`.
+        problems: As of `RunFileLocator`.
+    """
+
+    def __init__(self, folder: pathlib.Path, problems: list[str]) -> None:
+        # Kept: its variables go with it.
+        self._model = tf.saved_model.load(str(folder))
+        self.image_to_grid = image_to_grid_of(folder)
+        self._problems = problems
+
+    def locate(self, sources: Iterable[ImageSource]) -> _Located:
+        """Yields every image with the outputs of the model for it."""
+        for source in sources:
+            signature, inputs = call_of(source, self.image_to_grid.uses_stored_values)
+            serve = self._model.signatures[signature]
+            try:
+                outputs = serve(**{k: tf.constant(v) for k, v in inputs.items()})
+            except tf.errors.InvalidArgumentError:
+                if source.data is None:  # nothing that was decoded
+                    raise
+                self._problems.append(undecodable(source))
+                continue
+            yield source, {name: value[0].numpy() for name, value in outputs.items()}
+
+
+def undecodable(source: ImageSource) -> str:
+    """Returns the sentence for a file whose bytes cannot be decoded."""
+    return (
+        f"{source.file} is damaged or too large: it could not be decoded. Open it "
+        "in a viewer and save it again, or leave it out."
+    )

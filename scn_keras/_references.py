@@ -1,0 +1,182 @@
+"""Parts of a recipe by name: `"module:attribute"`, and their arguments.
+
+A recipe stores names and plain values, never code. A name without a colon is a
+built-in one; the callers of `resolve` look it up.
+"""
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def resolve(name: str, what: str) -> Any:
+    """Returns the object that `"module:attribute"` names.
+
+    The module is looked for where Python looks for modules, then in the working
+    directory, so that commands find what lies beside a recipe file.
+
+    Args:
+        name: Str, such as `"my_hands:trunk"` or `"my.package:Class.method"`.
+        what: Str, the setting that names it, for messages.
+
+    Raises:
+        ValueError: If the name has another form, or the module has no such attribute.
+        ImportError: If the module cannot be imported. The message names it.
+
+    Example:
+
+    >>> resolve("keras.losses:Huber", "loss").__name__
+    'Huber'
+    """
+    module_name, colon, path = name.partition(":")
+    if not (colon and module_name and path):
+        raise ValueError(
+            f"`{what}` must be a built-in name or have the form module:attribute. "
+            f"Received: {what}={name!r}"
+        )
+    found = _import(module_name, name, what)
+    for attribute in path.split("."):
+        if not hasattr(found, attribute):
+            raise ValueError(
+                f"The module {module_name} has no {path!r}, which `{what}` names. "
+                f"Received: {what}={name!r}"
+            )
+        found = getattr(found, attribute)
+    return found
+
+
+def name_of(value: Any, what: str) -> str:
+    """Returns `"module:attribute"` of a function or class.
+
+    Args:
+        value: Function or class, defined at the top level of a module.
+        what: Str, the setting that holds it, for messages.
+
+    Raises:
+        ValueError: If it cannot be found again by a name, such as a lambda.
+
+    Example:
+
+    >>> name_of(keras.losses.Huber, "loss")
+    'keras.losses:Huber'
+    """
+    module = getattr(value, "__module__", None)
+    path = getattr(value, "__qualname__", "")
+    if not callable(value) or module is None or not path or "<" in path:
+        raise ValueError(
+            f"`{what}` must be a name or a function or class at the top level of a "
+            "module, so that another program finds it: give a lambda or a nested "
+            f"function a name there. Received: {what}={value!r}"
+        )
+    return f"{_public_module(value, module, path)}:{path}"
+
+
+def checked_arguments(
+    function: Any,
+    arguments: Mapping[str, Any],
+    what: str,
+    reserved: Sequence[str] = (),
+    named_only: bool = False,
+) -> dict[str, Any]:
+    """Checks arguments against the signature of a function or class.
+
+    Args:
+        function: Callable.
+        arguments: Mapping of keyword arguments.
+        what: Str, the setting they belong to, for messages.
+        reserved: Names that the caller passes itself; they are neither accepted nor
+            returned.
+        named_only: Bool, whether arguments that a callable takes by `**kwargs` alone
+            are refused.
+
+    Returns:
+        Dict of the arguments, the defaults of the signature filled in. Arguments of a
+        callable that takes `**kwargs` are accepted as they are.
+
+    Raises:
+        ValueError: If an argument is not taken, or one without a default is missing.
+
+    Example:
+
+    >>> checked_arguments(round, {"number": 2.5}, "rounding")
+    {'number': 2.5, 'ndigits': None}
+    """
+    parameters = [
+        p
+        for p in inspect.signature(function).parameters.values()
+        if p.name not in reserved and p.name not in ("self", "kwargs")
+    ]
+    by_name = {p.name: p for p in parameters if p.kind not in (p.VAR_KEYWORD,)}
+    by_name = {
+        k: p
+        for k, p in by_name.items()
+        if p.kind not in (p.VAR_POSITIONAL, p.POSITIONAL_ONLY)
+    }
+    takes_any = not named_only and any(
+        p.kind == p.VAR_KEYWORD for p in inspect.signature(function).parameters.values()
+    )
+    label = getattr(function, "__name__", str(function))
+    for name in arguments:
+        if name in reserved or (name not in by_name and not takes_any):
+            raise ValueError(
+                f"{label} takes no argument `{name}`; it takes "
+                f"{', '.join(by_name) or 'none'}. "
+                f"Received: {what}.{name}={arguments[name]!r}"
+            )
+    checked = dict(arguments)
+    for name, parameter in by_name.items():
+        if name in checked:
+            continue
+        if parameter.default is parameter.empty:
+            raise ValueError(
+                f"{label} needs the argument `{name}`, which has no default. "
+                f"Received: {what}={dict(arguments)}"
+            )
+        checked[name] = parameter.default
+    # In the order of the signature, so that equal settings are written alike.
+    order = [*by_name, *(name for name in checked if name not in by_name)]
+    return {name: checked[name] for name in order}
+
+
+def _import(module_name: str, name: str, what: str) -> Any:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != module_name.split(".")[0] or os.getcwd() in sys.path:
+            raise _not_importable(module_name, name, what, error) from error
+    sys.path.append(os.getcwd())
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise _not_importable(module_name, name, what, error) from error
+    finally:
+        sys.path.remove(os.getcwd())
+
+
+def _not_importable(
+    module_name: str, name: str, what: str, error: ModuleNotFoundError
+) -> ImportError:
+    missing = "" if error.name == module_name else f" ({error.name} is missing)"
+    return ImportError(
+        f"The module {module_name!r} cannot be imported{missing}, and `{what}` needs "
+        "it. Run the command in the folder that holds the module, or add that folder "
+        f"to PYTHONPATH. Received: {what}={name!r}",
+        name=module_name,
+    )
+
+
+def _public_module(value: Any, module: str, path: str) -> str:
+    """The shortest of the loaded modules of a package that export an object."""
+    package = module.partition(".")[0]
+    exporting = [
+        name
+        for name, loaded in sys.modules.copy().items()
+        if name.partition(".")[0] == package
+        and ".src" not in name
+        # Not by `getattr`, which makes packages load what they load when used.
+        and getattr(loaded, "__dict__", {}).get(path) is value
+    ]
+    return min(exporting, key=lambda name: (name.count("."), name), default=module)

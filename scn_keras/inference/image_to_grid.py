@@ -1,0 +1,81 @@
+import dataclasses
+import math
+
+NORMALIZATIONS = ("range", "percentile", "window")
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageToGrid:
+    """How an image of any size is brought to the grid that a network sees.
+
+    Models that share these settings see the same numbers for the same image.
+
+    Args:
+        grid: `(rows, columns)`, or `(slices, rows, columns)` of a volume.
+        grid_spacing: Floats, mm per pixel of the grid in x, y(, z). The grid is then
+            laid on the centre of the image and may be larger or smaller than it.
+            `None` fits every image into the grid, its aspect kept.
+        normalization: Str, how grey values are brought to about -1 to 1. `"range"`
+            takes the range of the pixel type, `"percentile"` two percentiles of each
+            image, `"window"` two stored values, such as Hounsfield units of CT.
+        normalization_limits: Two rising floats: the percentiles as shares
+            (0.01 and 0.99 if `None`) or the two stored values, which `"window"` needs.
+
+    Raises:
+        ValueError: If a value is out of its range or values do not go together.
+
+    Example:
+
+    >>> ImageToGrid((480, 384)).dimensions
+    2
+    >>> ct = ImageToGrid((96, 96, 96), (2.0, 2.0, 2.0), "window", (-1000.0, 1000.0))
+    >>> ct.uses_stored_values
+    True
+    """
+
+    grid: tuple[int, ...] = (480, 384)
+    grid_spacing: tuple[float, ...] | None = None
+    normalization: str = "range"
+    normalization_limits: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.grid) not in (2, 3) or any(size < 1 for size in self.grid):
+            raise ValueError(
+                "`grid` must be (rows, columns) or (slices, rows, columns). "
+                f"Received: grid={self.grid}"
+            )
+        if self.grid_spacing is not None and (
+            len(self.grid_spacing) != len(self.grid)
+            or not all(0.0 < s < math.inf for s in self.grid_spacing)
+        ):
+            raise ValueError(
+                f"`grid_spacing` must be {len(self.grid)} positive numbers, x, y(, z). "
+                f"Received: grid_spacing={self.grid_spacing}"
+            )
+        if self.normalization not in NORMALIZATIONS:
+            raise ValueError(
+                f"`normalization` must be one of {', '.join(NORMALIZATIONS)}. "
+                f"Received: normalization={self.normalization!r}"
+            )
+        limits = self.normalization_limits
+        if self.normalization == "window" and limits is None:
+            raise ValueError(
+                'The normalization "window" needs `normalization_limits`, the two '
+                "stored values (in CT Hounsfield units) that become black and white. "
+                "Received: normalization_limits=None"
+            )
+        if limits is not None and not limits[0] < limits[1]:
+            raise ValueError(
+                "`normalization_limits` must be two rising numbers. "
+                f"Received: normalization_limits={limits}"
+            )
+
+    @property
+    def dimensions(self) -> int:
+        """The number of axes of the images, 2 or 3."""
+        return len(self.grid)
+
+    @property
+    def uses_stored_values(self) -> bool:
+        """Whether images come in the numbers of their files, not from 0 to 1."""
+        return self.normalization == "window"

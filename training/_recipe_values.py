@@ -1,0 +1,213 @@
+"""Recipes as plain values: reading, writing, and changes given as text."""
+
+import ast
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scn_keras.training.augmentation import Augmentation
+from scn_keras.training.recipe_settings import Callback, Network
+
+# Settings that have moved since version 0.1: what was beside each other at the top is
+# in a part of its own.
+MOVED = {
+    name: f"image_to_grid.{name}"
+    for name in ("grid", "grid_spacing", "normalization", "normalization_limits")
+}
+
+
+def to_plain(part: Any) -> Any:
+    """Returns a recipe or a part of one as dicts and plain values."""
+    if hasattr(part, "to_dict"):
+        return part.to_dict()
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+        return {f.name: to_plain(getattr(part, f.name)) for f in _fields(part)}
+    if isinstance(part, (list, tuple)):
+        return type(part)(map(to_plain, part))
+    return part
+
+
+def from_plain(cls: Any, data: Mapping[str, Any], prefix: str = "") -> Any:
+    """Returns a recipe or a part of one from what `to_plain` or JSON gave."""
+    if cls is Network:
+        return Network(**data)
+    hints = typing.get_type_hints(cls)
+    data = moved_in(data) if "image_to_grid" in hints else data
+    if unknown := sorted(set(data) - set(hints)):
+        raise ValueError(
+            "The recipe has settings that this version does not know: "
+            f"{', '.join(prefix + name for name in unknown)}."
+        )
+    values = {
+        name: coerce(hints[name], value, prefix + name) for name, value in data.items()
+    }
+    return cls(**values)
+
+
+def moved_in(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings of a recipe with those that have moved in their new place.
+
+    Others may be instances of the parts already.
+    """
+    data = dict(data)
+    for old, path in MOVED.items():
+        if old not in data:
+            continue
+        part, _, name = path.partition(".")
+        value = data.pop(old)
+        current = data.get(part, {})
+        if isinstance(current, Mapping):
+            data[part] = {**current, name: value}
+        else:
+            data[part] = dataclasses.replace(current, **{name: value})
+    return data
+
+
+def changed(part: Any, changes: Sequence[tuple[list[str], Any, str]]) -> Any:
+    """Returns a recipe or part with values replaced.
+
+    All at once: values that go together may come one after the other.
+
+    Args:
+        part: Dataclass or `Network`.
+        changes: Sequence of `(path, value, key)`, the key for messages.
+    """
+    known = _known(part)
+    whole: dict[str, Any] = {}
+    inner: dict[str, list[tuple[list[str], Any, str]]] = {}
+    for (name, *rest), value, key in changes:
+        if name not in known and not isinstance(part, Network):
+            raise ValueError(
+                f"The recipe has no setting `{key}`. There are, at this place: "
+                f"{', '.join(known)}."
+            )
+        if rest:
+            inner.setdefault(name, []).append((rest, value, key))
+        else:
+            whole[name] = _coerced(part, name, value, key)
+            inner.pop(name, None)
+    for name, among in inner.items():
+        current = whole.get(name, known.get(name))
+        if isinstance(current, dict):
+            whole[name] = _dict_changed(current, among)
+        elif dataclasses.is_dataclass(current):
+            whole[name] = changed(current, among)
+        else:
+            raise ValueError(
+                f"The recipe's `{name}` has no parts. Received: {among[0][2]}"
+            )
+    if isinstance(part, Network):
+        return part.replaced(**whole)
+    return dataclasses.replace(part, **whole)
+
+
+def differences(base: Any, part: Any, prefix: str = "") -> list[str]:
+    """Returns the changes, as `key=value`, that make one recipe of another."""
+    settings: list[str] = []
+    before = _known(base)
+    for name, new in _known(part).items():
+        old, key = before.get(name), prefix + name
+        if old == new:
+            continue
+        if _same_parts(old, new):
+            settings += differences(old, new, f"{key}.")
+            continue
+        plain = to_plain(new)
+        text = plain if isinstance(plain, str) and value_of(plain) == plain else None
+        settings.append(f"{key}={text or repr(plain)}")
+    return settings
+
+
+def value_of(text: str) -> Any:
+    """Reads a value as in Python; any other text is a string."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def coerce(annotation: Any, value: Any, key: str) -> Any:
+    """Brings a value to an annotated type where that loses nothing.
+
+    Raises:
+        ValueError: If the value has another type.
+    """
+    union = isinstance(annotation, types.UnionType)
+    choices = typing.get_args(annotation) if union else (annotation,)
+    for choice in choices:
+        matches, result = _as_type(choice, value, key)
+        if matches:
+            return result
+    names = " or ".join(getattr(c, "__name__", str(c)) for c in choices)
+    raise ValueError(f"`{key}` must be of type {names}. Received: {key}={value!r}")
+
+
+def _as_type(choice, value, key):
+    """Whether a value fits one type, and the value in that type."""
+    if choice is Any:
+        return True, value
+    if dataclasses.is_dataclass(choice) and isinstance(choice, type):
+        if choice is Callback and isinstance(value, str):
+            return True, Callback(value)
+        if choice is Augmentation and isinstance(value, (list, tuple)):
+            return True, Augmentation.from_list(value)
+        if isinstance(value, Mapping):
+            return True, from_plain(choice, value, f"{key}.")
+        return isinstance(value, choice), value
+    if typing.get_origin(choice) is tuple:
+        return _as_tuple(typing.get_args(choice), value, key)
+    if typing.get_origin(choice) is dict:
+        matches = isinstance(value, Mapping)
+        return matches, dict(value) if matches else value
+    if isinstance(value, bool) and choice is not bool:
+        return False, value
+    if choice is float:
+        matches = isinstance(value, (int, float))
+        return matches, float(value) if matches else value
+    return isinstance(value, choice), value
+
+
+def _as_tuple(items, value, key):
+    if not isinstance(value, (list, tuple)):
+        return False, value
+    if items[-1] is Ellipsis:
+        return True, tuple(coerce(items[0], v, key) for v in value)
+    if len(value) != len(items):
+        return False, value
+    pairs = zip(items, value, strict=True)
+    return True, tuple(coerce(item, v, key) for item, v in pairs)
+
+
+def _coerced(part, name, value, key):
+    if isinstance(part, Network):
+        return value
+    return coerce(typing.get_type_hints(type(part))[name], value, key)
+
+
+def _dict_changed(current, changes):
+    current = dict(current)
+    for path, value, key in changes:
+        if len(path) > 1:
+            raise ValueError(f"The recipe has no setting `{key}`.")
+        current[path[0]] = value
+    return current
+
+
+def _fields(part):
+    return dataclasses.fields(part)
+
+
+def _known(part):
+    if isinstance(part, Network):
+        return part.to_dict()
+    return {field.name: getattr(part, field.name) for field in _fields(part)}
+
+
+def _same_parts(old, new):
+    """Whether two values are parts of one type, to be compared setting by setting."""
+    if not dataclasses.is_dataclass(new) or type(old) is not type(new):
+        return False
+    # Another network takes other arguments, so it is set whole.
+    return getattr(old, "kind", None) == getattr(new, "kind", None)

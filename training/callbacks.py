@@ -1,0 +1,121 @@
+"""Callbacks of a training: its history, checkpoints and averaged weights."""
+
+import csv
+import io
+import pathlib
+import time
+from typing import Any
+
+import keras
+from rich import progress
+from rich.console import Console
+
+from scn_keras.files.atomic_write import write_text
+from scn_keras.training.run import Run
+
+
+class Recorder(keras.callbacks.Callback):
+    """After each epoch: a row of `history.csv`, then a checkpoint, in this order.
+
+    A run that dies in between has a row too many, which `_cut_history` removes.
+    """
+
+    def __init__(self, run: Run, step: int) -> None:
+        super().__init__()
+        self.run = run
+        self.step = step
+        self.steps = run.recipe.steps
+        self.started = time.monotonic() - _cut_history(run.history_path, step)
+        console = Console()
+        self.bar = progress.Progress(
+            progress.TextColumn("[bold]{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("left"),
+            progress.TimeRemainingColumn(elapsed_when_finished=False),
+            progress.TextColumn("{task.fields[status]}"),
+            console=console,
+            disable=not console.is_terminal,  # a log gets a line an epoch instead
+        )
+        self.task = self.bar.add_task(
+            f"train {run.recipe.name}", total=self.steps, completed=step, status=""
+        )
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        # Dropout draws from PyTorch's own generator, which no checkpoint holds.
+        if keras.backend.backend() == "torch":
+            keras.utils.set_random_seed(self.run.recipe.seed + self.step)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.step += 1
+        self.bar.update(self.task, completed=self.step)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        row = {
+            "step": self.step,
+            "seconds": round(time.monotonic() - self.started, 1),
+            **{name: float(value) for name, value in (logs or {}).items()},
+        }
+        new = not self.run.history_path.is_file()
+        with self.run.history_path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        self.run.checkpoint.parent.mkdir(exist_ok=True)
+        temporary = self.run.checkpoint.with_name("next.keras")
+        self.model.save(temporary)
+        temporary.replace(self.run.checkpoint)
+        error = row.get("val_point_error", row.get("point_error"))
+        kind = "validation" if "val_point_error" in row else "training"
+        shown = f"{error:.2f} mm" if error == error else "unknown: no spacing"
+        status = f"loss {row['loss']:.4g}, {kind} point error {shown}"
+        self.bar.update(self.task, status=status)
+        if not self.bar.console.is_terminal:
+            self.bar.console.print(f"step {self.step} of {self.steps}: {status}")
+
+
+class AveragedValidation(keras.callbacks.Callback):
+    """Validates the averaged weights, and puts those that are trained back.
+
+    `keras.callbacks.SwapEMAWeights` swaps by sums and differences on TensorFlow,
+    which changes the last digits of what is trained.
+    """
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.trained = self._weights()
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        # On JAX, they now are the optimiser's arrays, which a step would give away.
+        self._assign(self._weights())
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self._assign(self.trained)
+
+    def _weights(self):
+        return [
+            keras.ops.convert_to_numpy(v.value) for v in self.model.trainable_variables
+        ]
+
+    def _assign(self, weights):
+        for variable, value in zip(
+            self.model.trainable_variables, weights, strict=True
+        ):
+            variable.assign(value)
+
+
+def _cut_history(path: pathlib.Path, step: int) -> float:
+    """Removes what was written after a step and returns the seconds up to there."""
+    if not path.is_file():
+        return 0.0
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = [*csv.reader(file)] or [[]]
+    # A row that is cut off was being written when the run died.
+    rows = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
+    if not rows:
+        path.unlink()
+        return 0.0
+    kept = io.StringIO(newline="")
+    csv.writer(kept).writerows([header, *rows])
+    write_text(path, kept.getvalue())
+    return float(rows[-1][1])

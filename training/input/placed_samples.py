@@ -1,0 +1,58 @@
+"""Coarse to fine: where the grid of the fine network lies in stored samples."""
+
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from scn_keras.alignment import mean_shape
+from scn_keras.array_api import NUMPY, TENSORFLOW
+from scn_keras.geometry import apply_affine
+from scn_keras.inference.coarse_to_fine import CoarseToFine, affine_or_pixels
+from scn_keras.training.input.selection import observed_points
+from scn_keras.training.recipe import Recipe
+from scn_keras.training.run import Run, write_json
+
+
+def place_samples(
+    run: Run, training: tf.data.Dataset, validation: tf.data.Dataset | None
+) -> tuple[tf.data.Dataset, tf.data.Dataset | None]:
+    """Places the samples of a run whose coarse stage is trained.
+
+    Samples get an entry `grid_to_source`, which the pipeline and `Locator.locate`
+    obey: those of the training by their true points, those of the validation as at
+    any later use. The mean shape of the former is kept in the run.
+    """
+    if not run.shape_path.is_file():
+        shape = mean_shape_of(training.as_numpy_iterator(), run.recipe)
+        rows = np.where(np.isnan(shape), np.array(None), shape)
+        write_json(run.shape_path, rows.tolist())
+    if validation is not None:
+        validation = run.coarse_to_fine().place_by_coarse(validation)
+    by_truth = CoarseToFine(run.recipe.image_to_grid, run.mean_shape)
+    return place_by_truth(by_truth, training, run.recipe), validation
+
+
+def place_by_truth(
+    coarse_to_fine: CoarseToFine, samples: tf.data.Dataset, recipe: Recipe
+) -> tf.data.Dataset:
+    """Places stored samples by the true points of a recipe."""
+    points_of = functools.partial(true_points, recipe=recipe, xp=TENSORFLOW)
+    return coarse_to_fine.place_by_truth(samples, points_of)
+
+
+def mean_shape_of(samples: Iterable[Mapping[str, Any]], recipe: Recipe) -> np.ndarray:
+    """Returns the mean shape of stored samples in mm, see `alignment.mean_shape`."""
+    shapes = [
+        apply_affine(affine_or_pixels(sample["affine"]), true_points(sample, recipe))
+        for sample in samples
+    ]
+    return mean_shape(shapes)
+
+
+def true_points(sample: Mapping[str, Any], recipe: Recipe, xp: Any = NUMPY) -> Any:
+    """Returns a recipe's points of a sample, the mean of those it would draw from."""
+    observer = "mean" if recipe.observer == "random" else recipe.observer
+    return observed_points(sample, observer, xp=xp)

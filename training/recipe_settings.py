@@ -1,0 +1,333 @@
+"""The parts of a recipe: network, local networks, targets, optimiser, callbacks."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from scn_keras._references import checked_arguments, name_of, resolve
+
+# Networks of `scn_keras.models` that recipes name without a module. Their arguments and
+# defaults are those of the constructors.
+NETWORKS = (
+    "SpatialConfigurationNet",
+    "LocalizationUNet",
+    "ConvolutionalNet",
+    "scn_miccai2016",
+    "scn_mmwhs",
+    "scn_verse2019",
+    "GlobalNet",
+    "scn_verse2020",
+)
+# What the recipe passes to a network itself, beside the first two arguments.
+_PASSED = ("dtype", "name")
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False)
+class Network:
+    """The network of a recipe, with its arguments.
+
+    Arguments are checked against the signature of the network, and those that are left
+    out take its defaults, so that a recipe holds all of them. They are attributes, too:
+    `network.filters`.
+
+    Args:
+        kind: Str, a network of `scn_keras.models`, one of `NETWORKS`; or a function or
+            class of your own, or its name `"module:function"`. It is called as
+            `network(num_landmarks, image_shape, **arguments)` and returns a Keras
+            model from images `(batch, *spatial, 1)` to heatmaps
+            `(batch, *spatial, num_landmarks)`. `image_shape` is `(None, None, 1)` or,
+            of volumes, `(None, None, None, 1)`.
+        dtype: Str, the precision of the training: `"float32"` or `"mixed_bfloat16"`.
+            Passed on to networks that take a `dtype`.
+        **arguments: The network's own.
+
+    Raises:
+        ValueError: If there is no such network, or it does not take an argument.
+        ImportError: If the module of the network cannot be imported.
+
+    Example:
+
+    >>> network = Network(filters=32, stride=2)
+    >>> network.kind, network.filters, network.levels
+    ('SpatialConfigurationNet', 32, 4)
+    """
+
+    kind: str
+    dtype: str
+    arguments: dict[str, Any]
+
+    def __init__(
+        self,
+        kind: str | Callable[..., Any] = "SpatialConfigurationNet",
+        dtype: str = "float32",
+        **arguments: Any,
+    ) -> None:
+        # As `dataclasses.replace` passes them.
+        arguments = {**arguments.pop("arguments", {}), **arguments}
+        name = kind if isinstance(kind, str) else name_of(kind, "network.kind")
+        name = name.removeprefix("scn_keras.models:") if _is_built_in(name) else name
+        object.__setattr__(self, "kind", name)
+        object.__setattr__(self, "dtype", dtype)
+        function = self.function()
+        passed = (*[*inspect.signature(function).parameters][:2], *_PASSED)
+        if name in NETWORKS:
+            arguments = self._without_absent(function, arguments)
+        checked = checked_arguments(
+            function, arguments, "network", passed, named_only=name in NETWORKS
+        )
+        defaults = inspect.signature(function).parameters
+        object.__setattr__(
+            self,
+            "arguments",
+            {
+                key: _as_default(
+                    value, defaults.get(key), f"network.{key}", name in NETWORKS
+                )
+                for key, value in checked.items()
+            },
+        )
+
+    def function(self) -> Callable[..., Any]:
+        """Returns what builds the network."""
+        if self.kind in NETWORKS:
+            from scn_keras import models  # loads Keras
+
+            return getattr(models, self.kind)
+        if ":" not in self.kind:
+            raise ValueError(
+                f"`network.kind` must be one of {', '.join(NETWORKS)}, or "
+                "module:function for a network of your own. "
+                f"Received: network.kind={self.kind!r}"
+            )
+        return resolve(self.kind, "network.kind")
+
+    def settings(self) -> dict[str, Any]:
+        """Returns the keyword arguments for the network, `dtype` where it takes one."""
+        parameters = inspect.signature(self.function()).parameters
+        takes_any = any(p.kind == p.VAR_KEYWORD for p in parameters.values())
+        if "dtype" in parameters or takes_any:
+            return {**self.arguments, "dtype": self.dtype}
+        if self.dtype != "float32":
+            raise ValueError(
+                f"The network {self.kind} takes no `dtype`, so that it is trained in "
+                f"float32. Received: network.dtype={self.dtype!r}"
+            )
+        return dict(self.arguments)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns kind, dtype and arguments as one flat dict."""
+        return {"kind": self.kind, "dtype": self.dtype, **self.arguments}
+
+    def replaced(self, **changes: Any) -> "Network":
+        """Returns a network with other arguments, kind or dtype."""
+        return Network(**{**self.to_dict(), **changes})
+
+    def __getattr__(self, name: str) -> Any:
+        arguments = self.__dict__.get("arguments", {})
+        if name in arguments:
+            return arguments[name]
+        raise AttributeError(f"The network {self.__dict__.get('kind')} has no {name!r}")
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self.to_dict().items())
+        return f"Network({arguments})"
+
+    def _without_absent(self, function, arguments):
+        """Drops `None` of arguments that recipes before 0.2 wrote for every kind."""
+        parameters = inspect.signature(function).parameters
+        kept = {}
+        for key, value in arguments.items():
+            if value is None and (
+                key in _ARGUMENTS_OF_0_1
+                and (key not in parameters or parameters[key].default is not None)
+            ):
+                continue
+            kept[key] = value
+        return kept
+
+
+# What recipes of version 0.1 held for every network, `None` where it does not apply.
+_ARGUMENTS_OF_0_1 = (
+    *("filters", "levels", "kernel_size", "dropout", "spatial_filters"),
+    *("spatial_kernel_size", "spatial_factor", "spatial_border"),
+    *("heatmap_initializer", "padding", "stem", "head_kernel_size", "convolutions"),
+    *("local_activation", "spatial_activation", "stride", "blocks", "reductions"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Refinement:
+    """The local networks of a recipe (`LocalRefinement`) and their arguments.
+
+    They are trained in the precision of the network.
+
+    Args:
+        size: Int, even, the pixels of the grid that a sub-image has along each axis: a
+            few times the error of the network whose points they refine.
+        filters: Int, of the first convolutions; the last have twice as many.
+        convolutions: Int, the number of convolutions before the pooling.
+    """
+
+    size: int = 16
+    filters: int = 32
+    convolutions: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """The Gaussian targets (`GaussianHeatmap`) and the penalty on their sigmas.
+
+    Args:
+        sigma: Float, or one float an axis, pixels of the heatmaps: the standard
+            deviation with which training starts.
+        gamma: Float, the reference's height factor; `None` for targets of height 1.
+        learnable: Bool, whether sigmas are trained.
+        sigma_penalty: Float, at least 0, the reference's alpha.
+        form: `"isotropic"`, `"axis_aligned"` or `"rotated"`.
+        minimum_sigma: Float, pixels of the heatmaps, below which no sigma falls.
+        penalty_power: Float, see `GaussianHeatmap`.
+        missing: `"mask"`, or `"zero"` to train for empty heatmaps (`LandmarkModel`).
+    """
+
+    sigma: float | tuple[float, ...] = 2.5
+    gamma: float | None = 100.0
+    learnable: bool = True
+    sigma_penalty: float = 20.0
+    form: str = "isotropic"
+    minimum_sigma: float = 0.5
+    penalty_power: float = 1.0
+    missing: str = "mask"
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """The optimiser of a recipe and the schedule of its learning rate.
+
+    Args:
+        name: `"adam"`, `"sgd"` (Nesterov), the name of another class of
+            `keras.optimizers` such as `"AdamW"`, or `"module:Class"`.
+        learning_rate: Float, the highest learning rate.
+        warmup: Float, the share of all steps in which a cosine schedule rises from 0.
+        final: Float, the share of the highest learning rate at which a cosine schedule
+            ends; 1 for a constant rate.
+        momentum: Float, from 0 to below 1, of `"sgd"`.
+        clip_norm: Float or `None`, the bound on the norm of all gradients.
+        epsilon: Float, of `"adam"`.
+        average: Float or `None`, the momentum of an exponential moving average of all
+            weights, such as 0.999; the averaged weights are validated and kept.
+        weight_decay: Float, the reference's lambda, a part of the loss.
+        schedule: `"cosine"`, `"constant"`, the name of a class of
+            `keras.optimizers.schedules` such as `"PiecewiseConstantDecay"`, or
+            `"module:Class"`.
+        schedule_settings: Dict, arguments of that class. Where it takes an
+            `initial_learning_rate` that is not among them, `learning_rate` is passed.
+        settings: Dict, further arguments of the optimiser.
+    """
+
+    name: str = "adam"
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    final: float = 0.0
+    momentum: float = 0.99
+    clip_norm: float | None = None
+    epsilon: float = 1e-7
+    average: float | None = None
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    schedule_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # A setting that would change nothing is refused, not ignored.
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}
+        unused = []
+        if self.schedule != "cosine":
+            unused += ["warmup", "final"]
+        if self.name != "sgd":
+            unused += ["momentum"]
+        if self.name != "adam":
+            unused += ["epsilon"]
+        for name in unused:
+            if getattr(self, name) != defaults[name] and name in ("warmup", "final"):
+                raise ValueError(
+                    f"`optimizer.{name}` is of the schedule cosine. Received: "
+                    f"optimizer.{name}={getattr(self, name)}, "
+                    f"optimizer.schedule={self.schedule!r}"
+                )
+            if getattr(self, name) != defaults[name] and self.name not in _OWN:
+                raise ValueError(
+                    f"`optimizer.{name}` is of the optimisers adam and sgd: put the "
+                    f"arguments of {self.name} into `optimizer.settings`. Received: "
+                    f"optimizer.{name}={getattr(self, name)}"
+                )
+        if self.schedule in ("cosine", "constant") and self.schedule_settings:
+            raise ValueError(
+                f"The schedule {self.schedule} takes no `optimizer.schedule_settings`. "
+                f"Received: optimizer.schedule_settings={self.schedule_settings}"
+            )
+
+    @classmethod
+    def from_keras(cls, optimizer: Any) -> "Optimizer":
+        """Returns the settings of a Keras optimiser, its schedule included."""
+        config = dict(optimizer.get_config())
+        config.pop("name", None)
+        rate, schedule = config.pop("learning_rate"), "constant"
+        schedule_settings: dict[str, Any] = {}
+        if isinstance(rate, Mapping):
+            schedule = name_of(type(optimizer._learning_rate), "optimizer.schedule")
+            schedule_settings = dict(rate["config"])
+            schedule_settings.pop("name", None)
+            rate = cls.learning_rate
+        return cls(
+            name=name_of(type(optimizer), "optimizer.name"),
+            learning_rate=float(rate),
+            schedule=schedule,
+            schedule_settings=schedule_settings,
+            settings={k: v for k, v in config.items() if v is not None},
+        )
+
+
+_OWN = ("adam", "sgd")
+
+
+@dataclasses.dataclass(frozen=True)
+class Callback:
+    """A Keras callback of a recipe.
+
+    Args:
+        name: Str, a class of `keras.callbacks` such as `"TerminateOnNaN"`, or
+            `"module:Class"`; in Python also the class.
+        arguments: Dict, of its constructor.
+    """
+
+    name: str
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            object.__setattr__(self, "name", name_of(self.name, "callbacks"))
+
+
+def _is_built_in(name):
+    package, _, network = name.partition(":")
+    return package == "scn_keras.models" and network in NETWORKS
+
+
+def _as_default(value, parameter, key, strict):
+    """Brings a value to the type of the parameter's default.
+
+    Of built-in networks, values of other types are refused.
+    """
+    default = None if parameter is None else parameter.default
+    if isinstance(default, tuple) and isinstance(value, (list, tuple)):
+        return tuple(value)
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    plain = strict and isinstance(default, (bool, int, float, str, tuple))
+    if plain and value is not None and type(value) is not type(default):
+        raise ValueError(
+            f"`{key}` must be of type {type(default).__name__}. "
+            f"Received: {key}={value!r}"
+        )
+    return value

@@ -1,4 +1,8 @@
-"""What is wrong, or looks so, in a folder of images with landmarks."""
+"""Checks of a folder of images with landmarks, before a data set is prepared.
+
+`check_folder` returns a `CheckResult` with one `Finding` for each problem: errors,
+which make results wrong, and notes, which a person should look at.
+"""
 
 from scn_keras.datasets.check.check_cases import check_cases as check_cases
 from scn_keras.datasets.check.check_folder import check_folder as check_folder

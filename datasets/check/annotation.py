@@ -11,7 +11,7 @@ from scn_keras.geometry import apply_affine, has_usable_spacing
 
 @dataclasses.dataclass(frozen=True)
 class Annotation:
-    """The points that one observer set on one image.
+    """The points of one observer on one image.
 
     Args:
         facts: `ImageFacts` of the image.
@@ -36,13 +36,13 @@ class Annotation:
 
     @property
     def has_shape(self) -> bool:
-        """Whether there are D + 2 landmarks in different places: less fits anything."""
-        here = self.points[~np.isnan(self.points).any(axis=-1)]
-        return len(np.unique(here, axis=0)) >= self.points.shape[-1] + 2
+        """Whether D + 2 landmarks have different positions. Fewer fit any shape."""
+        present = self.points[~np.isnan(self.points).any(axis=-1)]
+        return len(np.unique(present, axis=0)) >= self.points.shape[-1] + 2
 
     @property
     def observer(self) -> str:
-        """Words that say whose points these are, where there are several observers."""
+        """The observer for a message, `" by senior"`; empty if there is only one."""
         name = self.feature.removeprefix("points").removeprefix("_")
         return f" by {name}" if name else ""
 
@@ -55,5 +55,9 @@ class Annotation:
         return "mm" if self.calibrated else "px"
 
     def in_space(self, points: np.ndarray) -> np.ndarray:
-        """Brings pixels of the image to mm, and leaves them where that is unknown."""
+        """Maps pixels of the image to mm; without a usable affine they stay pixels.
+
+        Args:
+            points: Array `(N, D)`.
+        """
         return apply_affine(self.facts.affine, points) if self.calibrated else points

@@ -10,9 +10,9 @@ class CheckResult:
     """All findings on a folder of source files.
 
     Args:
-        folder: Path.
+        folder: Path, the checked folder.
         dataset: Str, the name of the builder whose layout the folder has.
-        schema: `LandmarkSchema`, or None where the folder could not be read at all.
+        schema: `LandmarkSchema`; None if the folder could not be read at all.
         splits: Dict of the names of splits to their numbers of cases.
         findings: Tuple of `Finding`, errors first.
     """
@@ -33,18 +33,18 @@ class CheckResult:
 
     @property
     def summary(self) -> str:
-        """One sentence: what was found in how many cases."""
-        counts = [f"{name or 'no split'} {n}" for name, n in self.splits.items()]
+        """One sentence with the numbers of errors, notes and cases."""
+        splits = [f"{name or 'no split'} {n}" for name, n in self.splits.items()]
         cases = _count(sum(self.splits.values()), "case")
-        found = f"{_count(self.errors, 'error')} and {_count(self.notes, 'note')}"
+        findings = f"{_count(self.errors, 'error')} and {_count(self.notes, 'note')}"
         return (
-            f"{found} in {cases}"
+            f"{findings} in {cases}"
             f"{' of ' + self.dataset if self.dataset else ''}"
-            f"{' (' + ', '.join(counts) + ')' if len(counts) > 1 else ''}."
+            f"{' (' + ', '.join(splits) + ')' if len(splits) > 1 else ''}."
         )
 
     def to_dict(self) -> dict[str, object]:
-        """Returns the result as numbers, strings and lists, ready for JSON."""
+        """Returns the result as numbers, strings and lists for JSON."""
         return {
             "folder": str(self.folder),
             "dataset": self.dataset,

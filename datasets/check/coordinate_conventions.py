@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -19,169 +20,203 @@ OUTSIDE = "points outside"
 TURNED = "turned"
 STRANGE = "strange shape"
 
-# Twice as much texture calls for another reading. Read wrongly, annotations of the real
-# sets have more than that in 1 of 100 cases (mirrored films), usually a fifth to three
-# quarters of what they have; so it is decisive of a set, and of a case with all else.
+# A reading with twice as much texture is better. Wrong readings of the real sets have
+# more than that in 1 of 100 cases (mirrored films), usually a fifth to three quarters
+# of the correct one. It is decisive for a set, and for a case together with all else.
 _BETTER = 2.0
-# Less texture than this share of what is usual in the set calls for another reading.
-# Of the real annotations 1 in 400 has less.
-_EMPTY = 0.3
-# Fewer annotations say nothing about a set by their texture alone.
-_MIN_SET = 3
+# An annotation with less than this share of the set's typical texture is suspicious. Of
+# the real annotations 1 in 400 is.
+_MIN_TEXTURE = 0.3
+# Fewer annotations do not determine the texture of a set.
+_MIN_ANNOTATIONS = 3
 
 
-def placement(
+def find_wrong_conventions(
     annotations: Sequence[Annotation],
     schema: LandmarkSchema,
     shape: CommonShape | None,
 ) -> list[Finding]:
-    """Finds annotations whose coordinates mean something else than they should.
+    """Finds annotations whose coordinates follow another convention than they should.
 
-    Swapped axes, RAS for LPS, exchanged left/right pairs, mirrored and turned
-    pictures, points outside of the image. Three kinds of evidence: how many points
-    lie on the image, how much texture there is where they lie, and whether they have
-    the shape, the handedness and the direction of the other cases. An annotation in
-    which nothing of that is odd is not looked at further; of one that is odd, another
-    reading is believed if it fits in everything. If one reading is better for at
-    least half of all annotations and worse for at most a tenth, it is the set that is
-    wrong: one finding, and no others.
+    Swapped axes, RAS for LPS, exchanged left/right pairs, mirrored and rotated
+    pictures, points outside of the image. The criteria are the share of the points on
+    the image, the texture at the points, and whether they have the shape, handedness
+    and orientation of the other cases. An annotation that meets all of them is not
+    examined further. For any other, another reading is accepted if it meets them.
+
+    If one reading is better for at least half of all annotations and worse for at most
+    a tenth, the whole set is wrong, and this is the only finding.
 
     Args:
         annotations: Sequence of `Annotation`.
         schema: `LandmarkSchema`.
-        shape: `CommonShape`, or None where there are too few cases for one.
+        shape: `CommonShape`; None if there are too few cases for one.
     """
-    if (whole := _whole_set(annotations)) is not None:
-        return [whole]
-    textures = [annotation.readings[0].texture for annotation in annotations]
-    usual = float(np.nanmedian(textures)) if len(textures) >= _MIN_SET else 0.0
+    if (whole_set := _check_set(annotations)) is not None:
+        return [whole_set]
+    typical = 0.0
+    if len(annotations) >= _MIN_ANNOTATIONS:
+        typical = float(np.nanmedian([a.readings[0].texture for a in annotations]))
     return [
         finding
         for annotation in annotations
-        for finding in _of_one(annotation, schema, shape, usual)
+        for finding in _Criteria(
+            annotation, shape if annotation.has_shape else None, typical
+        ).findings(schema)
     ]
 
 
-def _whole_set(annotations: Sequence[Annotation]) -> Finding | None:
-    scores: dict[tuple[str, str], list[tuple[Annotation, Reading, int]]] = {}
+@dataclasses.dataclass
+class _SetReading:
+    """A reading other than as it is, for all annotations of a set."""
+
+    kind: str
+    what: str
+    rows: list[tuple[Annotation, Reading]]
+    better: list[tuple[Annotation, Reading]]
+    worse: int
+
+    @property
+    def moved_inside(self) -> int:
+        """The number of annotations of which more points lie on the image."""
+        return sum(r.inside > a.readings[0].inside for a, r in self.rows)
+
+
+def _check_set(annotations: Sequence[Annotation]) -> Finding | None:
+    by_reading: dict[tuple[str, str], _SetReading] = {}
     for annotation in annotations:
         as_is, *others = annotation.readings
         for reading in others:
             if reading.kind != LEFT_RIGHT:
-                sign = _helps(as_is, reading) - _helps(reading, as_is)
                 key = reading.kind, reading.what
-                scores.setdefault(key, []).append((annotation, reading, sign))
-    found = []
-    for (kind, what), rows in scores.items():
-        helped = sum(sign > 0 for *_, sign in rows)
-        harmed = sum(sign < 0 for *_, sign in rows)
-        brought_in = [a for a, r, _ in rows if r.inside > a.readings[0].inside]
-        enough = len(rows) >= _MIN_SET or brought_in
-        if enough and 2 * helped >= len(annotations) >= 10 * harmed:
-            found.append((helped, kind, what, rows, brought_in))
-    if not found:
+                entry = by_reading.setdefault(key, _SetReading(*key, [], [], 0))
+                entry.rows.append((annotation, reading))
+                if _is_better(reading, as_is):
+                    entry.better.append((annotation, reading))
+                entry.worse += _is_better(as_is, reading)
+    candidates = [
+        entry
+        for entry in by_reading.values()
+        if (len(entry.rows) >= _MIN_ANNOTATIONS or entry.moved_inside)
+        and 2 * len(entry.better) >= len(annotations) >= 10 * entry.worse
+    ]
+    if not candidates:
         return None
-    # The first of equals: they are in the order in which they are believed.
-    helped, kind, what, rows, brought_in = max(found, key=lambda f: f[0])
-    detail = f"So the points lie on more texture in {helped} of {len(rows)} annotations"
-    if brought_in:
-        detail += f", and no longer outside of the image in {len(brought_in)}"
-    shown = [(a, r) for a, r, sign in rows if sign > 0]
+    # The first of equals, since readings are in order of preference.
+    best = max(candidates, key=lambda entry: len(entry.better))
+    detail = (
+        f"So the points lie on more texture in {len(best.better)} of "
+        f"{len(best.rows)} annotations"
+    )
+    if best.moved_inside:
+        detail += f", and no longer outside of the image in {best.moved_inside}"
     return Finding(
-        ERROR if brought_in else NOTE,
-        kind,
-        f"In the whole set: {what}",
+        ERROR if best.moved_inside else NOTE,
+        best.kind,
+        f"In the whole set: {best.what}",
         f"{detail}.",
-        tuple(dict.fromkeys(a.case.id for a, *_ in rows)),
-        views=tuple(_view(a, r) for a, r in shown[:1]),
+        tuple(dict.fromkeys(annotation.case.id for annotation, _ in best.rows)),
+        views=tuple(_view(*pair) for pair in best.better[:1]),
     )
 
 
-def _helps(worse: Reading, better: Reading) -> bool:
+def _is_better(reading: Reading, other: Reading) -> bool:
     return (
-        better.inside >= worse.inside
-        and better.texture > _BETTER * worse.texture
-        and (better.inside > worse.inside or better.texture > _EMPTY)
+        reading.inside >= other.inside
+        and reading.texture > _BETTER * other.texture
+        and (reading.inside > other.inside or reading.texture > _MIN_TEXTURE)
     )
 
 
-def _of_one(
-    annotation: Annotation,
-    schema: LandmarkSchema,
-    shape: CommonShape | None,
-    usual: float,
-) -> Iterator[Finding]:
-    as_is, *others = annotation.readings
-    distance, angle, far, turn = 0.0, 0.0, np.inf, np.inf
-    if not annotation.has_shape:
-        shape = None
-    if shape is not None:
-        far, turn = shape.max_distance, shape.max_angle
-        distance, angle = shape.fit(annotation.in_space(as_is.points))
-    off = outside(as_is.points, annotation.facts.size)
-    odd = distance > far or angle > turn
-    empty = as_is.texture < _EMPTY * usual
-    if not (off.any() or odd or empty):
-        return
+class _Criteria:
+    """The criteria of `find_wrong_conventions` for one annotation.
 
-    def believed(reading: Reading) -> bool:
-        better = reading.texture >= _BETTER * as_is.texture
+    Args:
+        annotation: `Annotation`.
+        shape: `CommonShape`, or None if the annotation cannot be compared with one.
+        typical_texture: Float, the median texture of the set.
+    """
+
+    def __init__(
+        self, annotation: Annotation, shape: CommonShape | None, typical_texture: float
+    ) -> None:
+        self.annotation, self.shape = annotation, shape
+        self.typical_texture = typical_texture
+        self.as_is, *self.others = annotation.readings
+        self.distance, self.angle = 0.0, 0.0
+        self.max_distance, self.max_angle = np.inf, np.inf
+        if shape is not None:
+            self.max_distance, self.max_angle = shape.max_distance, shape.max_angle
+            in_space = annotation.in_space(self.as_is.points)
+            self.distance, self.angle = shape.fit(in_space)
+        self.outside = outside(self.as_is.points, annotation.facts.size)
+        self.has_other_shape = (
+            self.distance > self.max_distance or self.angle > self.max_angle
+        )
+
+    def findings(self, schema: LandmarkSchema) -> Iterator[Finding]:
+        annotation = self.annotation
+        empty = self.as_is.texture < _MIN_TEXTURE * self.typical_texture
+        if not (self.outside.any() or self.has_other_shape or empty):
+            return
+        accepted = [reading for reading in self.others if self._is_accepted(reading)]
+        # A rotation by 180° about z is RAS for LPS, unless the picture was rotated too.
+        kinds = {reading.kind for reading in accepted} - {LPS_RAS}
+        if kinds or any(r.texture > self.as_is.texture for r in accepted):
+            yield _misread(annotation, accepted)
+        elif self.outside.any():
+            yield _outside(annotation, schema, self.outside)
+        elif self.angle > self.max_angle:
+            what = "The picture and its points are turned against the others."
+            detail = f"By {np.degrees(self.angle):.0f}°."
+            yield _finding(annotation, NOTE, TURNED, what, detail)
+        elif self.distance > 2.0 * self.max_distance:
+            what = "The points do not have the shape of the others."
+            times = 3.0 * self.distance / self.max_distance
+            detail = f"They are {times:.0f} times as far from it as is usual."
+            yield _finding(annotation, NOTE, STRANGE, what, detail)
+
+    def _is_accepted(self, reading: Reading) -> bool:
+        """Whether a reading meets the criteria better than the points as they are."""
+        as_is = self.as_is
         if reading.inside < as_is.inside + 0.5 * (1.0 - as_is.inside):
             return False
-        if not odd and not better:
+        better = reading.texture >= _BETTER * as_is.texture
+        if not self.has_other_shape and not better:
             return False
-        if not (odd or off.any()) and reading.texture < 0.5 * usual:
+        suspicious = self.has_other_shape or self.outside.any()
+        if not suspicious and reading.texture < 0.5 * self.typical_texture:
             return False
-        if shape is None:
+        if self.shape is None:
             return True
-        near, turned = shape.fit(annotation.in_space(reading.points))
-        return turned <= turn and near <= (0.5 * distance if distance > far else far)
-
-    fitting = [reading for reading in others if believed(reading)]
-    # Turned by 180° about z is RAS for LPS, unless the picture was turned as well.
-    explained = {reading.kind for reading in fitting} - {LPS_RAS}
-    if explained or any(reading.texture > as_is.texture for reading in fitting):
-        yield _misread(annotation, fitting)
-    elif off.any():
-        yield _outside(annotation, schema, off)
-    elif angle > turn:
-        yield _finding(
-            annotation,
-            NOTE,
-            TURNED,
-            "The picture and its points are turned against the others.",
-            f"By {np.degrees(angle):.0f}°.",
-        )
-    elif distance > 2.0 * far:
-        yield _finding(
-            annotation,
-            NOTE,
-            STRANGE,
-            "The points do not have the shape of the others.",
-            f"They are {3.0 * distance / far:.0f} times as far from it as is usual.",
-        )
+        distance, angle = self.shape.fit(self.annotation.in_space(reading.points))
+        limit = self.max_distance
+        if self.distance > self.max_distance:
+            limit = 0.5 * self.distance
+        return angle <= self.max_angle and distance <= limit
 
 
-def _misread(annotation: Annotation, fitting: Sequence[Reading]) -> Finding:
+def _misread(annotation: Annotation, accepted: Sequence[Reading]) -> Finding:
     as_is = annotation.readings[0]
-    best = max(fitting, key=lambda reading: reading.texture)
+    best = max(accepted, key=lambda reading: reading.texture)
     d = as_is.points.shape[-1]
     if best.texture > as_is.texture:
-        off = round((1.0 - as_is.inside) * np.isfinite(as_is.points).all(-1).sum())
+        count = np.isfinite(as_is.points).all(-1).sum()
         detail = "So they lie where there is something to see"
-        detail += f", and {off} fewer outside." if off else "."
+        outside_count = round((1.0 - as_is.inside) * count)
+        detail += f", and {outside_count} fewer outside." if outside_count else "."
         return _finding(annotation, ERROR, best.kind, best.what, detail, best)
-    for reading in fitting:
+    for reading in accepted:
         if reading.kind == LEFT_RIGHT:
             detail = "So they have the shape of the others."
             return _finding(
                 annotation, ERROR, LEFT_RIGHT, reading.what, detail, reading
             )
-    # The points lie better on the picture as they are: it was changed with them.
-    kinds = {reading.kind for reading in fitting}
+    # The points fit the picture better as they are: it was changed with them.
+    kinds = {reading.kind for reading in accepted}
     what = "The points are mirrored, and so is probably their picture."
     if MIRRORED not in kinds:
-        axes = next(r.what for r in fitting if r.kind == SWAPPED_AXES)
+        axes = next(r.what for r in accepted if r.kind == SWAPPED_AXES)
         what = f"{axes} So they probably are in the picture."
     # A film may face the other way. A body has no mirror image.
     severity = NOTE if d == 2 else ERROR
@@ -190,11 +225,12 @@ def _misread(annotation: Annotation, fitting: Sequence[Reading]) -> Finding:
 
 
 def _outside(
-    annotation: Annotation, schema: LandmarkSchema, off: np.ndarray
+    annotation: Annotation, schema: LandmarkSchema, mask: np.ndarray
 ) -> Finding:
     points = annotation.points
-    past = np.maximum(-points, points - (np.array(annotation.facts.size) - 1))[off]
-    names = tuple(schema.names[i] for i in np.flatnonzero(off))
+    past = np.maximum(-points, points - (np.array(annotation.facts.size) - 1))[mask]
+    rows = tuple(np.flatnonzero(mask).tolist())
+    names = tuple(schema.names[row] for row in rows)
     return Finding(
         ERROR,
         OUTSIDE,
@@ -203,23 +239,30 @@ def _outside(
         (annotation.case.id,),
         tuple(map(str, annotation.case.points_paths)),
         names,
-        (View(annotation.case, points, tuple(np.flatnonzero(off).tolist())),),
+        (View(annotation.case, points, rows),),
     )
 
 
-def _finding(annotation, severity, kind, what, detail="", reading=None):
-    who = f"Points{annotation.observer}." if annotation.observer else ""
+def _finding(
+    annotation: Annotation,
+    severity: str,
+    kind: str,
+    what: str,
+    detail: str = "",
+    reading: Reading | None = None,
+) -> Finding:
+    observer = f"Points{annotation.observer}." if annotation.observer else ""
     return Finding(
         severity,
         kind,
         what,
-        f"{who} {detail}".strip(),
+        f"{observer} {detail}".strip(),
         (annotation.case.id,),
         tuple(map(str, annotation.case.points_paths)),
         views=(_view(annotation, reading),),
     )
 
 
-def _view(annotation, reading=None):
+def _view(annotation: Annotation, reading: Reading | None = None) -> View:
     expected = None if reading is None else reading.points
     return View(annotation.case, annotation.points, expected=expected)

@@ -2,37 +2,38 @@ import itertools
 
 import numpy as np
 
-from scn_keras.datasets.check.signature import SHIFT
+from scn_keras.datasets.check.signature import MAX_SHIFT
 
 
 def correlations(signatures: np.ndarray) -> np.ndarray:
-    """Correlates every image with every other, at the shift at which they fit best.
+    """Returns the correlation of each pair of images at the best relative shift.
 
-    One is shifted against the other by up to 2 of 96 pixels (1 of 32 voxels) along
-    each axis, as another scan of the same film is. An inverted copy counts as well.
-    It takes one matrix product a shift: 13 for films, 300 of which take a second.
+    Shifts are up to 2 of 96 pixels (1 of 32 voxels) along each axis, as between two
+    scans of the same film. An inverted copy counts as well. It takes one matrix
+    product per shift: 13 for films, of which 300 take a second.
 
     Args:
         signatures: Array `(n, *size)`, see `signature`.
 
     Returns:
-        float32 `(n, n)`, from 0 to 1, symmetric, its diagonal zero.
+        float32 `(n, n)`, from 0 to 1, symmetric with a diagonal of zeros.
     """
     n, *size = signatures.shape
-    shift = SHIFT[len(size)]
+    shift = MAX_SHIFT[len(size)]
     best = np.zeros((n, n), np.float32)
-    middle = _vectors(signatures, [shift] * len(size), shift)
+    centered = _windows(signatures, [shift] * len(size), shift)
     offsets = itertools.product(range(2 * shift + 1), repeat=len(size))
-    # The second half is the first with the two images exchanged.
+    # The second half of the shifts is the first half with the two images exchanged.
     for offset in itertools.islice(offsets, (2 * shift + 1) ** len(size) // 2 + 1):
-        moved = _vectors(signatures, list(offset), shift)
-        np.maximum(best, np.abs(middle @ moved.T), out=best)
+        shifted = _windows(signatures, list(offset), shift)
+        np.maximum(best, np.abs(centered @ shifted.T), out=best)
     best = np.maximum(best, best.T)
     np.fill_diagonal(best, 0.0)
     return best
 
 
-def _vectors(signatures, offset, shift):
+def _windows(signatures, offset, shift):
+    """Windows of the signatures as vectors of mean 0 and length 1."""
     window = tuple(
         slice(start, start + size - 2 * shift)
         for start, size in zip(offset, signatures.shape[1:], strict=True)

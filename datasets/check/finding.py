@@ -10,15 +10,15 @@ NOTE = "note"
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """What a finding shows of one image.
+    """The image and the points that illustrate a finding.
 
     Args:
         case: `Case`.
-        points: Array `(N, D)` in pixels of the image, or None for no points.
-        landmarks: Tuple of int, which of the points the finding is about; empty for
-            all of them.
-        expected: Array `(N, D)` of where they should be, NaN for where nothing is
-            known, or None.
+        points: Array `(N, D)` in pixels of the image; None for no points.
+        landmarks: Tuple of int, the indices of the points that the finding is about;
+            empty for all of them.
+        expected: Array `(N, D)`, the expected positions, NaN where they are not
+            known; None for no expected positions.
     """
 
     case: Case
@@ -29,19 +29,19 @@ class View:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, or that a person should look at.
+    """One problem of a folder, or one observation that a person should look at.
 
     Args:
-        severity: Str, `ERROR` for what makes results wrong, `NOTE` for what may well
-            be as it is.
-        kind: Str, a few words that are the same for all findings of a kind.
-        what: Str, one sentence without the name of the case: findings that say the
-            same of many cases are put together.
+        severity: Str, `ERROR` for problems that make results wrong, `NOTE` for
+            observations that may be correct.
+        kind: Str, a few words, equal for all findings of a kind.
+        what: Str, one sentence without the name of the case. Findings with the same
+            sentence on many cases are merged into one.
         detail: Str, the numbers of this case, or `""`.
         cases: Tuple of str, the ids of the cases.
         files: Tuple of str, their files, relative to the folder.
         landmarks: Tuple of str, the names of the landmarks.
-        views: Tuple of `View`, what to draw.
+        views: Tuple of `View`, the images to draw.
     """
 
     severity: str
@@ -55,11 +55,11 @@ class Finding:
 
     @property
     def message(self) -> str:
-        """All of it in words."""
+        """The sentence and the numbers."""
         return f"{self.what} {self.detail}".strip()
 
     def to_dict(self) -> dict[str, object]:
-        """Returns the finding as strings and lists, ready for JSON."""
+        """Returns the finding as strings and lists for JSON."""
         return {
             "severity": self.severity,
             "kind": self.kind,

@@ -6,23 +6,27 @@ import numpy as np
 
 from scn_keras.datasets.case import Case
 from scn_keras.datasets.check.coarse_image import coarse_image
-from scn_keras.datasets.check.reading import Reading, local_contrast, readings
+from scn_keras.datasets.check.reading import (
+    Reading,
+    local_contrast,
+    possible_readings,
+)
 from scn_keras.datasets.check.signature import signature
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageFacts:
-    """What is kept of an image once it has been read.
+    """The properties of an image that are kept once it has been read.
 
     Args:
         case: `Case`.
         size: Tuple of D ints, x, y(, z).
-        affine: float64 `(D + 1, D + 1)`, pixels to mm; its linear part NaN where
-            nobody says how large a pixel is.
+        affine: float64 `(D + 1, D + 1)`, pixels to mm; its linear part is NaN where
+            the spacing is not known.
         blank: Bool, whether all pixels are equal.
-        digest: Str, the same for images with the same pixels.
+        digest: Str, equal for images with equal pixels.
         signature: Array, see `signature`.
-        readings: Dict of the names of point features to what `readings` returned.
+        readings: Dict of the names of point features to their possible readings.
     """
 
     case: Case
@@ -34,8 +38,8 @@ class ImageFacts:
     readings: dict[str, tuple[Reading, ...]]
 
 
-def image_facts(case: Case, pairs: Sequence[tuple[int, int]]) -> ImageFacts:
-    """Reads the image of a case, once.
+def read_image_facts(case: Case, pairs: Sequence[tuple[int, int]]) -> ImageFacts:
+    """Reads the image of a case once.
 
     Args:
         case: `Case`.
@@ -50,6 +54,12 @@ def image_facts(case: Case, pairs: Sequence[tuple[int, int]]) -> ImageFacts:
     contrast = local_contrast(coarse)
     digest = hashlib.blake2b(f"{image.dtype} {image.shape}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image).data)
+    readings = {
+        name: possible_readings(
+            np.asarray(points, np.float64), size, affine, pairs, contrast
+        )
+        for name, points in case.points.items()
+    }
     return ImageFacts(
         case,
         size,
@@ -57,8 +67,5 @@ def image_facts(case: Case, pairs: Sequence[tuple[int, int]]) -> ImageFacts:
         bool(image.min() == image.max()),
         digest.hexdigest(),
         signature(coarse),
-        {
-            name: readings(np.asarray(p, np.float64), size, affine, pairs, contrast)
-            for name, p in case.points.items()
-        },
+        readings,
     )

@@ -15,28 +15,31 @@ SAME_PLACE = "same place"
 COPIED = "same points"
 
 
-def labels(cases: Sequence[Case], schema: LandmarkSchema) -> list[Finding]:
-    """Finds names, counts and points that do not go together.
+def find_label_problems(cases: Sequence[Case], schema: LandmarkSchema) -> list[Finding]:
+    """Finds labels, numbers of points and points that contradict each other.
 
-    Errors are a label that stands twice in a file, a label that the set does not
-    know, a number of points that is not the set's, and points that were copied from
-    another case. Notes are two landmarks of a case in exactly the same place, and
-    landmarks that are missing: one note for the whole set, since that is normal.
+    Errors are a label that occurs twice in a file, a label that the set does not have,
+    a number of points that differs from the set's, and points that were copied from
+    another case. Notes are two landmarks of a case at exactly the same position, and
+    missing landmarks: one note for the whole set, since they are normal.
 
     Args:
         cases: Sequence of `Case`.
         schema: `LandmarkSchema` of the set.
     """
-    found = [f for case in cases for f in _of_case(case, schema)]
-    return [*found, *_copied(cases), *_missing(cases, schema)]
+    findings = [f for case in cases for f in _check_labels(case, schema)]
+    for case in cases:
+        if count_fits(case, schema):
+            findings += _coinciding(case, schema)
+    return [*findings, *_copied(cases), *_missing(cases, schema)]
 
 
 def count_fits(case: Case, schema: LandmarkSchema) -> bool:
-    """Tells whether a case has as many points as its set."""
+    """Tells whether a case has as many points as its set has landmarks."""
     return all(len(points) == len(schema) for points in case.points.values())
 
 
-def _of_case(case: Case, schema: LandmarkSchema) -> Iterator[Finding]:
+def _check_labels(case: Case, schema: LandmarkSchema) -> Iterator[Finding]:
     for name, times in Counter(case.labels).items():
         if times > 1:
             yield _finding(
@@ -57,12 +60,14 @@ def _of_case(case: Case, schema: LandmarkSchema) -> Iterator[Finding]:
             case, ERROR, COUNT, f"The set has {len(schema)} landmarks.",
             f"There are {counts} points.",
         )  # fmt: skip
-        return
+
+
+def _coinciding(case: Case, schema: LandmarkSchema) -> Iterator[Finding]:
     for points in case.points.values():
-        same: dict[bytes, list[int]] = {}
+        by_position: dict[bytes, list[int]] = {}
         for index in np.flatnonzero(~np.isnan(points).any(axis=-1)):
-            same.setdefault(points[index].tobytes(), []).append(int(index))
-        for group in same.values():
+            by_position.setdefault(points[index].tobytes(), []).append(int(index))
+        for group in by_position.values():
             if len(group) > 1:
                 names = tuple(schema.names[i] for i in group)
                 yield _finding(
@@ -73,14 +78,14 @@ def _of_case(case: Case, schema: LandmarkSchema) -> Iterator[Finding]:
 
 
 def _copied(cases: Sequence[Case]) -> Iterator[Finding]:
-    seen: dict[tuple[str, bytes], Case] = {}
+    first_of: dict[tuple[str, bytes], Case] = {}
     for case in cases:
         for feature, points in case.points.items():
             points = np.asarray(points, np.float64)
-            # Two points may be the same by chance.
+            # Two points may be equal by chance.
             if (~np.isnan(points).any(axis=-1)).sum() < 3:
                 continue
-            first = seen.setdefault((feature, points.tobytes()), case)
+            first = first_of.setdefault((feature, points.tobytes()), case)
             if first is not case:
                 yield Finding(
                     ERROR,
@@ -94,24 +99,25 @@ def _copied(cases: Sequence[Case]) -> Iterator[Finding]:
 
 
 def _missing(cases: Sequence[Case], schema: LandmarkSchema) -> Iterator[Finding]:
-    absent: Counter[str] = Counter()
-    lacking = []
+    counts: Counter[str] = Counter()
+    incomplete = []
     for case in cases:
         if count_fits(case, schema) and case.points:
-            gone = np.any([np.isnan(p).any(-1) for p in case.points.values()], axis=0)
-            absent.update(schema.names[i] for i in np.flatnonzero(gone))
-            if gone.any():
-                lacking.append(case.id)
-    if lacking:
-        numbers = ", ".join(f"{name} {times}" for name, times in absent.most_common(10))
-        rest = ", ..." if len(absent) > 10 else ""
+            missing = [np.isnan(p).any(-1) for p in case.points.values()]
+            rows = np.flatnonzero(np.any(missing, axis=0))
+            counts.update(schema.names[row] for row in rows)
+            if len(rows):
+                incomplete.append(case.id)
+    if incomplete:
+        numbers = ", ".join(f"{name} {times}" for name, times in counts.most_common(10))
+        rest = ", ..." if len(counts) > 10 else ""
         yield Finding(
             NOTE,
             MISSING,
             "Landmarks are missing.",
-            f"In {len(lacking)} of {len(cases)} cases: {numbers}{rest}.",
-            tuple(lacking),
-            landmarks=tuple(absent),
+            f"In {len(incomplete)} of {len(cases)} cases: {numbers}{rest}.",
+            tuple(incomplete),
+            landmarks=tuple(counts),
         )
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,116 +10,120 @@ from scn_keras.datasets.check.finding import ERROR, NOTE, Finding, View
 from scn_keras.datasets.check.reading import LEFT_RIGHT
 from scn_keras.landmark_schema import LandmarkSchema
 
-MISPLACED = "far from prediction"
+OUTLYING = "far from prediction"
 EXCHANGED = "exchanged landmarks"
 
-# Six times the usual offset: 5 of 11,400 points of the cephalograms, all of which are
+# Six times the typical offset: 5 of 11,400 points of the cephalograms, all of which are
 # on the wrong structure, and 6 of 33,670 of the hands.
 LIMIT = 6.0
 # A share of the shape's radius: 1.3 mm of a cephalogram, 2 mm of a hand. Where people
-# or programs place landmarks very evenly, six times the usual is next to nothing.
-_FLOOR = 0.03
+# or programs place landmarks very evenly, six times the typical offset is negligible.
+_MIN_OFFSET = 0.03
 
 
-def misplaced(
+def find_outlying_points(
     annotations: Sequence[Annotation], schema: LandmarkSchema
 ) -> list[Finding]:
-    """Finds single landmarks that are far from where all others predict them.
+    """Finds single landmarks that are far from their prediction by all others.
 
-    A landmark whose offset from its prediction (see `ConditionalShape`) is more than
-    six times that landmark's usual one is exchanged with each of the others in turn.
-    If neither stands out then, and the worst of the shape is halved, these two have
-    changed places: an error. Otherwise it was probably clicked wrong: a note. The
-    next one is looked for without it. No note is made where another observer set the
-    landmark in the same place, within half of the offset: the anatomy is unusual.
+    A landmark is an outlier if its offset from the prediction (see `ConditionalShape`)
+    exceeds six times the typical offset of that landmark. It is exchanged with each of
+    the other landmarks in turn. If neither is an outlier then, and the largest
+    deviation of the shape is halved, the two are exchanged: an error. Otherwise it was
+    probably misplaced: a note. The search continues without it. No note is made where
+    another observer placed the landmark at the same position, within half of the
+    offset: the anatomy is unusual.
 
     Args:
-        annotations: Sequence of `Annotation` whose coordinates mean what they should;
-            of fewer than 10 patients nothing is found.
+        annotations: Sequence of `Annotation` with correct coordinate conventions; with
+            fewer than 10 patients nothing is found.
         schema: `LandmarkSchema`.
     """
     rows = [annotation for annotation in annotations if annotation.has_shape]
-    groups = [a.case.group for a in rows]
+    groups = [annotation.case.group for annotation in rows]
     if len(set(groups)) < MIN_GROUPS:
         return []
     shape = CommonShape(np.stack([a.in_space(a.points) for a in rows]))
     model = ConditionalShape(shape.alignment.shapes, shape.points, groups, LIMIT)
-    return [
-        finding
-        for row, annotation in enumerate(rows)
-        for finding in _of_one(row, annotation, rows, shape, model, schema)
-    ]
+    search = _Search(tuple(rows), schema, shape, model)
+    return [finding for row in range(len(rows)) for finding in search.findings(row)]
 
 
-def _of_one(
-    row: int,
-    annotation: Annotation,
-    rows: Sequence[Annotation],
-    shape: CommonShape,
-    model: ConditionalShape,
-    schema: LandmarkSchema,
-) -> Iterator[Finding]:
-    deviations = model.deviations(row)
-    scale = shape.alignment.scale[row]
-    rotation = shape.alignment.rotation[row]
-    others = [
-        a
-        for a in rows
-        if a.facts is annotation.facts and a.feature != annotation.feature
-    ]
-    for _ in range(len(schema) // 3):
-        surprise = np.nan_to_num(model.surprise(row, deviations))
-        offsets = model.offsets(row, deviations)
-        surprise[np.linalg.norm(offsets, axis=-1) < _FLOOR] = 0.0
-        worst = int(surprise.argmax())
-        if surprise[worst] <= LIMIT:
-            return
-        if (partner := _partner(row, worst, shape, model, deviations)) is not None:
-            yield _exchanged(annotation, schema, worst, partner)
-            deviations = _exchange(deviations, shape.points, worst, partner)
-            continue
-        # Offsets are of the aligned shape: back to mm, then to pixels of the image.
-        offset = (offsets[worst] / scale) @ rotation.T
-        if not any(_agrees(a, annotation, worst, offset) for a in others):
-            yield _far(annotation, schema, worst, offset, surprise[worst])
-        deviations[worst] = np.nan
+@dataclasses.dataclass(frozen=True)
+class _Search:
+    """The search for outliers in a set, see `find_outlying_points`."""
+
+    annotations: tuple[Annotation, ...]
+    schema: LandmarkSchema
+    shape: CommonShape
+    model: ConditionalShape
+
+    def findings(self, row: int) -> Iterator[Finding]:
+        annotation, model = self.annotations[row], self.model
+        residuals = model.residuals(row)
+        scale = self.shape.alignment.scale[row]
+        rotation = self.shape.alignment.rotation[row]
+        for _ in range(len(self.schema) // 3):
+            deviation = np.nan_to_num(model.deviation(row, residuals))
+            offsets = model.offsets(row, residuals)
+            deviation[np.linalg.norm(offsets, axis=-1) < _MIN_OFFSET] = 0.0
+            worst = int(deviation.argmax())
+            if deviation[worst] <= LIMIT:
+                return
+            if (partner := self._partner(row, worst, residuals)) is not None:
+                yield _exchanged(annotation, self.schema, worst, partner)
+                residuals = self._exchange(residuals, worst, partner)
+                continue
+            # Offsets are those of the aligned shape: back to the shape in space.
+            offset = (offsets[worst] / scale) @ rotation.T
+            if not self._is_confirmed(row, worst, offset):
+                yield _outlying(
+                    annotation, self.schema, worst, offset, deviation[worst]
+                )
+            residuals[worst] = np.nan
+
+    def _partner(self, row: int, worst: int, residuals: np.ndarray) -> int | None:
+        """The landmark with which the worst one was exchanged, or None."""
+        before = np.nanmax(self.model.deviation(row, residuals))
+        smallest, partner = np.inf, None
+        for other in np.flatnonzero(~np.isnan(residuals).any(axis=-1)).tolist():
+            if other != worst:
+                exchanged = self._exchange(residuals, worst, other)
+                deviation = self.model.deviation(row, exchanged)
+                after = np.nanmax(deviation)
+                fits = deviation[[worst, other]].max() < LIMIT and after < 0.5 * before
+                if fits and after < smallest:
+                    smallest, partner = after, other
+        return partner
+
+    def _exchange(self, residuals: np.ndarray, a: int, b: int) -> np.ndarray:
+        points = residuals + self.shape.points
+        points[[a, b]] = points[[b, a]]
+        return points - self.shape.points
+
+    def _is_confirmed(self, row: int, landmark: int, offset: np.ndarray) -> bool:
+        """Whether another observer of the image placed the landmark likewise."""
+        annotation = self.annotations[row]
+        position = annotation.in_space(annotation.points)[landmark]
+        for other in self.annotations:
+            if other.facts is annotation.facts and other.feature != annotation.feature:
+                distance = other.in_space(other.points)[landmark] - position
+                if np.linalg.norm(distance) < 0.5 * np.linalg.norm(offset):
+                    return True
+        return False
 
 
-def _partner(row, worst, shape, model, deviations):
-    """The landmark with which the worst one has changed places, or None."""
-    before = np.nanmax(model.surprise(row, deviations))
-    best, partner = np.inf, None
-    for other in np.flatnonzero(~np.isnan(deviations).any(axis=-1)):
-        if other != worst:
-            exchanged = _exchange(deviations, shape.points, worst, other)
-            surprise = model.surprise(row, exchanged)
-            after = np.nanmax(surprise)
-            fits = surprise[[worst, other]].max() < LIMIT and after < 0.5 * before
-            if fits and after < best:
-                best, partner = after, int(other)
-    return partner
-
-
-def _exchange(deviations, mean, a, b):
-    places = deviations + mean
-    places[[a, b]] = places[[b, a]]
-    return places - mean
-
-
-def _agrees(other, annotation, landmark, offset):
-    places = [a.in_space(a.points)[landmark] for a in (other, annotation)]
-    return np.linalg.norm(places[0] - places[1]) < 0.5 * np.linalg.norm(offset)
-
-
-def _exchanged(annotation, schema, a, b):
+def _exchanged(
+    annotation: Annotation, schema: LandmarkSchema, a: int, b: int
+) -> Finding:
     first, second = sorted((a, b))
     names = schema.names[first], schema.names[second]
-    pair = {first, second} in map(set, schema.pairs)
+    is_pair = {first, second} in map(set, schema.pairs)
     points = annotation.points.copy()
     points[[a, b]] = points[[b, a]]
     return Finding(
         ERROR,
-        LEFT_RIGHT if pair else EXCHANGED,
+        LEFT_RIGHT if is_pair else EXCHANGED,
         f"{names[0]} and {names[1]} have changed places.",
         f"Points{annotation.observer}." if annotation.observer else "",
         (annotation.case.id,),
@@ -128,19 +133,25 @@ def _exchanged(annotation, schema, a, b):
     )
 
 
-def _far(annotation, schema, landmark, offset, surprise):
-    expected = np.full_like(annotation.points, np.nan)
-    place = annotation.in_space(annotation.points)[landmark] - offset
+def _outlying(
+    annotation: Annotation,
+    schema: LandmarkSchema,
+    landmark: int,
+    offset: np.ndarray,
+    deviation: float,
+) -> Finding:
+    position = annotation.in_space(annotation.points)[landmark] - offset
     if annotation.calibrated:
-        d = len(place)
+        d = len(position)
         inverse = np.linalg.inv(annotation.facts.affine)
-        place = inverse[:d, :d] @ place + inverse[:d, d]
-    expected[landmark] = place
+        position = inverse[:d, :d] @ position + inverse[:d, d]
+    expected = np.full_like(annotation.points, np.nan)
+    expected[landmark] = position
     return Finding(
         NOTE,
-        MISPLACED,
+        OUTLYING,
         f"{schema.names[landmark]} is far from where the others predict it.",
-        f"By {np.linalg.norm(offset):.1f} {annotation.unit}, {surprise:.0f} times as "
+        f"By {np.linalg.norm(offset):.1f} {annotation.unit}, {deviation:.0f} times as "
         f"much as is usual{annotation.observer and f'; points{annotation.observer}'}.",
         (annotation.case.id,),
         tuple(map(str, annotation.case.points_paths)),

@@ -6,28 +6,28 @@ from rich.table import Table
 from scn_keras.datasets.check.check_result import CheckResult
 from scn_keras.datasets.check.finding import ERROR
 
-_SHOWN_CASES = 4
-_SHOWN_ROWS = 200
+_MAX_CASES = 4
+_MAX_ROWS = 200
 
 
 def print_result(
     result: CheckResult, console: rich.console.Console | None = None
 ) -> None:
-    """Prints the findings as a table, and a sentence that sums them up.
+    """Prints the findings as a table, and a summary.
 
     Args:
         result: `CheckResult`.
-        console: `rich.console.Console`.
+        console: `rich.console.Console`; None for the standard output.
     """
     console = console or rich.console.Console()
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in ("", "case", "kind"):
         table.add_column(column, overflow="fold")
     table.add_column("what was found", overflow="fold", ratio=1)
-    for finding in result.findings[:_SHOWN_ROWS]:
-        cases = ", ".join(finding.cases[:_SHOWN_CASES])
-        if len(finding.cases) > _SHOWN_CASES:
-            cases += f" and {len(finding.cases) - _SHOWN_CASES} more"
+    for finding in result.findings[:_MAX_ROWS]:
+        cases = ", ".join(finding.cases[:_MAX_CASES])
+        if len(finding.cases) > _MAX_CASES:
+            cases += f" and {len(finding.cases) - _MAX_CASES} more"
         color = "red" if finding.severity == ERROR else "cyan"
         table.add_row(
             f"[{color}]{finding.severity}",
@@ -37,6 +37,6 @@ def print_result(
         )
     if result.findings:
         console.print(table)
-    if (left := len(result.findings) - _SHOWN_ROWS) > 0:
+    if (left := len(result.findings) - _MAX_ROWS) > 0:
         console.print(f"... and {left} more: --json and --out have all of them.")
     console.print(escape(result.summary), highlight=False)

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -8,19 +8,20 @@ from scn_keras.datasets.check.image_facts import ImageFacts
 
 SAME_IMAGE = "same image"
 
-# Halfway between the films that are in the cephalogram set twice (0.96 and more, some
-# at another exposure) and the most similar ones of two people (0.43; hands 0.37, mouse
+# Halfway between films that occur twice in the cephalogram set (0.96 and more, some at
+# another exposure) and the most similar ones of two people (0.43; hands 0.37, mouse
 # skulls 0.24).
 THRESHOLD = 0.7
 
 
-def repeats(facts: Sequence[ImageFacts]) -> list[Finding]:
-    """Finds images that are there twice, exactly or at another exposure.
+def find_repeated_images(facts: Sequence[ImageFacts]) -> list[Finding]:
+    """Finds images that occur twice, exactly or at another exposure.
 
-    Two images are the same if their pixels are, or if their signatures correlate by
-    0.7 or more. In two splits this is an error, whatever patient they are said to be
-    of: what is tested was trained on. Within a split it is one if they are said to
-    be of two patients, because a later split by patient would part them; else a note.
+    Two images are the same if their pixels are equal or their signatures correlate by
+    0.7 or more. In two splits this is an error, whatever their patients: the test
+    includes a training image. Within a split it is an error if they belong to two
+    patients, because a later split by patient would separate them; otherwise it is a
+    note.
 
     Args:
         facts: Sequence of `ImageFacts`.
@@ -28,20 +29,22 @@ def repeats(facts: Sequence[ImageFacts]) -> list[Finding]:
     return [_finding(*pair) for pair in _pairs(facts)]
 
 
-def _pairs(facts):
+def _pairs(
+    facts: Sequence[ImageFacts],
+) -> Iterator[tuple[ImageFacts, ImageFacts, float]]:
     pairs = {}
-    for rank in {f.signature.ndim for f in facts}:
-        members = [i for i, f in enumerate(facts) if f.signature.ndim == rank]
+    for rank in {fact.signature.ndim for fact in facts}:
+        members = [i for i, fact in enumerate(facts) if fact.signature.ndim == rank]
         table = correlations(np.stack([facts[i].signature for i in members]))
         for a, b in np.argwhere(np.triu(table) >= THRESHOLD):
             pairs[members[a], members[b]] = float(table[a, b])
-    seen: dict[str, int] = {}
+    first_of: dict[str, int] = {}
     for index, fact in enumerate(facts):
-        first = seen.setdefault(fact.digest, index)
-        if first != index:
-            pairs[first, index] = 1.0
+        first_index = first_of.setdefault(fact.digest, index)
+        if first_index != index:
+            pairs[first_index, index] = 1.0
     for (a, b), correlation in sorted(pairs.items()):
-        first, second = sorted((facts[a], facts[b]), key=lambda f: f.case.id)
+        first, second = sorted((facts[a], facts[b]), key=lambda fact: fact.case.id)
         yield first, second, correlation
 
 

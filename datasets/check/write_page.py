@@ -11,30 +11,29 @@ from rich import progress
 import scn_keras
 from scn_keras.datasets.check.check_result import CheckResult
 from scn_keras.datasets.check.finding import Finding
-from scn_keras.datasets.check.picture import picture
+from scn_keras.datasets.check.picture import draw_finding
 from scn_keras.files.atomic_write import write_text
 
-# A page that a browser still opens: about 15 MB.
+# About 15 MB, which browsers open.
 _MAX_PICTURES = 100
 
 
 def write_page(result: CheckResult, folder: str | os.PathLike[str]) -> Path:
-    """Writes `check.html`: all findings with pictures, in one file that asks for none.
+    """Writes all findings with pictures to `check.html`, which needs no other file.
 
     Args:
         result: `CheckResult`.
-        folder: str or path, made if it is not there.
+        folder: Str or path, created if it does not exist.
 
     Returns:
         The path of the page.
     """
-    drawn = itertools.count()
     findings = progress.track(result.findings, "draw pictures", transient=True)
-    cards = [(f, _card(f, result, next(drawn))) for f in findings]
+    cards = [(f, _card(f, result, number)) for number, f in enumerate(findings)]
     sections = [
         f"<h2>{html.escape(kind.capitalize())}</h2>\n"
-        f'<div class="findings">\n{"".join(card for _, card in same)}</div>\n'
-        for kind, same in itertools.groupby(cards, lambda pair: pair[0].kind)
+        f'<div class="findings">\n{"".join(card for _, card in group)}</div>\n'
+        for kind, group in itertools.groupby(cards, lambda pair: pair[0].kind)
     ]
     page = string.Template(
         resources.files(__package__).joinpath("check_page.html").read_text("utf-8")
@@ -53,13 +52,12 @@ def write_page(result: CheckResult, folder: str | os.PathLike[str]) -> Path:
 def _card(finding: Finding, result: CheckResult, number: int) -> str:
     image = None
     if finding.views and result.schema is not None and number < _MAX_PICTURES:
-        image = picture(finding, result.schema)
+        image = draw_finding(finding, result.schema)
     cases = ", ".join(finding.cases[:20])
     if len(finding.cases) > 20:
         cases += f" and {len(finding.cases) - 20} more"
     files = ", ".join(finding.files[:4]) + (", ..." if len(finding.files) > 4 else "")
-    # The first chunk of a PNG file begins with its width: of a volume there are three
-    # panels and more.
+    # Bytes 16 to 20 of a PNG file are its width: volumes have three panels and more.
     wide = " wide" if image and int.from_bytes(image[16:20]) > 1000 else ""
     lines = [
         f'<div class="finding {finding.severity}{wide}">',

@@ -11,17 +11,20 @@ from scn_keras.datasets.check.finding import ERROR, Finding
 def check_folder(
     folder: str | os.PathLike[str], name: str | None = None
 ) -> CheckResult:
-    """Looks for everything that is wrong, or looks so, in a folder of source files.
+    """Checks a folder of source files before it is prepared.
 
-    Nothing is written. Files that cannot be read are findings, and all others are
+    Nothing is written. A file that cannot be read is a finding, and all others are
     checked.
 
     Args:
-        folder: str or path, what `prepare` takes as `manual_dir`.
-        name: str, the builder whose layout the folder has; None to recognise it.
+        folder: Str or path, the `manual_dir` of `prepare`.
+        name: Str, the builder whose layout the folder has; None to recognise it.
+
+    Returns:
+        `CheckResult`.
 
     Raises:
-        FileNotFoundError: If there is no such folder.
+        FileNotFoundError: If the folder does not exist.
         ValueError: If there is no data set of that name, or it reads no folder.
 
     Example:
@@ -38,10 +41,10 @@ def check_folder(
     name = name or folder_layout(folder)
     cls = builder_class(name)
     problems: list[str] = []
-    # A prepared set, whose landmarks the builder would have, is not asked.
-    with tempfile.TemporaryDirectory() as nothing_prepared:
+    # With another `data_dir`, the builder could take its landmarks from a prepared set.
+    with tempfile.TemporaryDirectory() as empty:
         try:
-            builder = cls(folder=folder, data_dir=nothing_prepared)
+            builder = cls(folder=folder, data_dir=empty)
             cases = list(builder.cases(folder, problems))
         except ValueError as error:
             if cls.MANUAL_DOWNLOAD_INSTRUCTIONS is None:
@@ -54,8 +57,11 @@ def check_folder(
 def folder_layout(folder: Path) -> str:
     """Returns the name of the builder whose layout a folder has.
 
-    The two published sets have files that nobody else has; all else is read as
+    The two published sets are recognised by their files. Any other folder is a
     `landmark_folder`.
+
+    Args:
+        folder: Path, the folder.
     """
     if (folder / "AnnotationsByMD").is_dir():
         return "cephalogram"

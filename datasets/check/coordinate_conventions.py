@@ -105,7 +105,7 @@ def _check_set(annotations: Sequence[Annotation]) -> Finding | None:
     # The first of equals, since readings are in order of preference.
     best = max(candidates, key=lambda entry: len(entry.better))
     detail = (
-        f"So the points lie on more texture in {len(best.better)} of "
+        f"The points then lie on more texture in {len(best.better)} of "
         f"{len(best.rows)} annotations"
     )
     if best.moved_inside:
@@ -167,13 +167,13 @@ class _Criteria:
         elif self.outside.any():
             yield _outside(annotation, schema, self.outside)
         elif self.angle > self.max_angle:
-            what = "The picture and its points are turned against the others."
+            what = "The image and its points are rotated relative to the others."
             detail = f"By {np.degrees(self.angle):.0f}°."
             yield _finding(annotation, NOTE, TURNED, what, detail)
         elif self.distance > 2.0 * self.max_distance:
             what = "The points do not have the shape of the others."
             times = 3.0 * self.distance / self.max_distance
-            detail = f"They are {times:.0f} times as far from it as is usual."
+            detail = f"The distance from it is {times:.0f} times the usual one."
             yield _finding(annotation, NOTE, STRANGE, what, detail)
 
     def _is_accepted(self, reading: Reading) -> bool:
@@ -202,22 +202,22 @@ def _misread(annotation: Annotation, accepted: Sequence[Reading]) -> Finding:
     d = as_is.points.shape[-1]
     if best.texture > as_is.texture:
         count = np.isfinite(as_is.points).all(-1).sum()
-        detail = "So they lie where there is something to see"
+        detail = "The points then lie on image structure"
         outside_count = round((1.0 - as_is.inside) * count)
         detail += f", and {outside_count} fewer outside." if outside_count else "."
         return _finding(annotation, ERROR, best.kind, best.what, detail, best)
     for reading in accepted:
         if reading.kind == LEFT_RIGHT:
-            detail = "So they have the shape of the others."
+            detail = "The points then have the shape of the others."
             return _finding(
                 annotation, ERROR, LEFT_RIGHT, reading.what, detail, reading
             )
     # The points fit the picture better as they are: it was changed with them.
     kinds = {reading.kind for reading in accepted}
-    what = "The points are mirrored, and so is probably their picture."
+    what = "The points are mirrored, and probably the image as well."
     if MIRRORED not in kinds:
         axes = next(r.what for r in accepted if r.kind == SWAPPED_AXES)
-        what = f"{axes} So they probably are in the picture."
+        what = f"{axes} Probably they are in the image as well."
     # A film may face the other way. A body has no mirror image.
     severity = NOTE if d == 2 else ERROR
     kind = MIRRORED if MIRRORED in kinds else SWAPPED_AXES

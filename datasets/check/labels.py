@@ -43,7 +43,7 @@ def _check_labels(case: Case, schema: LandmarkSchema) -> Iterator[Finding]:
     for name, times in Counter(case.labels).items():
         if times > 1:
             yield _finding(
-                case, ERROR, LABELS, "A label is there more than once.",
+                case, ERROR, LABELS, "A label occurs more than once.",
                 f"{name!r} {times} times.", (name,),
             )  # fmt: skip
     absent = [name for name in schema.names if name not in case.labels]
@@ -71,7 +71,7 @@ def _coinciding(case: Case, schema: LandmarkSchema) -> Iterator[Finding]:
             if len(group) > 1:
                 names = tuple(schema.names[i] for i in group)
                 yield _finding(
-                    case, NOTE, SAME_PLACE, "Landmarks are at the same place.",
+                    case, NOTE, SAME_PLACE, "Landmarks have the same position.",
                     f"{' and '.join(names)}.", names,
                     (View(case, np.asarray(points, np.float64), tuple(group)),),
                 )  # fmt: skip

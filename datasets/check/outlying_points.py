@@ -124,7 +124,7 @@ def _exchanged(
     return Finding(
         ERROR,
         LEFT_RIGHT if is_pair else EXCHANGED,
-        f"{names[0]} and {names[1]} have changed places.",
+        f"{names[0]} and {names[1]} are exchanged.",
         f"Points{annotation.observer}." if annotation.observer else "",
         (annotation.case.id,),
         tuple(map(str, annotation.case.points_paths)),
@@ -151,8 +151,8 @@ def _outlying(
         NOTE,
         OUTLYING,
         f"{schema.names[landmark]} is far from where the others predict it.",
-        f"By {np.linalg.norm(offset):.1f} {annotation.unit}, {deviation:.0f} times as "
-        f"much as is usual{annotation.observer and f'; points{annotation.observer}'}.",
+        f"By {np.linalg.norm(offset):.1f} {annotation.unit}, {deviation:.0f} times "
+        f"the usual offset{annotation.observer and f'; points{annotation.observer}'}.",
         (annotation.case.id,),
         tuple(map(str, annotation.case.points_paths)),
         (schema.names[landmark],),

@@ -81,7 +81,7 @@ def possible_readings(
         exchanged = points.copy()
         for a, b in pairs:
             exchanged[[a, b]] = points[[b, a]]
-        what = "All left/right pairs are exchanged, or the picture is mirrored."
+        what = "All left/right pairs are exchanged, or the image is mirrored."
         variants.append((LEFT_RIGHT, what, exchanged))
     for axis in range(d):
         flipped = points.copy()

@@ -56,13 +56,13 @@ def _finding(first: ImageFacts, second: ImageFacts, correlation: float) -> Findi
             f"The same image is in {a.split or 'no split'} and in {b.split or 'none'}."
         )
     elif a.group != b.group:
-        severity, what = ERROR, "The same image is there twice, as of two patients."
+        severity, what = ERROR, "The same image occurs twice, for two patients."
     else:
-        severity, what = NOTE, "The same image is there twice."
+        severity, what = NOTE, "The same image occurs twice."
     if first.digest == second.digest:
-        detail = "Every pixel is the same."
+        detail = "All pixels are equal."
     else:
-        detail = f"They correlate by {correlation:.2f}."
+        detail = f"The correlation is {correlation:.2f}."
     return Finding(
         severity,
         SAME_IMAGE,

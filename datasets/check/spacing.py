@@ -46,7 +46,7 @@ def find_spacing_problems(facts: Sequence[ImageFacts]) -> list[Finding]:
     unknown = [fact for fact in facts if _state(fact) == _UNKNOWN]
     if usable:
         findings += [
-            _finding(fact, NOTE, "It has no spacing, and others have.", "")
+            _finding(fact, NOTE, "The image has no spacing, but others have one.", "")
             for fact in unknown
         ]
     if len(usable) < 3:
@@ -68,7 +68,7 @@ def _check_image(fact: ImageFacts) -> Iterator[Finding]:
         if ratio > _ANISOTROPY[len(spacing)]:
             detail = f"{_text(spacing)} mm, a ratio of {ratio:.3g}."
             if ratio > MAX_ANISOTROPY:
-                detail += " Millimetres are not computed with it."
+                detail += " No millimetres are computed from it."
             yield _finding(fact, NOTE, "The pixels are far from square.", detail)
 
 
@@ -84,13 +84,13 @@ def _compare_images(usable: Sequence[ImageFacts]) -> Iterator[Finding]:
         ratio = diameter / typical
         if np.isfinite(ratio):
             if not 1.0 / _MAX_RATIO <= ratio <= _MAX_RATIO:
-                what = "The landmarks have another size than those of the others."
-                detail = f"They span {diameter:.3g} mm, {_times(ratio)} as usual."
+                what = "The landmarks span another size than in the other images."
+                detail = f"They span {diameter:.3g} mm, {_times(ratio)} the usual size."
                 yield _finding(fact, ERROR, what, detail)
         elif not 1.0 / _MAX_RATIO <= spacing_ratio <= _MAX_RATIO:
-            what = "The spacing is unlike that of the others."
+            what = "The spacing differs from that of the others."
             numbers = _text(spacing_of(fact.affine))
-            detail = f"{numbers} mm, {_times(spacing_ratio)} as usual."
+            detail = f"{numbers} mm, {_times(spacing_ratio)} the usual spacing."
             yield _finding(fact, NOTE, what, detail)
 
 

@@ -257,7 +257,7 @@ def test_a_picture_that_was_mirrored_with_its_points(tmp_path, d, severity):
     planted.images[4] = np.flip(planted.images[4], -1)
     finding = planted.one()
     assert (finding.severity, finding.kind) == (severity, "mirrored")
-    assert finding.what.startswith("The points are mirrored, and so is probably")
+    assert "the image as well" in finding.what
 
 
 @BOTH
@@ -281,7 +281,7 @@ def test_all_pairs_exchanged(tmp_path, d):
     planted.change(6, planted.points(6)[[0, 1, 3, 2, 5, 4, 7, 6]])
     finding = planted.one()
     assert (finding.severity, finding.kind) == ("error", "left/right")
-    assert finding.what.startswith("All left/right pairs are exchanged")
+    assert "All left/right pairs" in finding.what
 
 
 @BOTH
@@ -290,7 +290,7 @@ def test_one_pair_exchanged(tmp_path, d):
     planted.change(6, planted.points(6)[[0, 1, 2, 3, 5, 4, 6, 7]])
     finding = planted.one()
     assert (finding.severity, finding.kind) == ("error", "left/right")
-    assert finding.what == "e and f have changed places."
+    assert finding.what == "e and f are exchanged."
     assert finding.landmarks == ("e", "f")
 
 
@@ -377,7 +377,8 @@ def test_a_label_that_is_there_twice(tmp_path, d):
     planted.change(1, labels=(*NAMES, "c"))
     finding = planted.one()
     assert (finding.severity, finding.kind) == ("error", "labels")
-    assert finding.message == "A label is there more than once. 'c' 2 times."
+    assert "'c' 2 times" in finding.message
+    assert finding.landmarks == ("c",)
 
 
 @BOTH
@@ -387,10 +388,9 @@ def test_a_label_that_nobody_else_has(tmp_path, d):
     points[2] = np.nan
     planted.change(1, points, labels=("a", "b", "cc", "d", "e", "f", "g", "h"))
     error, note = planted.check().findings
-    assert (
-        error.message == "The set has no landmark of this name. 'cc'; 'c' is missing."
-    )
-    assert note.message == "Landmarks are missing. In 1 of 14 cases: c 1."
+    assert (error.severity, error.kind) == ("error", "labels")
+    assert "'cc'; 'c' is missing." in error.message
+    assert "In 1 of 14 cases: c 1." in note.message
 
 
 @BOTH
@@ -447,7 +447,8 @@ def test_a_number_of_points_that_is_not_the_sets(tmp_path, d):
     planted.change(1, planted.points(1)[:7], labels=())
     finding = planted.one()
     assert (finding.severity, finding.kind) == ("error", "number of points")
-    assert finding.message == "The set has 8 landmarks. There are 7 points."
+    assert "8 landmarks" in finding.message
+    assert "7 points" in finding.message
 
 
 @BOTH
@@ -477,25 +478,23 @@ def test_points_copied_from_another_case(tmp_path, d):
 
 @BOTH
 @pytest.mark.parametrize(
-    "spacing, what, severity",
+    "spacing, words, severity",
     [
-        (0.0, "The spacing is impossible.", "error"),
-        (np.inf, "The spacing is impossible.", "error"),
-        (1000.0, "The spacing is impossible.", "error"),
-        (5.0, "The landmarks have another size than those of the others.", "error"),
-        (np.nan, "It has no spacing, and others have.", "note"),
+        (0.0, "impossible", "error"),
+        (np.inf, "impossible", "error"),
+        (1000.0, "impossible", "error"),
+        (5.0, "another size", "error"),
+        (np.nan, "no spacing", "note"),
     ],
 )
-def test_spacing_of_one_case(tmp_path, d, spacing, what, severity):
+def test_spacing_of_one_case(tmp_path, d, spacing, words, severity):
     planted = Planted(tmp_path, d)
     affine = planted.affine.copy()
     affine[:d, :d] = np.nan if np.isnan(spacing) else np.diag([spacing] * d)
     planted.change(11, affine=affine)
     findings = planted.check().findings
-    assert (severity, "spacing", what, ("11",)) in [
-        (f.severity, f.kind, f.what, f.cases) for f in findings
-    ]
-    assert {f.kind for f in findings} == {"spacing"}
+    assert {(f.kind, f.cases) for f in findings} == {("spacing", ("11",))}
+    assert severity in [f.severity for f in findings if words in f.what]
     assert findings[0].files == ("11.mha",)
 
 
@@ -509,7 +508,7 @@ def test_pixels_that_are_far_from_square(tmp_path, d, ratio):
         planted.change(n, affine=affine)
     (finding,) = [f for f in planted.check().findings if f.kind == "spacing"]
     assert finding.severity == "note"
-    assert finding.what == "The pixels are far from square."
+    assert "square" in finding.what
     assert len(finding.cases) == 14
 
 
@@ -519,9 +518,9 @@ def test_a_spacing_unlike_the_others_where_there_are_no_landmarks(tmp_path):
         planted.change(n, np.full((8, 2), np.nan))
     planted.change(3, affine=np.diag([2.0, 2.0, 1.0]))
     findings = planted.check().findings
-    assert [f.what for f in findings if f.kind == "spacing"] == [
-        "The spacing is unlike that of the others."
-    ]
+    (finding,) = [f for f in findings if f.kind == "spacing"]
+    assert (finding.severity, finding.cases) == ("note", ("03",))
+    assert "2 x 2 mm, 4 times" in finding.message
 
 
 # --- The same image, the same patient ---
@@ -543,10 +542,10 @@ def test_the_same_image_in_two_splits(tmp_path, d, copy):
     planted.change(12, planted.points(2) + 0.3)
     finding = planted.one()
     assert (finding.severity, finding.kind) == ("error", "same image")
-    assert finding.what == "The same image is in train and in test."
+    assert "in train and in test" in finding.what
     assert finding.cases == ("02", "12")
     assert finding.files == ("02.mha", "12.mha")
-    assert ("Every pixel is the same." == finding.detail) == (copy == "exact")
+    assert ("All pixels are equal" in finding.detail) == (copy == "exact")
 
 
 @BOTH
@@ -568,9 +567,7 @@ def test_the_same_patient_in_two_splits(tmp_path, d):
     planted.change(3, group="patient 4")  # within a split there is nothing wrong
     finding = planted.one()
     assert (finding.severity, finding.kind) == ("error", "same patient")
-    assert finding.message == (
-        "The same patient is in test and in train. Patient patient 2."
-    )
+    assert "in test and in train. Patient patient 2." in finding.message
     assert finding.cases == ("02", "12")
 
 
@@ -653,9 +650,7 @@ def test_what_is_wrong_with_many_cases_is_said_once(tmp_path):
         planted.change(n, labels=(*NAMES, "z"))
     finding = planted.one()
     assert len(finding.cases) == 9
-    assert finding.message == (
-        "The set has no landmark of this name. For example 00: 'z'."
-    )
+    assert finding.message.endswith("For example 00: 'z'.")
 
 
 # --- What comes out ---

@@ -99,13 +99,15 @@ test: lint ## Run every check: lint, types, tests on TensorFlow, JAX and PyTorch
 	fi
 
 .PHONY: lint
-lint: $(BIN)/.installed-dev ## Check style and types
+lint: $(BIN)/.installed-dev ## Check style, types and the direction of imports
 	@echo "== Style"
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || { \
 		echo "Not formatted, run: make format"; $(BIN)/ruff format --check .; exit 1; }
 	@echo "== Types"
 	@$(BIN)/python -m mypy --no-error-summary
+	@echo "== Imports"
+	@report=$$($(BIN)/lint-imports --no-cache 2>&1) || { echo "$$report"; exit 1; }
 
 .PHONY: format
 format: $(BIN)/.installed-dev ## Format the code

@@ -64,6 +64,17 @@ MOVED = {
     "training.stored_source": "training.input.stored_source",
 }
 
+# Further modules that hold what an old one held.
+_ALSO = {
+    "training.inference": ("_moved_inference", "inference.test_time_augmentation"),
+    "training.overlay": (
+        "pictures.figure_files",
+        "pictures.heatmap_figure",
+        "pictures.style",
+    ),
+    "training.preprocessing": ("inference.decode",),
+}
+
 
 class MovedModuleFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds modules of `MOVED` by their old paths."""
@@ -82,20 +93,28 @@ class MovedModuleFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         warnings.warn(
             f"{spec.name} has moved: import {path}", FutureWarning, stacklevel=2
         )
-        return _Alias(spec.name, importlib.import_module(path))
+        further = tuple(f"{package}.{also}" for also in _ALSO.get(name, ()))
+        return _Alias(spec.name, importlib.import_module(path), further)
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Does nothing: the module behind the alias has been executed."""
 
 
 class _Alias(types.ModuleType):
-    """A module by another name."""
+    """A module by another name, with the names of further modules."""
 
-    def __init__(self, name: str, module: types.ModuleType) -> None:
+    def __init__(
+        self, name: str, module: types.ModuleType, further: Sequence[str] = ()
+    ) -> None:
         super().__init__(name, module.__doc__)
         self._module = module
+        self._further = further
 
     def __getattr__(self, name: str) -> Any:
+        if not hasattr(self._module, name):
+            for module in map(importlib.import_module, self._further):
+                if hasattr(module, name):
+                    return getattr(module, name)
         return getattr(self._module, name)
 
     def __dir__(self) -> list[str]:

@@ -1,4 +1,7 @@
-"""Image and landmark files. SimpleITK is imported where it is used."""
+"""Image files and files of landmark points.
+
+SimpleITK is imported when an image file is opened.
+"""
 
 from scn_keras.files.image_header import ImageHeader as ImageHeader
 from scn_keras.files.point_set import PointSet as PointSet

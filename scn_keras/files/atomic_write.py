@@ -3,7 +3,12 @@ from pathlib import Path
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a text file so that an interruption leaves the old file or the new one."""
+    """Writes a text file atomically.
+
+    Args:
+        path: Str or path, the file, in an existing folder.
+        text: Str, written as UTF-8.
+    """
     path = Path(path)
     temporary = path.with_name(path.name + ".part")
     try:

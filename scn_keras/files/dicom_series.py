@@ -1,15 +1,20 @@
 """A folder of DICOM slices as one volume."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from scn_keras.files.image_header import ImageHeader
-from scn_keras.files.image_spacing import PIXEL_SPACING, lattice_of, patient_spacing
+from scn_keras.files.image_spacing import (
+    PIXEL_SPACING,
+    index_to_space,
+    patient_spacing,
+)
 from scn_keras.files.open_image import (
-    check_size,
     numbers_of,
     open_image,
+    require_size,
     smallest_dtype,
 )
 
@@ -17,27 +22,35 @@ _POSITION, _ORIENTATION = "0020|0032", "0020|0037"
 
 
 def series_files(folder: Path) -> tuple[Path, ...]:
-    """Returns the slices of the one DICOM series in a folder, in their order."""
+    """Returns the slices of the only DICOM series in a folder, in spatial order.
+
+    Args:
+        folder: Path, the folder.
+
+    Raises:
+        ValueError: If the folder does not hold exactly one series, or GDCM skips a
+            file that seems to belong to it.
+    """
     import SimpleITK as sitk
 
     reader = sitk.ImageSeriesReader
-    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+    warnings_shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # "No Series were found"
     series = reader.GetGDCMSeriesIDs(str(folder))
-    sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+    sitk.ProcessObject.SetGlobalWarningDisplay(warnings_shown)
     files = [
         Path(file)
         for uid in series
         for file in reader.GetGDCMSeriesFileNames(str(folder), uid)
     ]
     if len(series) != 1:
-        found = f"{len(series)} series" if series else "none"
+        count = f"{len(series)} series" if series else "none"
         raise ValueError(
-            f"A folder given as an image must hold one DICOM series. Received: {found} "
+            f"A folder given as an image must hold one DICOM series. Received: {count} "
             f"in {folder}"
         )
-    # GDCM passes over what it cannot read, and the volume would lack slices.
-    missed = sorted(
+    # GDCM skips files that it cannot read, and the volume would lack slices.
+    skipped = sorted(
         file
         for file in folder.iterdir()
         if file.is_file()
@@ -46,10 +59,10 @@ def series_files(folder: Path) -> tuple[Path, ...]:
         and file.name != "DICOMDIR"
         and not file.name.startswith(".")
     )
-    if missed:
+    if skipped:
         raise ValueError(
-            f"{missed[0]} is no DICOM file of the series beside it, or damaged "
-            f"({len(missed)} such file{'s' * (len(missed) > 1)})."
+            f"{skipped[0]} is not a DICOM file of the series in its folder, or it is "
+            f"damaged. Move it away. Received: {len(skipped)} such files."
         )
     return tuple(files)
 
@@ -57,14 +70,48 @@ def series_files(folder: Path) -> tuple[Path, ...]:
 def series_header(
     folder: Path, files: tuple[Path, ...], max_pixels: int
 ) -> ImageHeader:
-    """Reads the headers of two slices or more.
+    """Reads the headers of two or more slices as the header of one volume.
+
+    Args:
+        folder: Path, the folder of the series.
+        files: Tuple of paths, its slices in spatial order.
+        max_pixels: Int, the largest number of pixels that is accepted.
 
     Raises:
-        ValueError: If they do not make up one volume of evenly spaced slices.
+        ValueError: If the slices are not evenly spaced, or differ in size, orientation
+            or Pixel Spacing.
     """
     first, image_io = open_image(files[0], max_pixels)
-    check_size(folder, (*first.GetSize()[:2], len(files)), max_pixels)
-    kept = (_ORIENTATION, PIXEL_SPACING)
+    require_size(folder, (*first.GetSize()[:2], len(files)), max_pixels)
+    readers, positions = _read_slices(files, first, max_pixels)
+    # From the slices' own positions instead of a distance along the normal, since the
+    # slices of a tilted gantry are shifted against each other.
+    step = np.subtract(positions[-1], positions[0]) / (len(files) - 1)
+    expected = positions[0] + np.arange(len(files))[:, None] * step
+    deviation = np.linalg.norm(positions - expected, axis=1)
+    if not step.any() or deviation.max() > 0.1 * np.linalg.norm(step):
+        worst = int(np.argmax(deviation))
+        raise ValueError(
+            f"The slices in {folder} must be evenly spaced: one is missing or "
+            f"duplicated. Received: {files[worst].name}, {deviation[worst]:.2f} mm off "
+            f"the expected position of slice {worst + 1} of {len(files)}"
+        )
+    to_space = index_to_space(first)
+    to_space[:3, 2] = step
+    spacing = patient_spacing(first, files[0], image_io)
+    affine = None
+    if spacing is not None:
+        affine = to_space.copy()
+        affine[:3, :2] *= np.divide(spacing[:2], first.GetSpacing()[:2])
+    shape = (len(files), *first.GetSize()[1::-1])
+    return ImageHeader(folder, shape, affine, to_space, smallest_dtype(readers), files)
+
+
+def _read_slices(
+    files: tuple[Path, ...], first: Any, max_pixels: int
+) -> tuple[list[Any], list[list[float]]]:
+    """Returns a reader and the position of each slice."""
+    shared = (_ORIENTATION, PIXEL_SPACING)
     positions, readers = [], []
     for file in files:
         reader, _ = open_image(file, max_pixels)
@@ -72,35 +119,15 @@ def series_header(
         position = numbers_of(reader, _POSITION)
         if len(position) != 3:
             raise ValueError(
-                f"{file} has no Image Position (Patient): where it lies in the series "
-                "is not known."
+                f"{file} has no Image Position (Patient), so that its position in the "
+                "series is unknown."
             )
         positions.append(position)
         if reader.GetSize() != first.GetSize() or any(
-            numbers_of(reader, key) != numbers_of(first, key) for key in kept
+            numbers_of(reader, key) != numbers_of(first, key) for key in shared
         ):
             raise ValueError(
                 f"{file} differs from {files[0].name} in size, orientation or Pixel "
-                "Spacing, though both are of one series: move one of them away."
+                "Spacing, though both are of one series. Move one of them away."
             )
-    # The slices' own places rather than a distance along the normal: of a tilted
-    # gantry the slices are shifted against each other.
-    lattice = lattice_of(first)
-    step = np.subtract(positions[-1], positions[0]) / (len(files) - 1)
-    lattice[:3, 2] = step
-    even = positions[0] + np.arange(len(files))[:, None] * step
-    off = np.linalg.norm(positions - even, axis=1)
-    if not step.any() or off.max() > 0.1 * np.linalg.norm(step):
-        worst = int(np.argmax(off))
-        raise ValueError(
-            f"The slices in {folder} are not evenly spaced: a slice is missing or "
-            f"doubled. {files[worst].name} lies {off[worst]:.2f} mm from where slice "
-            f"{worst + 1} of {len(files)} should be."
-        )
-    spacing = patient_spacing(first, files[0], image_io)
-    affine = None
-    if spacing is not None:
-        affine = lattice.copy()
-        affine[:3, :2] *= np.divide(spacing[:2], first.GetSpacing()[:2])
-    shape = (len(files), *first.GetSize()[1::-1])
-    return ImageHeader(folder, shape, affine, lattice, smallest_dtype(readers), files)
+    return readers, positions

@@ -1,8 +1,7 @@
-"""Finds files that end too early, which several decoders read without a word.
+"""Detects truncated image files.
 
-ITK fills the missing part of a cut JPEG, BMP or NIfTI file with grey or zeros and
-reports success. A landmark model would then be trained on, or asked about, half a
-radiograph.
+ITK fills the missing part of a truncated JPEG, BMP or NIfTI file with grey or zeros and
+reports success. A landmark model would then be trained on half a radiograph.
 """
 
 import gzip
@@ -11,52 +10,60 @@ import struct
 import zlib
 from pathlib import Path
 
-# Signature: the ITK reader. ITK itself goes by the extension, so that a JPEG file
-# named .png or without an extension would not be read.
-_SIGNATURES = (
-    (b"\xff\xd8\xff", "JPEGImageIO"),
-    (b"\x89PNG\r\n\x1a\n", "PNGImageIO"),
-    (b"BM", "BMPImageIO"),
-    (b"II*\x00", "TIFFImageIO"),
-    (b"MM\x00*", "TIFFImageIO"),
-)
+from scn_keras.files.image_kinds import BMP, JPEG, PNG, START, TIFF, is_dicom
+
+# ITK itself chooses a reader by the extension, so that a JPEG file named .png or
+# without an extension would not be read.
+_IMAGE_IOS: dict[bytes | tuple[bytes, ...], str] = {
+    JPEG: "JPEGImageIO",
+    PNG: "PNGImageIO",
+    BMP: "BMPImageIO",
+    TIFF: "TIFFImageIO",
+}
 
 
 def sniff_image_io(path: Path) -> str | None:
-    """Returns the name of the ITK reader that a file asks for, where it is plain."""
+    """Returns the name of the ITK reader for a file by its content.
+
+    Args:
+        path: Path, an existing file.
+
+    Returns:
+        Str, or None if the file must be recognised by its name.
+    """
     with path.open("rb") as file:
-        start = file.read(132)
-    for signature, image_io in _SIGNATURES:
+        start = file.read(START)
+    for signature, image_io in _IMAGE_IOS.items():
         if start.startswith(signature):
             return image_io
-    if start.endswith(b"DICM"):  # also where the rest is cut off
+    if is_dicom(start):  # ITK rejects DICOM files that are truncated
         return "GDCMImageIO"
-    # ITK looks into the compressed data, and knows no reader where they are damaged.
+    # ITK inspects the compressed data, and finds no reader if they are damaged.
     return "NiftiImageIO" if path.name.lower().endswith((".nii", ".nii.gz")) else None
 
 
 def file_damage(path: Path, image_io: str) -> str | None:
-    """Says what is missing from a file whose decoder would not notice.
+    """Returns the damage of a file that its decoder would not report.
 
     Args:
         path: Path, an existing file.
-        image_io: str, the ITK reader's name.
+        image_io: Str, the ITK reader's name.
 
     Returns:
-        str, the reason in a few words, or None if nothing was found.
+        Str, the damage in a few words; None if there is none.
     """
-    check = {
+    find_damage = {
         "JPEGImageIO": _jpeg_damage,
         "BMPImageIO": _bmp_damage,
         "NiftiImageIO": _nifti_damage,
     }.get(image_io)
-    return check(path) if check else None
+    return find_damage(path) if find_damage else None
 
 
 def _jpeg_damage(path: Path) -> str | None:
     data = path.read_bytes()
-    # The end marker after the last scan. Within a scan a byte FF is followed by 00,
-    # so neither marker can be pixels; a thumbnail's own end marker comes earlier.
+    # The end marker must follow the last start of a scan. Neither marker can occur in
+    # pixels, where FF is followed by 00; the end marker of a thumbnail comes earlier.
     if data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") >= 0:
         return None
     return "the JPEG data end before the end marker"
@@ -70,26 +77,26 @@ def _bmp_damage(path: Path) -> str | None:
     (offset,) = struct.unpack_from("<I", header, 10)
     width, height = struct.unpack_from("<ii", header, 18)
     bits, compression = struct.unpack_from("<HI", header, 28)
-    if compression not in (0, 3):  # run-length coded: the size is not known ahead
+    if compression not in (0, 3):  # run-length coded: of unknown size
         return None
     row = (abs(width) * bits + 31) // 32 * 4
     return _too_short(path.stat().st_size, offset + row * abs(height))
 
 
 def _nifti_damage(path: Path) -> str | None:
-    packed = path.name.lower().endswith(".gz")
-    if not packed and path.suffix.lower() != ".nii":  # a pair of files: .hdr, .img
+    compressed = path.name.lower().endswith(".gz")
+    if not compressed and path.suffix.lower() != ".nii":  # .hdr with .img
         return None
     try:
-        with gzip.open(path) if packed else path.open("rb") as file:
+        with gzip.open(path) if compressed else path.open("rb") as file:
             header = file.read(348)
             if len(header) < 348:
                 return "the NIfTI header is cut off"
             expected = _nifti_size(header)
-            if expected is None:  # NIfTI-2: ITK's business
+            if expected is None:  # NIfTI-2, which ITK checks
                 return None
             size = len(header)
-            # To the end, where gzip has its checksum; not through endless padding.
+            # To the end, where gzip has its checksum, but not through long padding.
             while size <= expected and (chunk := file.read(1 << 20)):
                 size += len(chunk)
     except (EOFError, OSError, zlib.error):
@@ -98,7 +105,7 @@ def _nifti_damage(path: Path) -> str | None:
 
 
 def _nifti_size(header: bytes) -> int | None:
-    """Returns the bytes that a NIfTI-1 header promises, itself included."""
+    """Returns the size in bytes of a NIfTI-1 file according to its header."""
     order = "<" if struct.unpack_from("<i", header)[0] == 348 else ">"
     if struct.unpack_from(order + "i", header)[0] != 348:
         return None

@@ -2,7 +2,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-# The first that fits counts. `.raw`, `.zraw` and `.img` go with a header beside them.
+from scn_keras.files.image_kinds import START, is_dicom
+
+# In order of precedence. `.raw`, `.zraw` and `.img` belong to a header beside them.
 IMAGE_SUFFIXES = (
     *(".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".dcm", ".ima"),
     *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gipl", ".vtk", ".mrc"),
@@ -10,14 +12,14 @@ IMAGE_SUFFIXES = (
 
 
 def find_images(folder: Path, may_be_series: bool = True) -> Iterator[Path]:
-    """Yields the images anywhere below a folder, told by their endings, in order.
+    """Yields the images anywhere below a folder, sorted by name.
 
-    A folder with the slices of one DICOM series is one image. Names that begin with a
-    dot are passed over. DICOM files need no ending.
+    Images are recognised by their extensions; DICOM files need none. A folder with the
+    slices of one DICOM series is one image. Names that begin with a dot are skipped.
 
     Args:
         folder: Path, the folder.
-        may_be_series: bool, whether the folder itself may be such an image.
+        may_be_series: Bool, whether the folder itself may be a DICOM series.
 
     Example:
 
@@ -37,7 +39,10 @@ def find_images(folder: Path, may_be_series: bool = True) -> Iterator[Path]:
 
 
 def image_id(path: Path) -> str:
-    """Returns the name of an image without its ending, that of a folder as it is.
+    """Returns the name of an image file without its extension, or of a folder.
+
+    Args:
+        path: Path, an existing file, or the folder of a DICOM series.
 
     Example:
 
@@ -48,7 +53,17 @@ def image_id(path: Path) -> str:
 
 
 def stem_of(name: str, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> str:
-    """Returns a file's name without folders, also of Windows, and its endings."""
+    """Returns the name of a file without folders and extension.
+
+    Args:
+        name: Str, with folders of Windows or POSIX.
+        suffixes: Tuple of str, the extensions to remove, in order of precedence.
+
+    Example:
+
+    >>> stem_of("heads\\\\A.nii.gz")
+    'A'
+    """
     name = name.replace("\\", "/").rsplit("/", 1)[-1]
     lower = name.lower()
     return next((name[: -len(s)] for s in suffixes if lower.endswith(s)), name)
@@ -56,11 +71,11 @@ def stem_of(name: str, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> str:
 
 def _is_dicom(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM" and path.name != "DICOMDIR"
+        return is_dicom(file.read(START)) and path.name != "DICOMDIR"
 
 
 def _is_series(images: list[Path]) -> bool:
-    """Tells slices of one volume from films that lie beside each other."""
+    """Whether images are the slices of one volume instead of separate films."""
     if len(images) < 2 or not all(_is_dicom(path) for path in images):
         return False
     import SimpleITK as sitk
@@ -71,7 +86,7 @@ def _is_series(images: list[Path]) -> bool:
         reader.SetFileName(str(path))
         try:
             reader.ReadImageInformation()
-        except RuntimeError:  # said when it is read
+        except RuntimeError:  # reported when the series is read
             return True
         if not reader.HasMetaDataKey("0020|0032"):  # Image Position (Patient)
             return False

@@ -1,4 +1,4 @@
-"""Where the pixels of a file lie, and whether that is a measure of the patient."""
+"""The spacing and the affine of image files."""
 
 import warnings
 from pathlib import Path
@@ -8,9 +8,9 @@ import numpy as np
 
 from scn_keras.files.open_image import numbers_of
 
-# Formats whose spacing is a measure of the patient. PNG, JPEG, BMP and TIFF may carry
-# a density, but that is the density of the print or of the scanner's glass, and often
-# a default such as 72 dpi: taking it would give false millimetres.
+# Formats whose spacing is in millimetres of the patient. The density in PNG, JPEG, BMP
+# and TIFF files is that of a print or of a scanner, and often a default such as 72 dpi:
+# it would give wrong millimetres.
 _CALIBRATED = ("GDCMImageIO", "MetaImageIO", "NiftiImageIO", "NrrdImageIO")
 
 PIXEL_SPACING = "0028|0030"
@@ -19,12 +19,25 @@ _CALIBRATION = "0028|0a02"  # Pixel Spacing Calibration Type
 
 
 def patient_spacing(reader: Any, path: Path, image_io: str) -> tuple[float, ...] | None:
-    """Returns mm per pixel in x, y(, z), or None where the file does not say."""
+    """Returns the spacing of the patient, mm per pixel in x, y(, z).
+
+    Args:
+        reader: SimpleITK reader that has read the header.
+        path: Path, the file.
+        image_io: Str, the ITK reader's name.
+
+    Returns:
+        Tuple of floats; None if the file has none.
+
+    Warns:
+        UserWarning: If a DICOM file has only the spacing of the detector or of a film
+            scanner, or if its Pixel Spacing is that of the detector.
+    """
     if image_io not in _CALIBRATED:
         return None
     spacing = reader.GetSpacing()
     if image_io == "GDCMImageIO":
-        # ITK falls back to the detector's spacing and then to 1 without saying so.
+        # ITK silently falls back to the detector's spacing and then to 1.
         if not reader.HasMetaDataKey(PIXEL_SPACING):
             _warn_of_projection(reader, path)
             return None
@@ -34,16 +47,16 @@ def patient_spacing(reader: Any, path: Path, image_io: str) -> tuple[float, ...]
         if row_column == numbers_of(reader, _DETECTOR_SPACING) and (
             not reader.HasMetaDataKey(_CALIBRATION)
         ):
-            # DICOM PS3.3, 10.7.1.3: nobody has corrected it.
+            # Not corrected for the magnification, see DICOM PS3.3, 10.7.1.3.
             warnings.warn(
                 f"{path} has a Pixel Spacing equal to its Imager Pixel Spacing: its "
-                "millimetres are those at the detector, larger than the patient's by "
-                "the magnification.",
+                "millimetres are those at the detector, and lengths of the patient are "
+                "too large by the magnification.",
                 stacklevel=2,
             )
         spacing = (row_column[1], row_column[0], *spacing[2:])
     elif image_io in ("MetaImageIO", "NrrdImageIO"):
-        # ITK takes 1 mm where these headers, which are text, give no spacing.
+        # ITK assumes 1 mm if these headers, which are text, have no spacing.
         with path.open("rb") as file:
             header = file.read(1 << 14)
         keys = (b"ElementSpacing", b"ElementSize", b"spacings:", b"space directions:")
@@ -63,26 +76,38 @@ def _warn_of_projection(reader: Any, path: Path) -> None:
         if reader.HasMetaDataKey(key):
             value = reader.GetMetaData(key).strip().replace("\\", " x ")
             warnings.warn(
-                f"{path} has no Pixel Spacing, only {name} ({value} mm): without the "
-                "magnification it is no measure of the patient. The image counts as "
-                "uncalibrated; where you know its spacing, say so.",
+                f"{path} has no Pixel Spacing, only {name} ({value} mm), of unknown "
+                "magnification. The image is treated as uncalibrated. Give its spacing "
+                "if you know it.",
                 stacklevel=2,
             )
             return
 
 
-def lattice_of(reader: Any) -> np.ndarray:
-    """Returns index to space, `(4, 4)`, as ITK has it."""
+def index_to_space(reader: Any) -> np.ndarray:
+    """Returns ITK's affine from index coordinates to space, `(4, 4)`.
+
+    Args:
+        reader: SimpleITK reader that has read the header.
+    """
     rank = reader.GetDimension()
-    lattice = np.eye(4)
-    lattice[:rank, :rank] = np.reshape(reader.GetDirection(), (rank, rank))
-    lattice[:rank, :rank] *= reader.GetSpacing()
-    lattice[:rank, 3] = reader.GetOrigin()
-    return lattice
+    affine = np.eye(4)
+    affine[:rank, :rank] = np.reshape(reader.GetDirection(), (rank, rank))
+    affine[:rank, :rank] *= reader.GetSpacing()
+    affine[:rank, 3] = reader.GetOrigin()
+    return affine
 
 
 def in_plane(affine: np.ndarray) -> np.ndarray:
-    """Drops z from the affine of a volume of one slice."""
+    """Returns the 2D affine of a volume of one slice.
+
+    Args:
+        affine: Array `(4, 4)`.
+
+    Returns:
+        Array `(3, 3)`: without z for an axial slice, otherwise the spacing in the plane
+        of the slice, with the origin at its first pixel.
+    """
     plane = affine[np.ix_([0, 1, 3], [0, 1, 3])]
     if np.allclose(affine[2, :2], 0) and np.allclose(affine[:2, 2], 0):
         return plane

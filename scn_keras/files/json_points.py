@@ -1,4 +1,4 @@
-"""Points in JSON: our own simple form, labelme and COCO keypoints."""
+"""Points in JSON: the format of this package, labelme and COCO keypoints."""
 
 import json
 from collections.abc import Sequence
@@ -12,20 +12,28 @@ from scn_keras.files.text_values import parse_position
 
 
 def parse_json(path: Path, data: JsonObject, space: str | None) -> list[PointSet]:
-    """Turns the content of a file in our own form into points.
+    """Converts JSON in the format of this package into points.
 
     `{"space": "pixels", "image": "1.png", "points": [{"label": "sella",
     "position": [83.5, 99]}, {"label": "nasion", "position": null}]}`, or several such
     objects in a list `images`.
+
+    Args:
+        path: Path, the file, for messages.
+        data: `JsonObject`, its content.
+        space: Str, the space of images that have none; None for pixels.
+
+    Raises:
+        ValueError: If the content is not valid. The message names file and line.
     """
     images = objects_in(path, data, "images") if "images" in data else [data]
     sets = []
     for image in images:
-        own = image.get("space", data.get("space", space or "pixels"))
-        if own not in SPACES:
+        image_space = image.get("space", data.get("space", space or "pixels"))
+        if image_space not in SPACES:
             raise ValueError(
                 f"{path}, line {image.line}: `space` must be one of {SPACES}. "
-                f"Received: {own!r}"
+                f"Received: space={image_space!r}"
             )
         labels, positions, lines = [], [], []
         axes = 0
@@ -51,7 +59,7 @@ def parse_json(path: Path, data: JsonObject, space: str | None) -> list[PointSet
             PointSet(
                 labels,
                 np.reshape(points, (-1, axes)),
-                own,
+                image_space,
                 str(image.get("image", "")),
                 lines=lines,
             )
@@ -60,7 +68,11 @@ def parse_json(path: Path, data: JsonObject, space: str | None) -> list[PointSet
 
 
 def format_json(sets: Sequence[PointSet]) -> str:
-    """Returns the text of a file in our own form."""
+    """Returns the text of a file in the format of this package.
+
+    Args:
+        sets: Sequence of `PointSet`, one for each image.
+    """
     images = [
         {
             **({"image": points.image} if points.image else {}),
@@ -79,9 +91,16 @@ def format_json(sets: Sequence[PointSet]) -> str:
 
 
 def parse_labelme(path: Path, data: JsonObject) -> PointSet:
-    """Turns the content of a labelme file into points; its other shapes are not read.
+    """Converts a labelme file into points. Shapes that are no points are skipped.
 
-    In labelme the edge of the first pixel is at 0, here its centre is.
+    The edge of the first pixel is at 0 in labelme, and at -0.5 in the result.
+
+    Args:
+        path: Path, the file, for messages.
+        data: `JsonObject`, its content.
+
+    Raises:
+        ValueError: If the content is not valid. The message names file and line.
     """
     labels, positions, lines = [], [], []
     for shape in objects_in(path, data, "shapes"):
@@ -101,10 +120,17 @@ def parse_labelme(path: Path, data: JsonObject) -> PointSet:
 
 
 def parse_coco(path: Path, data: JsonObject) -> list[PointSet]:
-    """Turns the content of a COCO keypoints file into points, one set an image.
+    """Converts a COCO keypoints file into points, one set for each image.
 
-    A keypoint of visibility 0 is missing. Coordinates are as stored: COCO counts
-    whole pixels from 0.
+    A keypoint of visibility 0 is missing. The centre of the first pixel is at 0, as in
+    the file.
+
+    Args:
+        path: Path, the file, for messages.
+        data: `JsonObject`, its content.
+
+    Raises:
+        ValueError: If the content is not valid. The message names file and line.
     """
     images = {image.get("id"): image for image in objects_in(path, data, "images")}
     categories = {c.get("id"): c for c in objects_in(path, data, "categories")}
@@ -116,19 +142,23 @@ def parse_coco(path: Path, data: JsonObject) -> list[PointSet]:
         image = images.get(annotation.get("image_id"))
         if image is None or not isinstance(image.get("file_name"), str):
             raise ValueError(
-                f"{where}: the annotation's image is not in the list of images. "
+                f"{where}: the image of the annotation is not in the list of images. "
                 f"Received: image_id={annotation.get('image_id')!r}"
             )
         if image["id"] in sets:
             raise ValueError(
-                f"{where}: {image['file_name']} has keypoints already, on line "
-                f"{sets[image['id']].lines[0]}. Landmarks are of one object an image."
+                f"{where}: an image can have the landmarks of one object only. "
+                f"Received: {image['file_name']}, which has keypoints on line "
+                f"{sets[image['id']].lines[0]} already"
             )
         category = categories.get(annotation.get("category_id"), JsonObject())
         names = category.get("keypoints")
         values = annotation["keypoints"]
         if not isinstance(names, list) or not isinstance(values, list):
-            raise ValueError(f"{where}: its category does not name the keypoints.")
+            raise ValueError(
+                f"{where}: the category must name its keypoints. Received: "
+                f"keypoints={names!r}"
+            )
         if len(values) != 3 * len(names):
             raise ValueError(
                 f"{where} must have x, y and visibility of {len(names)} keypoints. "

@@ -1,4 +1,4 @@
-"""JSON whose objects know the line on which they begin."""
+"""JSON objects with the numbers of the lines on which they begin."""
 
 import bisect
 import json
@@ -17,26 +17,30 @@ class JsonObject(dict[str, Any]):
 
 
 class _Decoder(json.JSONDecoder):
-    """The standard library's own Python scanner, which tells where it is."""
+    """The Python scanner of the standard library, which gives positions."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self._ends = [match.start() for match in re.finditer("\n", text)]
+        self._line_ends = [match.start() for match in re.finditer("\n", text)]
         self.parse_object = self._parse_object
         self.scan_once = scanner.py_make_scanner(self)  # type: ignore[attr-defined]
 
     def _parse_object(self, text_and_end: tuple[str, int], *args: Any) -> Any:
         value, end = decoder.JSONObject(text_and_end, *args)  # type: ignore[attr-defined]
         located = JsonObject(value)
-        located.line = bisect.bisect_left(self._ends, text_and_end[1]) + 1
+        located.line = bisect.bisect_left(self._line_ends, text_and_end[1]) + 1
         return located, end
 
 
 def load_json(path: Path) -> Any:
-    """Reads a JSON file; each of its objects is a `JsonObject`.
+    """Reads a JSON file with a `JsonObject` for each object.
+
+    Args:
+        path: Path, the file.
 
     Raises:
-        ValueError: If it is no JSON. The message names the file and the line.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is not JSON. The message names the file and the line.
     """
     text = read_text(path)
     try:
@@ -48,7 +52,16 @@ def load_json(path: Path) -> Any:
 
 
 def objects_in(path: Path, parent: JsonObject, key: str) -> list[JsonObject]:
-    """Returns the objects of the list `key` of an object, of which it must consist."""
+    """Returns the list of objects that an object has for a key, empty if it has none.
+
+    Args:
+        path: Path, the file, for messages.
+        parent: `JsonObject`.
+        key: Str.
+
+    Raises:
+        ValueError: If the value is not a list of objects.
+    """
     value = parent.get(key, [])
     if not isinstance(value, list) or not all(isinstance(v, JsonObject) for v in value):
         raise ValueError(

@@ -11,27 +11,28 @@ SPACES = ("pixels", "LPS")
 
 @dataclasses.dataclass(frozen=True)
 class PointSet:
-    """The labelled points of one image, and in which coordinates they are.
+    """The labelled points of one image in pixels or in space.
 
     Args:
-        labels: Sequence of str, one a point, as the file has them, doubles included.
+        labels: Sequence of str, one for each point, in the order of the file and with
+            duplicates.
         points: Array `(N, D)`, x, y(, z); a NaN row is a missing landmark.
-        space: str, `"pixels"` for continuous index coordinates of the image, a
-            pixel's centre at whole numbers, or `"LPS"` for the space of the image as
-            ITK has it: millimetres to the left, to the back and upwards, if the image
-            is calibrated.
-        image: str, the name of the image, where the file says it.
-        attributes: Mapping of str to str, what else a table says of the image.
-        lines: Sequence of int, the line of the file in which each point is.
+        space: Str, `"pixels"` for continuous index coordinates of the image, a
+            pixel's centre at whole numbers, or `"LPS"` for the space of the image in
+            ITK: for a calibrated image, millimetres to the left, to the back and
+            upwards.
+        image: Str, the name of the image, if the file has it.
+        attributes: Mapping of str to str, the other columns of a table.
+        lines: Sequence of int, the line of the file of each point.
 
     Raises:
-        ValueError: If the number of labels or the shape of the points is wrong, a
-            point is missing in part, or there is no such space.
+        ValueError: If the number of labels, the shape of the points or the space is
+            not valid, or some coordinates of a point are missing.
 
     Example:
 
-    >>> found = PointSet(("sella", "nasion"), [[83.5, 99.0], [np.nan, np.nan]])
-    >>> found.ordered(("nasion", "sella", "menton"))
+    >>> points = PointSet(("sella", "nasion"), [[83.5, 99.0], [np.nan, np.nan]])
+    >>> points.ordered(("nasion", "sella", "menton"))
     array([[ nan,  nan],
            [83.5, 99. ],
            [ nan,  nan]])
@@ -48,13 +49,13 @@ class PointSet:
         points = np.array(self.points, np.float64)
         if points.ndim != 2 or points.shape[1] not in (2, 3):
             raise ValueError(
-                "`points` must have one row x, y or x, y, z a landmark. Received: "
-                f"shape {points.shape}"
+                "`points` must have one row x, y or x, y, z for each landmark. "
+                f"Received: shape {points.shape}"
             )
         if len(self.labels) != len(points):
             raise ValueError(
-                f"Each of {len(points)} points needs a label. Received: "
-                f"{len(self.labels)} labels."
+                f"`labels` must have one label for each of {len(points)} points. "
+                f"Received: {len(self.labels)} labels"
             )
         if self.space not in SPACES:
             raise ValueError(
@@ -71,9 +72,11 @@ class PointSet:
         object.__setattr__(self, "lines", tuple(self.lines))
 
     def ordered(self, names: Sequence[str]) -> np.ndarray:
-        """Returns the points in the order of names, NaN for those that are absent.
+        """Returns the points in the order of names, `(len(names), D)`.
 
-        Of a label that is there twice, the first counts.
+        Args:
+            names: Sequence of str. A name without a label is NaN; for duplicate labels
+                the first point is returned.
         """
         rows = {label: row for row, label in reversed([*enumerate(self.labels)])}
         absent = np.full(self.points.shape[1], np.nan)
@@ -85,37 +88,42 @@ class PointSet:
         """Returns the points in index coordinates of an image.
 
         Args:
-            image: ImageHeader, or the image's affine `(D + 1, D + 1)`.
+            image: `ImageHeader`, or the affine of the image `(D + 1, D + 1)`.
 
         Raises:
-            ValueError: If the points have other axes than the image, lie off its only
-                slice, or are two-dimensional millimetres of an image without any.
+            ValueError: If the points have another number of coordinates than the image
+                has axes, do not lie on its only slice, or are 2D points in millimetres
+                and the image is not a calibrated 2D image.
         """
         rank = len(image.shape) if isinstance(image, ImageHeader) else len(image) - 1
         points = self.points
         if self.space == "LPS":
-            affine = _lattice(image) if points.shape[1] == 3 else _plane(image)
-            points = apply_affine(invert_affine(affine), points)
-        if points.shape[1] == 3 and rank == 2:  # as 3D Slicer has them of a film
-            off = np.abs(points[:, 2])
-            if np.nanmax(off, initial=0.0) > 0.5:
-                row = int(np.nanargmax(off))
+            to_space = _index_to_space if points.shape[1] == 3 else _plane_affine
+            points = apply_affine(invert_affine(to_space(image)), points)
+        if points.shape[1] == 3 and rank == 2:  # points of a film from 3D Slicer
+            distance = np.abs(points[:, 2])
+            if np.nanmax(distance, initial=0.0) > 0.5:
+                row = int(np.nanargmax(distance))
                 raise ValueError(
-                    f"The point {self.labels[row]!r} lies {off[row]:.1f} slices off "
-                    "the image, which has one."
+                    "The points must lie on the only slice of the image. Received: "
+                    f"{self.labels[row]!r}, {distance[row]:.1f} slices away from it"
                 )
             points = points[:, :2]
         if points.shape[1] != rank:
             raise ValueError(
-                f"The image has {rank} axes, the points {points.shape[1]} coordinates."
+                f"The points must have {rank} coordinates, as many as the image has "
+                f"axes. Received: {points.shape[1]} coordinates"
             )
         return dataclasses.replace(self, points=points, space="pixels")
 
     def to_lps(self, image: ImageHeader | np.ndarray) -> "PointSet":
-        """Returns the points as x, y, z in the space of an image, as 3D Slicer does.
+        """Returns the points as x, y, z in the space in which 3D Slicer shows an image.
 
         Args:
-            image: ImageHeader, or the image's affine `(D + 1, D + 1)`.
+            image: `ImageHeader`, or the affine of the image `(D + 1, D + 1)`.
+
+        Raises:
+            ValueError: See `to_pixels`.
         """
         if self.space == "LPS" and self.points.shape[1] == 3:
             return self
@@ -123,23 +131,24 @@ class PointSet:
         if points.shape[1] == 2:
             depth = np.where(np.isnan(points[:, :1]), np.nan, 0.0)
             points = np.hstack([points, depth])
-        points = apply_affine(_lattice(image), points)
+        points = apply_affine(_index_to_space(image), points)
         return dataclasses.replace(self, points=points, space="LPS")
 
 
-def _lattice(image: ImageHeader | np.ndarray) -> np.ndarray:
+def _index_to_space(image: ImageHeader | np.ndarray) -> np.ndarray:
     if isinstance(image, ImageHeader):
-        return image.lattice
+        return image.index_to_space
     rank = len(image) - 1
-    lattice = np.eye(4)
-    lattice[np.ix_([*range(rank), 3], [*range(rank), 3])] = image
-    return lattice
+    affine = np.eye(4)
+    affine[np.ix_([*range(rank), 3], [*range(rank), 3])] = image
+    return affine
 
 
-def _plane(image: ImageHeader | np.ndarray) -> np.ndarray:
+def _plane_affine(image: ImageHeader | np.ndarray) -> np.ndarray:
     affine = image.affine if isinstance(image, ImageHeader) else image
     if affine is None or len(affine) != 3:
         raise ValueError(
-            "Points of two coordinates in millimetres need a calibrated 2D image."
+            "2D points in millimetres need a calibrated 2D image. Received: "
+            f"affine={None if affine is None else affine.tolist()}"
         )
     return affine

@@ -14,39 +14,38 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 def read_image(
     path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Reads a grey image and where its pixels lie.
+    """Reads a grey image and its affine.
 
     Reads every format that SimpleITK reads: PNG, JPEG, BMP, TIFF, MetaImage, NRRD,
-    NIfTI, DICOM and more. Colour and palettes become luma, an alpha channel is
-    dropped. Values are as stored, of DICOM files after Rescale Slope and Intercept
-    and, where they are MONOCHROME1 (white is low), inverted. A volume of one slice
-    becomes a 2D image.
+    NIfTI, DICOM and more. Colours and palettes become luma, an alpha channel is
+    dropped. Values are as stored; those of DICOM files are rescaled with Rescale Slope
+    and Intercept, and inverted if they are MONOCHROME1 (low values are white). A volume
+    of one slice becomes a 2D image.
 
     Args:
-        path: str or path, the file, or the folder of one DICOM series.
-        max_pixels: int, the largest number of pixels that is decoded; an image whose
-            header promises more is refused.
+        path: Str or path, the file, or the folder of one DICOM series.
+        max_pixels: Int, the largest number of pixels that is decoded.
 
     Returns:
         A pair `(array, affine)`.
 
-        - `array`: `(y, x)` or `(z, y, x)`, of the file's own number type.
+        - `array`: `(y, x)` or `(z, y, x)`, in the dtype of the file.
         - `affine`: float64 `(3, 3)` or `(4, 4)`, index coordinates x, y(, z) to mm
-          (LPS), or None where the file carries no spacing that is a measure of the
-          patient: PNG, JPEG, BMP and TIFF files, DICOM files without Pixel Spacing,
-          MetaImage and NRRD headers without one. A single slice that is not axial
-          gets the axes of its own plane, with the origin at its first pixel.
+          (LPS); None if the file has no spacing in millimetres of the patient: PNG,
+          JPEG, BMP and TIFF files, DICOM files without Pixel Spacing, MetaImage and
+          NRRD headers without a spacing. A single slice that is not axial has the axes
+          of its own plane, with the origin at its first pixel.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is empty, cut off, no image that SimpleITK reads, an
-            image of several frames, or larger than `max_pixels`; if a folder does
-            not hold exactly one DICOM series of evenly spaced slices.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is empty, truncated, in no format that SimpleITK reads,
+            has several frames or more than `max_pixels` pixels; if a folder does not
+            hold exactly one DICOM series of evenly spaced slices.
 
     Warns:
-        UserWarning: If a DICOM file has Imager Pixel Spacing (that at the detector)
-            or Nominal Scanned Pixel Spacing, but no Pixel Spacing; if its Pixel
-            Spacing is that at the detector.
+        UserWarning: If a DICOM file has Imager Pixel Spacing (at the detector) or
+            Nominal Scanned Pixel Spacing, but no Pixel Spacing, or if its Pixel Spacing
+            is that of the detector.
 
     Example:
 
@@ -79,15 +78,15 @@ def _decode(path: Path, max_pixels: int) -> np.ndarray:
 
 
 def _to_grey(array: np.ndarray, path: Path) -> np.ndarray:
-    """Drops the last axis of `(..., C)`: grey+alpha, RGB or RGB+alpha."""
+    """Converts `(..., C)` of grey and alpha, RGB, or RGB and alpha to grey."""
     if array.shape[-1] not in (2, 3, 4):
         raise ValueError(
-            f"An image file must have 1 (grey), 3 (RGB) or 4 (RGB and alpha) channels. "
+            "An image file must have 1 (grey), 3 (RGB) or 4 (RGB and alpha) channels. "
             f"Received: {array.shape[-1]} channels in {path}"
         )
     red = array[..., 0]
     if array.shape[-1] == 2 or (
-        # Most colour files of radiographs are grey three times.
+        # Most colour files of radiographs have three equal channels.
         np.array_equal(red, array[..., 1]) and np.array_equal(red, array[..., 2])
     ):
         return np.ascontiguousarray(red)

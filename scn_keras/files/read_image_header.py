@@ -6,32 +6,32 @@ import numpy as np
 
 from scn_keras.files.dicom_series import series_files, series_header
 from scn_keras.files.image_header import ImageHeader
-from scn_keras.files.image_spacing import in_plane, lattice_of, patient_spacing
+from scn_keras.files.image_spacing import in_plane, index_to_space, patient_spacing
 from scn_keras.files.open_image import MAX_PIXELS, open_image, smallest_dtype
 
 
 def read_image_header(
     path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS
 ) -> ImageHeader:
-    """Reads how large an image is and where its pixels lie, without decoding it.
+    """Reads the size and the affine of an image without decoding it.
 
     Args:
-        path: str or path, the file, or the folder of one DICOM series.
-        max_pixels: int, the largest number of pixels that is accepted.
+        path: Str or path, the file, or the folder of one DICOM series.
+        max_pixels: Int, the largest number of pixels that is accepted.
 
     Returns:
         An `ImageHeader`.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is empty, cut off, no image that SimpleITK reads, an
-            image of several frames, or larger than `max_pixels`; if a folder does
-            not hold exactly one DICOM series of evenly spaced slices.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is empty, truncated, in no format that SimpleITK reads,
+            has several frames or more than `max_pixels` pixels; if a folder does not
+            hold exactly one DICOM series of evenly spaced slices.
 
     Warns:
-        UserWarning: If a DICOM file has the spacing of the detector or the film
-            scanner but none of the patient: its affine is None; if its Pixel Spacing
-            is that at the detector.
+        UserWarning: If a DICOM file has only the spacing of the detector or of a film
+            scanner, so that its affine is None, or if its Pixel Spacing is that of the
+            detector.
 
     Example:
 
@@ -47,17 +47,18 @@ def read_image_header(
             return series_header(path, files, max_pixels)
         return dataclasses.replace(read_image_header(files[0], max_pixels), path=path)
     if not path.exists():
-        raise FileNotFoundError(f"There is no image file {path}")
+        raise FileNotFoundError(f"The image file does not exist: {path}")
     reader, image_io = open_image(path, max_pixels)
     size = reader.GetSize()
-    lattice = lattice_of(reader)
+    to_space = index_to_space(reader)
     affine = None
     if spacing := patient_spacing(reader, path, image_io):
         rank = len(size)
-        affine = lattice[np.ix_([*range(rank), 3], [*range(rank), 3])].copy()
+        affine = to_space[np.ix_([*range(rank), 3], [*range(rank), 3])].copy()
         affine[:rank, :rank] *= np.divide(spacing, reader.GetSpacing())
     if len(size) == 3 and size[2] == 1:
         size = size[:2]
         affine = None if affine is None else in_plane(affine)
     shape = tuple(size[::-1])
-    return ImageHeader(path, shape, affine, lattice, smallest_dtype([reader]), (path,))
+    dtype = smallest_dtype([reader])
+    return ImageHeader(path, shape, affine, to_space, dtype, (path,))

@@ -12,15 +12,15 @@ def read_points(path: str | os.PathLike[str], space: str | None = None) -> Point
     """Reads the points of one image.
 
     Args:
-        path: str or path, as for `read_point_sets`.
-        space: str, as for `read_point_sets`.
+        path: Str or path, see `read_point_sets`.
+        space: Str, see `read_point_sets`.
 
     Returns:
         A `PointSet`.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: As `read_point_sets`; also if the file holds several images.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file cannot be read or has the points of several images.
 
     Example:
 
@@ -32,8 +32,8 @@ def read_points(path: str | os.PathLike[str], space: str | None = None) -> Point
     sets = read_point_sets(path, space)
     if len(sets) != 1:
         raise ValueError(
-            f"{os.fspath(path)} must hold the points of one image. Received: those of "
-            f"{len(sets)}. Read it with `read_point_sets`."
+            f"{os.fspath(path)} must have the points of one image. Read it with "
+            f"`read_point_sets`. Received: the points of {len(sets)} images"
         )
     return sets[0]
 
@@ -41,29 +41,29 @@ def read_points(path: str | os.PathLike[str], space: str | None = None) -> Point
 def read_point_sets(
     path: str | os.PathLike[str], space: str | None = None
 ) -> list[PointSet]:
-    """Reads a file of points, of one image or of many.
+    """Reads the points of one or several images.
 
-    | file | space | missing |
+    | file | space | missing landmark |
     |---|---|---|
-    | 3D Slicer `.mrk.json` | LPS, RAS is turned into it | position not defined |
-    | 3D Slicer `.fcsv`, any version | LPS, RAS is turned into it | status, absent |
-    | `.csv`, one image a row: `image,sella_x,sella_y` | pixels; `_mm`: LPS | empty |
-    | `.csv`, one landmark a row: `image,label,x,y` | pixels; `_mm`: LPS | empty |
-    | `.json`, our own (`write_points`) | as it says | `null` |
+    | 3D Slicer `.mrk.json` | LPS, converted from RAS | position not defined |
+    | 3D Slicer `.fcsv`, any version | LPS, converted from RAS | status, or absent |
+    | `.csv`, an image per row: `image,sella_x,sella_y` | pixels; `_mm`: LPS | empty |
+    | `.csv`, a landmark per row: `image,label,x,y` | pixels; `_mm`: LPS | empty |
+    | `.json` of `write_points` | as in the file | `null` |
     | labelme `.json`, points | pixels | absent |
     | COCO keypoints `.json` | pixels | visibility 0 |
 
     Args:
-        path: str or path, the file.
-        space: str, `"pixels"` or `"LPS"`, for CSV and JSON files that do not say.
+        path: Str or path, the file.
+        space: Str, `"pixels"` or `"LPS"`, for CSV and JSON files without a space.
             Defaults to pixels.
 
     Returns:
-        List of `PointSet`, one an image, in the file's order.
+        List of `PointSet`, one for each image, in the order of the file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read. The message names the file and the line.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file cannot be read. The message names the file and the line.
     """
     path = Path(path)
     if space not in (None, *SPACES):
@@ -89,6 +89,6 @@ def read_point_sets(
         if "points" in data or "images" in data:
             return parse_json(path, data, space)
     raise ValueError(
-        f"{path} is JSON, but neither markups of 3D Slicer nor of labelme, COCO "
-        'keypoints or `{"points": [{"label": ..., "position": [x, y]}]}`.'
+        "A JSON file of points must be of 3D Slicer, labelme, COCO keypoints or "
+        f'`{{"points": [{{"label": ..., "position": [x, y]}}]}}`. Received: {path}'
     )

@@ -21,18 +21,25 @@ _FCSV_COLUMNS: tuple[str, ...] = (
     *("id", "x", "y", "z", "ow", "ox", "oy", "oz", "vis", "sel", "lock", "label"),
     *("desc", "associatedNodeID"),
 )
-# Up to version 4.10 a number, since then also a name. Index coordinates are rare.
+# A number up to version 4.10, a number or a name since then.
 _FCSV_SPACES = {"0": "RAS", "RAS": "RAS", "1": "LPS", "LPS": "LPS", "2": "", "IJK": ""}
-# Since version 5 a row has two values more than the header names: the position's
-# status and whether it was created automatically.
+# Since version 5 a row has two values more than the header: the status of the position
+# and whether it was created automatically.
 _FCSV_STATUS, _FCSV_DEFINED = 14, "2"
 
 
 def parse_markups(path: Path, data: JsonObject) -> PointSet:
-    """Turns the content of a `.mrk.json` file into points in LPS.
+    """Converts a `.mrk.json` file into points in LPS.
 
-    All point lists of the file count as one. A control point whose position is not
-    defined is missing.
+    All point lists of the file are joined. A control point without a defined position
+    is a missing landmark.
+
+    Args:
+        path: Path, the file, for messages.
+        data: `JsonObject`, its content.
+
+    Raises:
+        ValueError: If the content is not valid. The message names file and line.
     """
     labels: list[str] = []
     positions: list[np.ndarray] = []
@@ -43,7 +50,7 @@ def parse_markups(path: Path, data: JsonObject) -> PointSet:
         if node.get("type", "Fiducial") in ("Fiducial", "PointList")
     ]
     if not nodes:
-        raise ValueError(f"{path} holds no point list (markups of type Fiducial).")
+        raise ValueError(f"{path} has no point list (markups of type Fiducial).")
     for node in nodes:
         sign = _SIGN.get(str(node.get("coordinateSystem", "LPS")))
         if sign is None:
@@ -75,7 +82,12 @@ def parse_markups(path: Path, data: JsonObject) -> PointSet:
 
 
 def format_markups(points: PointSet, coordinate_system: str) -> str:
-    """Returns the text of a `.mrk.json` file of points in LPS."""
+    """Returns the text of a `.mrk.json` file.
+
+    Args:
+        points: `PointSet`, in LPS.
+        coordinate_system: Str, `"LPS"` or `"RAS"`, of the file.
+    """
     control_points = []
     rows = (points.points * _SIGN[coordinate_system]).tolist()
     for number, (label, row) in enumerate(zip(points.labels, rows, strict=True), 1):
@@ -95,9 +107,19 @@ def format_markups(points: PointSet, coordinate_system: str) -> str:
 
 
 def read_fcsv(path: Path) -> PointSet:
-    """Reads a `.fcsv` file of any version into LPS (or index coordinates, if IJK).
+    """Reads a `.fcsv` file of any version.
 
-    A file that does not name its coordinate system is in RAS, as 3D Slicer reads it.
+    A file without a coordinate system is in RAS, as in 3D Slicer.
+
+    Args:
+        path: Path, the file.
+
+    Returns:
+        `PointSet`, in LPS, or in pixels for a file in index coordinates (IJK).
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is not valid. The message names file and line.
     """
     system, columns = "RAS", _FCSV_COLUMNS
     labels: list[str] = []
@@ -125,13 +147,13 @@ def read_fcsv(path: Path) -> PointSet:
         if not line.strip():
             continue
         (fields,) = csv.reader([line])
-        place = [columns.index(name) for name in ("x", "y", "z", "label")]
-        if len(fields) <= max(place):
+        indices = [columns.index(name) for name in ("x", "y", "z", "label")]
+        if len(fields) <= max(indices):
             raise ValueError(
                 f"{path}, line {number} must have the columns {','.join(columns)}. "
                 f"Received: {line[:60]!r}"
             )
-        *position, label = (fields[index].strip() for index in place)
+        *position, label = (fields[index].strip() for index in indices)
         if not label:
             raise ValueError(f"{path}, line {number}: the point has no label.")
         if columns == _FCSV_COLUMNS and len(fields) > _FCSV_STATUS:
@@ -146,13 +168,14 @@ def read_fcsv(path: Path) -> PointSet:
 
 
 def format_fcsv(points: PointSet, coordinate_system: str, old: bool) -> str:
-    """Returns the text of a `.fcsv` file of points in LPS.
+    """Returns the text of a `.fcsv` file.
 
     Args:
-        points: PointSet, in LPS.
-        coordinate_system: str, `"LPS"` or `"RAS"`.
-        old: bool, whether as up to version 4.10: a number for the coordinate system,
-            and no row for a missing landmark, which such a file cannot say.
+        points: `PointSet`, in LPS.
+        coordinate_system: Str, `"LPS"` or `"RAS"`, of the file.
+        old: Bool, whether the file is for 3D Slicer up to version 4.10: with a number
+            for the coordinate system, and without rows for missing landmarks, which
+            these versions cannot represent.
     """
     code = {"RAS": "0", "LPS": "1"}[coordinate_system] if old else coordinate_system
     lines = [
@@ -165,7 +188,7 @@ def format_fcsv(points: PointSet, coordinate_system: str, old: bool) -> str:
         missing = np.isnan(row[0])
         if missing and old:
             continue
-        if any(sign in label for sign in ',"'):
+        if any(character in label for character in ',"'):
             label = '"' + label.replace('"', '""') + '"'
         position = ",".join(repr(value) for value in ([0.0] * 3 if missing else row))
         status = "" if old else f",{0 if missing else _FCSV_DEFINED},0"

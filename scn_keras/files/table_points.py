@@ -1,4 +1,4 @@
-"""Points in CSV: one image a row (wide) or one landmark a row (long)."""
+"""Points in CSV: an image per row (wide) or a landmark per row (long)."""
 
 import csv
 import io
@@ -13,41 +13,32 @@ from scn_keras.files.text_values import parse_position, read_text
 
 _IMAGE = ("image", "id", "file", "filename", "file_name", "image_id", "case", "path")
 _LABEL = ("label", "landmark", "landmark_name", "name", "point")
-# x, sella_x, sella_x_mm; the units are "px" (as without any) or "mm".
+# x, sella_x, sella_x_mm; the unit is "px" (the default) or "mm".
 _COORDINATE = re.compile(r"(?:(.*?)[_ .-])?([xyz])(?:[_ ](px|mm))?", re.IGNORECASE)
 _UNITS = {None: "pixels", "px": "pixels", "mm": "LPS"}
 
 _FORMS = (
-    "It must name the columns `image,sella_x,sella_y,...` (one image a row) or "
-    "`image,label,x,y` (one landmark a row), z as well in 3D, `_mm` at the end for "
+    "It must name the columns `image,sella_x,sella_y,...` (an image per row) or "
+    "`image,label,x,y` (a landmark per row), with z in 3D and `_mm` at the end for "
     "millimetres (LPS)."
 )
 
 
 def read_table(path: Path, space: str | None) -> list[PointSet]:
-    """Reads a CSV file, separated by commas, semicolons or tabs; one set an image."""
-    text = read_text(path)
-    first = text.lstrip().split("\n", 1)[0]
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count)
-    )
-    header: list[str] = []
-    rows: list[tuple[int, list[str]]] = []
-    for row in reader:
-        fields = [field.strip() for field in row]
-        if not any(fields):
-            continue
-        if not header:
-            header = fields
-        elif len(fields) != len(header):
-            raise ValueError(
-                f"{path}, line {reader.line_num} must have {len(header)} columns as "
-                f"the header. Received: {len(fields)}"
-            )
-        else:
-            rows.append((reader.line_num, fields))
-    if doubled := sorted({name for name in header if header.count(name) > 1}):
-        raise ValueError(f"{path}, line 1: the columns {doubled} are there twice.")
+    """Reads a CSV file with commas, semicolons or tabs.
+
+    Args:
+        path: Path, the file.
+        space: Str, the space of columns without a unit; None for pixels.
+
+    Returns:
+        List of `PointSet`, one for each image.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is not valid. The message names file and line.
+    """
+    header, rows = _read_rows(path)
     groups = _coordinate_columns(path, header, space)
     names = [name.lower() for name in header]
     image = next((names.index(name) for name in _IMAGE if name in names), None)
@@ -55,13 +46,18 @@ def read_table(path: Path, space: str | None) -> list[PointSet]:
         return _read_long(path, header, rows, groups[""], image)
     if image is None:
         if _COORDINATE.fullmatch(header[0]):
-            raise ValueError(f"{path}, line 1 names no image column. {_FORMS}")
+            raise ValueError(f"{path}, line 1 has no column of images. {_FORMS}")
         image = 0
     return _read_wide(path, header, rows, groups, image)
 
 
 def format_table(sets: Sequence[PointSet], layout: str) -> str:
-    """Returns the text of a CSV file; `layout` is `"long"` or `"wide"`."""
+    """Returns the text of a CSV file.
+
+    Args:
+        sets: Sequence of `PointSet` in one space, one for each image.
+        layout: Str, `"long"` or `"wide"`.
+    """
     space, axes = sets[0].space, sets[0].points.shape[1]
     unit = "_mm" if space == "LPS" else ""
     out = io.StringIO(newline="")
@@ -83,6 +79,36 @@ def format_table(sets: Sequence[PointSet], layout: str) -> str:
     return out.getvalue()
 
 
+def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Returns the header and the other rows, with their lines, of a CSV file."""
+    text = read_text(path)
+    first = text.lstrip().split("\n", 1)[0]
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count)
+    )
+    header: list[str] = []
+    rows: list[tuple[int, list[str]]] = []
+    for row in reader:
+        fields = [field.strip() for field in row]
+        if not any(fields):
+            continue
+        if not header:
+            header = fields
+        elif len(fields) != len(header):
+            raise ValueError(
+                f"{path}, line {reader.line_num} must have {len(header)} columns like "
+                f"the header. Received: {len(fields)}"
+            )
+        else:
+            rows.append((reader.line_num, fields))
+    if repeated := sorted({name for name in header if header.count(name) > 1}):
+        raise ValueError(
+            f"{path}, line 1: the names of columns must differ from each other. "
+            f"Received more than once: {repeated}"
+        )
+    return header, rows
+
+
 def _texts(values: np.ndarray) -> list[str]:
     return ["" if np.isnan(value) else repr(value) for value in values.tolist()]
 
@@ -91,29 +117,32 @@ def _coordinate_columns(
     path: Path, header: list[str], space: str | None
 ) -> dict[str, tuple[list[int], str]]:
     """Returns columns x, y(, z) and the space of each label, `""` in the long form."""
-    found: dict[tuple[str, str], dict[str, int]] = {}
+    columns_of: dict[tuple[str, str], dict[str, int]] = {}
     for index, name in enumerate(header):
         if match := _COORDINATE.fullmatch(name):
             label, axis, unit = match.groups()
-            own = _UNITS[unit and unit.lower()]
+            column_space = _UNITS[unit and unit.lower()]
             if unit is None and space is not None:
-                own = space
-            found.setdefault((label or "", own), {})[axis.lower()] = index
+                column_space = space
+            key = label or "", column_space
+            columns_of.setdefault(key, {})[axis.lower()] = index
     groups: dict[str, tuple[list[int], str]] = {}
-    wanted = space or "pixels"
-    for (label, own), axes in found.items():
-        # Where there are pixels and millimetres, those that were asked for.
-        if label in groups and own != wanted:
+    preferred = space or "pixels"
+    for (label, column_space), axes in columns_of.items():
+        # Of pixels and millimetres, those in the preferred space are read.
+        if label in groups and column_space != preferred:
             continue
         if sorted(axes) not in (["x", "y"], ["x", "y", "z"]):
             raise ValueError(
                 f"{path}, line 1: {label or 'the point'!r} must have columns for x and "
                 f"y, or for x, y and z. Received: {sorted(axes)}"
             )
-        groups[label] = ([axes[axis] for axis in sorted(axes)], own)
-    kinds = {(len(columns), own) for columns, own in groups.values()}
+        groups[label] = ([axes[axis] for axis in sorted(axes)], column_space)
+    kinds = {(len(columns), space) for columns, space in groups.values()}
     if not groups or len(kinds) > 1:
-        raise ValueError(f"{path}, line 1 is no header of a table of points. {_FORMS}")
+        raise ValueError(
+            f"{path}, line 1 is not the header of a table of points. {_FORMS}"
+        )
     return groups
 
 
@@ -125,16 +154,16 @@ def _read_wide(
     image: int,
 ) -> list[PointSet]:
     used = {image, *(index for columns, _ in groups.values() for index in columns)}
-    ((axes, space),) = {(len(columns), own) for columns, own in groups.values()}
+    ((axes, space),) = {(len(columns), space) for columns, space in groups.values()}
     sets: dict[str, PointSet] = {}
     for line, fields in rows:
         id = fields[image]
         if not id:
-            raise ValueError(f"{path}, line {line} names no image.")
+            raise ValueError(f"{path}, line {line} has no name of an image.")
         if id in sets:
             raise ValueError(
-                f"{path}, line {line}: the image {id!r} is there already, on line "
-                f"{sets[id].lines[0]}."
+                f"{path}, line {line}: an image must have one row. Received: {id!r}, "
+                f"which is on line {sets[id].lines[0]} already"
             )
         points = [
             parse_position(
@@ -161,7 +190,7 @@ def _read_long(
     names = [name.lower() for name in header]
     label = next((names.index(name) for name in _LABEL if name in names), None)
     if label is None:
-        raise ValueError(f"{path}, line 1 names no column of labels. {_FORMS}")
+        raise ValueError(f"{path}, line 1 has no column of labels. {_FORMS}")
     others = [
         index for index in range(len(header)) if index not in {image, label, *columns}
     ]
@@ -169,7 +198,9 @@ def _read_long(
     for line, fields in rows:
         id = "" if image is None else fields[image]
         if (image is not None and not id) or not fields[label]:
-            raise ValueError(f"{path}, line {line} names no image or no landmark.")
+            raise ValueError(
+                f"{path}, line {line} has no name of an image or of a landmark."
+            )
         images.setdefault(id, []).append((line, fields))
     sets = []
     for id, part in images.items():
@@ -181,7 +212,7 @@ def _read_long(
             )
             for line, fields in part
         ]
-        # What differs from row to row is said of the landmark, not of the image.
+        # A column that differs from row to row is not an attribute of the image.
         attributes = {
             header[index]: part[0][1][index]
             for index in others

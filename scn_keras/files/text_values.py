@@ -10,12 +10,15 @@ import numpy as np
 def read_text(path: Path) -> str:
     """Reads a text file in UTF-8.
 
+    Args:
+        path: Path, the file.
+
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is empty or no text.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is empty or not in UTF-8.
     """
     if not path.exists():
-        raise FileNotFoundError(f"There is no file of points {path}")
+        raise FileNotFoundError(f"The file of points does not exist: {path}")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -26,19 +29,19 @@ def read_text(path: Path) -> str:
 
 
 def parse_position(values: Sequence[Any], where: str, axes: int) -> np.ndarray:
-    """Turns the coordinates of one point into numbers.
+    """Converts the coordinates of one point into numbers.
 
     Args:
-        values: Sequence of numbers, of text that is one, or of `None`, `""` and `nan`
-            for a missing landmark.
-        where: str, the beginning of an error message: the file, line and label.
-        axes: int, how many there must be.
+        values: Sequence of numbers or strings; `None`, `""` and `nan` for a missing
+            landmark.
+        where: Str, the beginning of an error message: file, line and label.
+        axes: Int, the required number of coordinates.
 
     Returns:
         float64 array `(axes,)`.
 
     Raises:
-        ValueError: If one is no finite number, or only some are missing.
+        ValueError: If a coordinate is not a finite number, or only some are missing.
     """
     shown = ", ".join(str(value) for value in values)[:60]
     position = np.full(len(values), np.nan)
@@ -53,5 +56,8 @@ def parse_position(values: Sequence[Any], where: str, axes: int) -> np.ndarray:
     if len(position) != axes or np.isinf(position).any():
         raise ValueError(f"{where} must have {axes} finite numbers. Received: {shown}")
     if missing.any() and not missing.all():
-        raise ValueError(f"{where} is missing in part. Received: {shown}")
+        raise ValueError(
+            f"{where} must have all coordinates, or none if it is missing. Received: "
+            f"{shown}"
+        )
     return position

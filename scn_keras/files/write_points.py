@@ -18,27 +18,28 @@ def write_points(
 ) -> None:
     """Writes points as `.mrk.json`, `.fcsv`, `.csv` or `.json`, by the file's name.
 
-    The file is written under another name and renamed. 3D Slicer's formats hold one
-    image and are in space: see `PointSet.to_lps`.
+    The file is written atomically. The formats of 3D Slicer, `.mrk.json` and `.fcsv`,
+    hold the points of one image in space, see `PointSet.to_lps`.
 
     Args:
-        path: str or path, the file.
-        points: PointSet, or a sequence of them, one an image, for `.csv` and `.json`.
-        coordinate_system: str, `"LPS"` or `"RAS"`, of 3D Slicer's formats. What is
-            written means the same in both.
-        old_fcsv: bool, whether a `.fcsv` file is for 3D Slicer up to 4.10.
-        layout: str, of a `.csv` file: `"long"`, one landmark a row, or `"wide"`, one
-            image a row.
+        path: Str or path, the file.
+        points: `PointSet`, or for `.csv` and `.json` a sequence of them, one for each
+            image.
+        coordinate_system: Str, `"LPS"` or `"RAS"`, in which a file for 3D Slicer is
+            written. The points are the same in both.
+        old_fcsv: Bool, whether a `.fcsv` file is for 3D Slicer up to 4.10.
+        layout: Str, for `.csv`: `"long"`, a landmark per row, or `"wide"`, an image per
+            row.
 
     Raises:
-        ValueError: If the format cannot hold the points, or an argument is wrong.
+        ValueError: If the format cannot hold the points, or an argument is not valid.
 
     Example:
 
     ```python
     header = read_image_header("head.nii.gz")
-    found = PointSet(("basion", "bregma"), [[60.2, 31.0, 88.4], [61.5, 80.1, 90.7]])
-    write_points("head.mrk.json", found.to_lps(header))
+    points = PointSet(("basion", "bregma"), [[60.2, 31.0, 88.4], [61.5, 80.1, 90.7]])
+    write_points("head.mrk.json", points.to_lps(header))
     ```
     """
     path = Path(path)
@@ -51,7 +52,9 @@ def write_points(
     if layout not in ("long", "wide"):
         raise ValueError(f"`layout` must be long or wide. Received: layout={layout!r}")
     if not sets:
-        raise ValueError(f"There are no points to write to {path}.")
+        raise ValueError(
+            f"`points` must not be empty. Received: points={points!r} for {path}"
+        )
     name = path.name.lower()
     if name.endswith((".mrk.json", ".fcsv")):
         (first, *others) = sets
@@ -59,7 +62,7 @@ def write_points(
             raise ValueError(
                 f"{path} can hold the points of one image, x, y, z in LPS (see "
                 f"`PointSet.to_lps`). Received: {len(sets)} sets of points, the first "
-                f"of shape {first.points.shape} in {first.space}."
+                f"of shape {first.points.shape} in {first.space}"
             )
         if name.endswith(".fcsv"):
             text = format_fcsv(first, coordinate_system, old_fcsv)
@@ -67,7 +70,10 @@ def write_points(
             text = format_markups(first, coordinate_system)
     elif name.endswith(".csv"):
         if len({(s.space, s.points.shape[1]) for s in sets}) > 1:
-            raise ValueError(f"All points in {path} must be in one space.")
+            spaces = sorted({f"{s.points.shape[1]}D {s.space}" for s in sets})
+            raise ValueError(
+                f"All points in {path} must be in one space. Received: {spaces}"
+            )
         text = format_table(sets, layout)
     elif name.endswith(".json"):
         text = format_json(sets)

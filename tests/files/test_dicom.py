@@ -228,14 +228,14 @@ def test_series_of_a_tilted_gantry_is_sheared(tmp_path, volume):
 def test_missing_slice(tmp_path, volume):
     folder = write_series(tmp_path / "head", volume)
     (folder / "96.dcm").unlink()
-    with pytest.raises(ValueError, match="head are not evenly spaced: a slice is miss"):
+    with pytest.raises(ValueError, match="head must be evenly .* Received: 9.*.dcm"):
         read_image(folder)
 
 
 def test_damaged_slice_is_not_passed_over(tmp_path, volume):
     folder = write_series(tmp_path / "head", volume)
     (folder / "94.dcm").write_bytes(b"")
-    with pytest.raises(ValueError, match="94.dcm is no DICOM file of the series"):
+    with pytest.raises(ValueError, match="94.dcm is not a DICOM file .*Received: 1"):
         read_image(folder)
     shutil.copy(folder / "95.dcm", folder / "94.dcm")
     data = (folder / "95.dcm").read_bytes()
@@ -270,5 +270,5 @@ def test_folder_with_one_slice_is_an_image(tmp_path, volume):
 
 def test_series_is_refused_whole_if_it_is_too_large(tmp_path, volume):
     folder = write_series(tmp_path / "head", volume)
-    with pytest.raises(ValueError, match="head promises 4 x 5 x 6 pixels, more than"):
+    with pytest.raises(ValueError, match="head declares 4 x 5 x 6 pixels, more than"):
         read_image(folder, max_pixels=100)

@@ -198,7 +198,7 @@ def test_sagittal_slice_marked_in_slicer(tmp_path):
 def test_point_off_the_only_slice_is_refused(tmp_path):
     sitk.WriteImage(sitk.Image([40, 48, 1], sitk.sitkUInt8), str(tmp_path / "a.mha"))
     points = PointSet(("a", "b"), [[1, 2, 0.2], [1, 2, 7.0]], "LPS")
-    with pytest.raises(ValueError, match="'b' lies 7.0 slices off the image"):
+    with pytest.raises(ValueError, match="Received: 'b', 7.0 slices"):
         points.to_pixels(read_image_header(tmp_path / "a.mha"))
 
 
@@ -212,7 +212,7 @@ def test_millimetres_of_two_coordinates_need_a_calibrated_film(tmp_path):
 
 
 def test_points_and_image_of_unlike_axes(oblique):
-    with pytest.raises(ValueError, match="image has 3 axes, the points 2 coordinates"):
+    with pytest.raises(ValueError, match="must have 3 coordinates.* Received: 2"):
         PointSet(("a",), [[1.0, 2.0]]).to_pixels(oblique[1])
 
 
@@ -377,29 +377,37 @@ def markups(**point):
             "a.csv, line 3: the position of 'b' m",
         ),
         ("a.csv", "label,x,y\na,1,inf\n", "line 2: .* must have 2 finite numbers"),
-        ("a.csv", "label,x,y\na,1,\n", "line 2: .* is missing in part. Received: 1, "),
+        (
+            "a.csv",
+            "label,x,y\na,1,\n",
+            "line 2: .* all coordinates.* Received: 1, ",
+        ),
         (
             "a.csv",
             "label,x,y\na,nan,2\n",
-            "line 2: the position of 'a' is missing in p",
+            "line 2: the position of 'a' .* Received: nan, 2",
         ),
-        ("a.csv", "label,x,y\na,1\n", "line 2 must have 3 columns as the header.*: 2"),
-        ("a.csv", "1,2,3\n4,5,6\n", "line 1 is no header of a table of points. It mu"),
+        ("a.csv", "label,x,y\na,1\n", "line 2 must have 3 columns .* Received: 2"),
+        ("a.csv", "1,2,3\n4,5,6\n", "line 1 is not the header of a table"),
         ("a.csv", "id,a_x,b_y\n1,2,3\n", "line 1: 'a' must have columns for x and y"),
-        ("a.csv", "id,a_x,a_y,a_x\n1,2,3,4\n", r"the columns \['a_x'\] are there tw"),
-        ("a.csv", "a_x,a_y,b_x,b_y\n1,2,3,4\n", "line 1 names no image column"),
-        ("a.csv", "id,x,y\n1,2,3\n", "line 1 names no column of labels"),
+        ("a.csv", "id,a_x,a_y,a_x\n1,2,3,4\n", r"line 1: .* more than once: \['a_x'\]"),
+        ("a.csv", "a_x,a_y,b_x,b_y\n1,2,3,4\n", "line 1 has no column of images"),
+        ("a.csv", "id,x,y\n1,2,3\n", "line 1 has no column of labels"),
         (
             "a.csv",
             "id,a_x,a_y\n1,2,3\n2,4,5\n1,6,7\n",
-            "line 4: the image '1' is .* 2.",
+            "line 4: .*Received: '1', .* line 2",
         ),
-        ("a.csv", "id,a_x,a_y\n,2,3\n", "line 2 names no image"),
-        ("a.csv", "id,label,x,y\n1,,2,3\n", "line 2 names no image or no landmark"),
+        ("a.csv", "id,a_x,a_y\n,2,3\n", "line 2 has no name of an image"),
+        (
+            "a.csv",
+            "id,label,x,y\n1,,2,3\n",
+            "line 2 .* image or of a landmark",
+        ),
         ("a.csv", "", "file of points is empty: .*a.csv"),
         ("a.json", '{"points": [\n{"label": "a",\n]}', "a.json, line 3 is not JSON"),
-        ("a.json", '{"a": 1}', "a.json is JSON, but neither markups"),
-        ("a.json", "[1]", "a.json is JSON, but neither markups"),
+        ("a.json", '{"a": 1}', "COCO .* Received: .*a.json"),
+        ("a.json", "[1]", "COCO .* Received: .*a.json"),
         (
             "a.json",
             '{"points": [\n{"label": "a", "position": [1, "x"]}]}',
@@ -432,14 +440,18 @@ def markups(**point):
             changed_coco(image_id=9),
             "line 35: .* is not in the list of images",
         ),
-        ("a.json", changed_coco(image_id=8), "line 35: .*has keypoints already, on l"),
+        ("a.json", changed_coco(image_id=8), "line 35: .*keypoints on line 23"),
         ("a.json", changed_coco(keypoints=[1, 2, 2]), "line 35 must have x, y and vis"),
         (
             "a.json",
             changed_coco(keypoints=["a", 2, 2, 1, 1, 1]),
             "line 35: 'left' must",
         ),
-        ("a.json", changed_coco(category_id=5), "line 35: its category does not name"),
+        (
+            "a.json",
+            changed_coco(category_id=5),
+            "35: .*category .*keypoints=None",
+        ),
         (
             "a.mrk.json",
             markups(position=["a", 2, 3]),
@@ -452,7 +464,7 @@ def markups(**point):
         ),
         ("a.mrk.json", markups(position="1 2 3"), "line 5: .* must be a list"),
         ("a.mrk.json", markups(label=""), "line 5: control point 1 has no label"),
-        ("a.mrk.json", '{"markups": [{"type": "Line"}]}', "holds no point list"),
+        ("a.mrk.json", '{"markups": [{"type": "Line"}]}', "no point list"),
         (
             "a.mrk.json",
             '{"markups": [\n{"coordinateSystem": "RPS", "controlPoints": []}]}',
@@ -495,13 +507,13 @@ def test_file_that_is_no_text(tmp_path, name):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no file of points .*a.csv"):
+    with pytest.raises(FileNotFoundError, match="does not exist: .*a.csv"):
         read_points(tmp_path / "a.csv")
 
 
 def test_several_images_where_one_is_wanted(tmp_path):
     path = write(tmp_path / "a.csv", "id,a_x,a_y\n1,2,3\n2,4,5\n")
-    with pytest.raises(ValueError, match="must hold the points of one image.* of 2"):
+    with pytest.raises(ValueError, match="points of one image.* Received: .* 2 images"):
         read_points(path)
     with pytest.raises(ValueError, match="`space` must be one of .*'mm'"):
         read_points(path, space="mm")
@@ -511,7 +523,7 @@ def test_several_images_where_one_is_wanted(tmp_path):
     ("arguments", "message"),
     [
         ((("a",), [[1.0]]), "one row x, y or x, y, z"),
-        ((("a",), [[1.0, 2.0]] * 2), "Each of 2 points needs a label"),
+        ((("a",), [[1.0, 2.0]] * 2), "`labels` .* 2 points. Received: 1 labels"),
         ((("a",), [[1.0, 2.0]], "mm"), "space='mm'"),
         ((("a",), [[1.0, np.nan]]), "finite, or NaN in all"),
         ((("a",), [[1.0, np.inf]]), "finite, or NaN in all"),
@@ -567,7 +579,7 @@ def test_wrong_arguments_of_writing(tmp_path, space_points, name, arguments, mes
 
 def test_one_space_a_table(tmp_path, space_points):
     flat = PointSet(("a",), [[1.0, 2.0]])
-    with pytest.raises(ValueError, match="must be in one space"):
+    with pytest.raises(ValueError, match="one space. Received: .*2D pixels.*3D LPS"):
         write_points(tmp_path / "a.csv", [space_points, flat])
-    with pytest.raises(ValueError, match="no points to write"):
+    with pytest.raises(ValueError, match=r"Received: points=\[\]"):
         write_points(tmp_path / "a.csv", [])

@@ -184,7 +184,7 @@ def test_single_sagittal_slice_gets_the_axes_of_its_own_plane(tmp_path, grey):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no image file .*film.png"):
+    with pytest.raises(FileNotFoundError, match="does not exist: .*film.png"):
         read_image(tmp_path / "film.png")
 
 
@@ -204,7 +204,7 @@ def test_empty_file(tmp_path, suffix):
 def test_file_that_is_no_image(tmp_path):
     path = tmp_path / "film.png"
     path.write_text("not found")
-    with pytest.raises(ValueError, match="knows no image format of this file: .*film"):
+    with pytest.raises(ValueError, match="image format of .*film"):
         read_image(path)
 
 
@@ -312,7 +312,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):
     tracemalloc.start()
     with pytest.raises(
         ValueError,
-        match="film.png promises 100000 x 100000 pixels, more than the limit",
+        match="film.png declares 100000 x 100000 pixels, .* limit of 536,870,912",
     ):
         read_image(path)
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
@@ -354,10 +354,10 @@ def test_header_says_what_the_image_will_be(tmp_path):
     assert header.shape == array.shape
     assert header.dtype == "int16"
     np.testing.assert_array_equal(header.affine, affine)
-    np.testing.assert_array_equal(header.lattice, affine)
+    np.testing.assert_array_equal(header.index_to_space, affine)
 
 
-def test_header_of_a_film_has_a_lattice_and_no_affine(tmp_path, grey):
+def test_header_of_a_film_has_a_space_and_no_affine(tmp_path, grey):
     path = tmp_path / "film.jpg"
     Image.fromarray(grey).save(path, dpi=(254, 254))
     header = read_image_header(path)
@@ -365,9 +365,9 @@ def test_header_of_a_film_has_a_lattice_and_no_affine(tmp_path, grey):
     # As ITK, and 3D Slicer with it, has the film: with its print density.
     image = sitk.ReadImage(str(path))
     np.testing.assert_allclose(
-        header.lattice[:2, :2].diagonal(), image.GetSpacing(), rtol=1e-6
+        header.index_to_space[:2, :2].diagonal(), image.GetSpacing(), rtol=1e-6
     )
-    assert header.lattice[2, 2] == 1.0
+    assert header.index_to_space[2, 2] == 1.0
 
 
 @pytest.mark.parametrize(

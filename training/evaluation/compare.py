@@ -1,6 +1,6 @@
-"""Tells whether one run is better than another on the same images."""
+"""Compares two runs on the same images, with paired bootstrap intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,16 @@ from rich import box
 from rich import table as rich_table
 
 from scn_keras.training.evaluation.points_table import read_points
+from scn_keras.training.evaluation.statistics import (
+    CI95_PERCENTILES,
+    COMPARED_RADII,
+    radius_key,
+    resample_groups,
+)
 from scn_keras.training.run import Run
 
 RESAMPLES = 10_000
-# What two numbers must share to be compared at all.
+# Entries of the protocol that must be equal for two results to be comparable.
 PROTOCOL = (
     "dataset",
     "split",
@@ -23,9 +29,8 @@ PROTOCOL = (
     "inequality",
     "pooling",
 )
-# What may differ without telling anything about the method.
+# Entries whose differences have no bearing on the results.
 _INCIDENTAL = ("command", "run", "scn_keras", "subset_of", "spacing_mm", "interval")
-_RADII = {"mm": (2.0, 4.0), "px": (10.0, 20.0)}
 
 
 def compare(
@@ -38,33 +43,33 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Compares two evaluated runs image by image, with paired intervals.
 
-    The distances of both runs on one image rise and fall together, so that the
-    interval of their difference is far narrower than those of the two means say.
-    Patients are drawn anew with replacement, each with the distances of both runs;
-    the interval holds 95 % of the differences, and `p` is twice the smaller share of
-    them on either side of 0. Landmarks that either run or the truth lacks do not
-    count.
+    The distances of two runs on the same image are correlated, so the interval of
+    their difference is much narrower than the intervals of the two means suggest.
+    Patients are resampled with replacement, each with the distances of both runs. The
+    interval contains 95 % of the resampled differences, and `p` is twice the smaller
+    share of them on either side of 0. Landmarks without a distance in either run are
+    left out.
 
     Args:
         first: `Run`, evaluated on the split.
-        second: `Run`, likewise.
+        second: `Run`, evaluated on the split.
         split: Str, a split or subset that both were evaluated on; `None` for the
             test split of the first run's recipe.
         radii: Sequence of floats, of the success detection rates; `None` for 2 and
             4 mm, or 10 and 20 px.
-        resamples: Int, how often the patients are drawn.
-        seed: Int, of these draws.
+        resamples: Int, the number of bootstrap resamples of the patients.
+        seed: Int, the seed of the resamples.
 
     Returns:
-        One dict for each truth of the data set: `protocol`, which both share,
-        `differs` (what does not agree, by name, as a pair), `n_images`, `n_points`,
-        and `mre_mm` (`mre_px` where the protocol's unit is pixels), `sdr_percent` (by
-        radius) and `per_landmark` (with `name`), each of them a dict of `first`,
+        List of dicts, one for each truth of the data set: `protocol`, the entries that
+        both runs share; `differs`, the other entries by name, as pairs; `n_images`;
+        `n_points`; and `mre_mm` (`mre_px` for results in pixels), `sdr_percent` (by
+        radius) and `per_landmark` (with `name`), each of them a dict with `first`,
         `second`, `difference` (second - first), `ci95` and `p`.
 
     Raises:
         FileNotFoundError: If a run has not been evaluated on the split.
-        ValueError: If the protocols are unlike, or the images.
+        ValueError: If the protocols or the images of the runs differ.
 
     Example:
 
@@ -74,35 +79,22 @@ def compare(
     ```
     """
     split = split or first.recipe.test_split
-    both = [_results(run, split) for run in (first, second)]
-    if both[0].keys() != both[1].keys():
+    first_results, second_results = (_results(run, split) for run in (first, second))
+    if first_results.keys() != second_results.keys():
         raise ValueError(
             f"The runs were scored on {split!r} against unlike truths: "
-            f"{sorted(map(str, both[0]))} and {sorted(map(str, both[1]))}."
+            f"{sorted(map(str, first_results))} and "
+            f"{sorted(map(str, second_results))}."
         )
     compared = []
-    for truth, one in both[0].items():
-        other = both[1][truth]
-        protocols = one["protocol"], other["protocol"]
-        unlike = [key for key in PROTOCOL if protocols[0][key] != protocols[1][key]]
-        if unlike:
-            what = "; ".join(
-                f"{key}: {protocols[0][key]} and {protocols[1][key]}" for key in unlike
-            )
-            raise ValueError(
-                f"The protocols of {first.path} and {second.path} are unlike, so their "
-                f"numbers cannot be compared. {what}."
-            )
+    for truth, result in first_results.items():
+        protocols = result["protocol"], second_results[truth]["protocol"]
+        _check_comparable(first, second, protocols)
         compared.append(
             {
                 "protocol": {key: protocols[0][key] for key in PROTOCOL},
-                "differs": {
-                    key: [protocols[0].get(key), protocols[1].get(key)]
-                    for key in protocols[0]
-                    if key not in _INCIDENTAL
-                    and protocols[0].get(key) != protocols[1].get(key)
-                },
-                **_paired(first, second, one, truth, radii, resamples, seed),
+                "differs": _differences(protocols),
+                **_paired(first, second, result, radii, resamples, seed),
             }
         )
     return compared
@@ -114,12 +106,12 @@ def print_comparison(
     console: rich.console.Console | None = None,
     landmarks: bool = False,
 ) -> None:
-    """Prints what `compare` found: a table for each truth.
+    """Prints a comparison as a table for each truth.
 
     Args:
         compared: What `compare` returned.
-        names: Of the two runs.
-        console: `rich.console.Console`.
+        names: Tuple of two str, the names of the runs.
+        console: `rich.console.Console`; `None` for the standard output.
         landmarks: Bool, whether to print a row for each landmark as well.
     """
     console = console or rich.console.Console()
@@ -145,8 +137,8 @@ def print_comparison(
             table.add_row(f"[dim]{numbers['name']}", *_cells(numbers, 3))
         console.print(table, "")
     console.print(f"first: {names[0]}\nsecond: {names[1]}", highlight=False)
-    for key, (one, other) in compared[0]["differs"].items():
-        console.print(f"[dim]{key}: {one} and {other}")
+    for key, (first, second) in compared[0]["differs"].items():
+        console.print(f"[dim]{key}: {first} and {second}")
 
 
 def _cells(numbers, digits):
@@ -162,24 +154,45 @@ def _cells(numbers, digits):
     )
 
 
-def _results(run, split):
-    """Reads the results of a split by truth."""
-    found = {}
+def _results(run: Run, split: str) -> dict[str | None, dict[str, Any]]:
+    """Reads the results of a split, by truth."""
+    results = {}
     for result in run.results():
-        # Results without a unit are older than pixels.
+        # Versions that knew no results in pixels wrote no unit.
         protocol = result["protocol"] = {"unit": "mm", **result["protocol"]}
         if protocol.get("split") == split:
-            found[protocol["truth"]] = result
-    if not found:
+            results[protocol["truth"]] = result
+    if not results:
         raise FileNotFoundError(
             f"{run.path} holds no result on {split!r}. Run `scn-keras evaluate "
             f"{run.path} --split {split}` first."
         )
-    return found
+    return results
+
+
+def _check_comparable(
+    first: Run, second: Run, protocols: Sequence[Mapping[str, Any]]
+) -> None:
+    one, other = protocols
+    if unlike := [key for key in PROTOCOL if one[key] != other[key]]:
+        entries = "; ".join(f"{key}: {one[key]} and {other[key]}" for key in unlike)
+        raise ValueError(
+            f"The protocols of {first.path} and {second.path} are unlike, so their "
+            f"numbers cannot be compared. {entries}."
+        )
+
+
+def _differences(protocols: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    first, second = protocols
+    return {
+        key: [first.get(key), second.get(key)]
+        for key in first
+        if key not in _INCIDENTAL and first.get(key) != second.get(key)
+    }
 
 
 def _points(run, protocol):
-    """Reads the points of a split, or of the split that it is a part of."""
+    """Reads the points of a split, or of the split that contains a subset."""
     try:
         return read_points(run, protocol["split"])
     except FileNotFoundError:
@@ -188,62 +201,79 @@ def _points(run, protocol):
         return read_points(run, protocol["subset_of"])
 
 
-def _paired(first, second, result, truth, radii, resamples, seed):
-    ids = result["ids"]
-    points = [_points(run, result["protocol"]) for run in (first, second)]
-    for run, found in zip((first, second), points, strict=True):
-        if missing := sorted(set(ids) - set(found)):
-            raise ValueError(
-                f"{run.path} has no points of {len(missing)} images that the other "
-                f"run has, among them {missing[0]!r}. Evaluate both runs again."
-            )
-    distances = np.stack(
-        [[found[id]["errors"][truth] for id in ids] for found in points]
-    )
-    counts = ~np.isnan(distances).any(axis=0)
-    groups = [points[0][id]["group"] for id in ids]
-    draws = _draws(groups, resamples, seed)
+def _paired(
+    first: Run,
+    second: Run,
+    result: Mapping[str, Any],
+    radii: Sequence[float] | None,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Compares two runs on the images and against the truth of a result."""
     unit = result["protocol"]["unit"]
-
-    def numbers(values, counts):
-        if not counts.any():
-            return dict.fromkeys(("first", "second", "difference", "ci95", "p"))
-        one, other = (v[counts].mean() for v in values)
-        # By image: the sum of the differences and how many there are.
-        difference = np.where(counts, values[1] - values[0], 0.0).sum(axis=1)
-        weight = draws @ counts.sum(axis=1)
-        drawn = (draws @ difference)[weight > 0] / weight[weight > 0]
-        sides = (drawn <= 0).mean(), (drawn >= 0).mean()
-        return {
-            "first": float(one),
-            "second": float(other),
-            "difference": float(other - one),
-            "ci95": np.percentile(drawn, (2.5, 97.5)).tolist(),
-            "p": float(min(2.0 * min(sides), 1.0)),
-        }
-
+    distances, groups = _distances(first, second, result)
+    present = ~np.isnan(distances).any(axis=0)
+    group, counts = resample_groups(groups, resamples, seed)
+    draws = counts[:, group]
     return {
-        "n_images": int(counts.any(axis=1).sum()),
-        "n_points": int(counts.sum()),
-        f"mre_{unit}": numbers(distances, counts),
+        "n_images": int(present.any(axis=1).sum()),
+        "n_points": int(present.sum()),
+        f"mre_{unit}": _difference(distances, present, draws),
         "sdr_percent": {
-            f"{radius:g}": numbers(100.0 * (distances < radius), counts)
-            for radius in radii or _RADII[unit]
+            radius_key(radius): _difference(
+                100.0 * (distances < radius), present, draws
+            )
+            for radius in radii or COMPARED_RADII[unit]
         },
         "per_landmark": [
             {
                 "name": name,
-                **numbers(distances[:, :, i : i + 1], counts[:, i : i + 1]),
+                **_difference(distances[:, :, i : i + 1], present[:, i : i + 1], draws),
             }
             for i, name in enumerate(first.schema.names)
         ],
     }
 
 
-def _draws(groups, resamples, seed):
-    """How often each image counts in each resample, `(resamples, images)`."""
-    names, group = np.unique(groups, return_inverse=True)
-    times = np.random.default_rng(seed).multinomial(
-        len(names), np.full(len(names), 1.0 / len(names)), size=resamples
-    )
-    return times[:, group]
+def _distances(
+    first: Run, second: Run, result: Mapping[str, Any]
+) -> tuple[np.ndarray, list[str]]:
+    """Returns distances `(2, images, landmarks)` and the patient of each image."""
+    ids = result["ids"]
+    truth = result["protocol"]["truth"]
+    points = [_points(run, result["protocol"]) for run in (first, second)]
+    for run, cases in zip((first, second), points, strict=True):
+        if missing := sorted(set(ids) - set(cases)):
+            raise ValueError(
+                f"{run.path} has no points of {len(missing)} images that the other "
+                f"run has, among them {missing[0]!r}. Evaluate both runs again."
+            )
+    distances = [[cases[id]["errors"][truth] for id in ids] for cases in points]
+    return np.stack(distances), [points[0][id]["group"] for id in ids]
+
+
+def _difference(
+    values: np.ndarray, present: np.ndarray, draws: np.ndarray
+) -> dict[str, Any]:
+    """Returns the difference of two means with its paired bootstrap interval.
+
+    Args:
+        values: Array `(2, images, landmarks)`.
+        present: Bool array `(images, landmarks)`, the values that are averaged.
+        draws: Int array `(resamples, images)`, how often each image is drawn.
+    """
+    if not present.any():
+        return dict.fromkeys(("first", "second", "difference", "ci95", "p"))
+    first, second = (v[present].mean() for v in values)
+    # Of each image: the sum of its differences, and their number.
+    totals = np.where(present, values[1] - values[0], 0.0).sum(axis=1)
+    weights = draws @ present.sum(axis=1)
+    differences = (draws @ totals)[weights > 0] / weights[weights > 0]
+    tails = (differences <= 0).mean(), (differences >= 0).mean()
+    return {
+        "first": float(first),
+        "second": float(second),
+        "difference": float(second - first),
+        "ci95": np.percentile(differences, CI95_PERCENTILES).tolist(),
+        "p": float(min(2.0 * min(tails), 1.0)),
+    }

@@ -1,4 +1,4 @@
-"""Results as tables in the terminal, and the numbers as a person reads them."""
+"""Prints results as tables, and formats their numbers for tables and sentences."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,12 +8,13 @@ from rich import box
 from rich import table as rich_table
 from rich.markup import escape
 
-# By unit: the radii that tables have columns of, and that of headlines.
-SHOWN_RADII: Mapping[str, tuple[str, ...]] = {
-    "mm": ("2", "2.5", "3", "4"),
-    "px": ("5", "10", "20", "50"),
-}
-HEADLINE_RADIUS = {"mm": "2", "px": "10"}
+from scn_keras.training.evaluation.statistics import (
+    HEADLINE_RADIUS,
+    SHOWN_RADII,
+    radius_key,
+)
+
+# Decimal places of distances, by unit.
 DIGITS = {"mm": 3, "px": 2}
 
 
@@ -25,8 +26,8 @@ def print_results(
     """Prints one row for every split, run and truth, with 95 % intervals.
 
     Args:
-        results: What `evaluate` returned, of one run or of several.
-        console: `rich.console.Console`.
+        results: Sequence of dicts that `evaluate` returned, of one run or several.
+        console: `rich.console.Console`; `None` for the standard output.
         landmarks: Bool, whether to print the numbers of each landmark as well.
     """
     console = console or rich.console.Console()
@@ -34,13 +35,13 @@ def print_results(
     tables: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for result in results:
         protocol = result["protocol"]
-        # Of runs on unlike data sets, splits may have one name.
+        # Splits of different data sets may have the same name.
         key = (protocol["dataset"], protocol["split"], unit_of(result))
         tables.setdefault(key, []).append(result)
-    for (_, scope, _), rows in tables.items():
-        console.print(_scope_table(scope, rows, runs > 1), "")
-    for scope, pair in observer_pairs(results):
-        console.print(between_observers(pair, scope))
+    for (_, split, _), rows in tables.items():
+        console.print(_split_table(split, rows, runs > 1), "")
+    for split, pair in observer_pairs(results):
+        console.print(between_observers(pair, split))
     for result in results:
         if "coverage90_percent" in result:
             console.print(coverage(result))
@@ -57,11 +58,12 @@ def print_results(
 
 def unit_of(result: Mapping[str, Any]) -> str:
     """Returns the unit of a result, `"mm"` or `"px"`."""
-    return result["protocol"].get("unit", "mm")  # older ones do not say
+    # Versions that knew no results in pixels wrote no unit.
+    return result["protocol"].get("unit", "mm")
 
 
 def mean_and_sd(numbers: Mapping[str, Any], unit: str) -> str:
-    """Returns `1.234 ± 0.987`, or a dash for a landmark that is always missing."""
+    """Returns mean and deviation as `1.234 ± 0.987`, or a dash if there is none."""
     if numbers[f"mre_{unit}"] is None:
         return "–"
     mean, sd = (f"{numbers[f'{n}_{unit}']:.{DIGITS[unit]}f}" for n in ("mre", "sd"))
@@ -69,86 +71,93 @@ def mean_and_sd(numbers: Mapping[str, Any], unit: str) -> str:
 
 
 def median(numbers: Mapping[str, Any], unit: str) -> str:
-    """Returns `0.987`, or a dash."""
+    """Returns the median as `0.987`, or a dash if there is none."""
     value = numbers[f"median_{unit}"]
     return "–" if value is None else f"{value:.{DIGITS[unit]}f}"
 
 
 def interval(bounds: Sequence[float] | None, digits: int) -> str:
-    """Returns `1.1–1.3`, or nothing where there is no interval."""
+    """Returns an interval as `1.1–1.3`, or an empty text if there is none."""
     if bounds is None:
         return ""
     return f"{bounds[0]:.{digits}f}–{bounds[1]:.{digits}f}"
 
 
 def between_observers(pair: Mapping[str, Any], split: str) -> str:
-    """Returns a sentence on how far two observers are from each other."""
+    """Returns a sentence on the distance between the points of two observers."""
     first, second = pair["names"]
     unit = "mm" if "mre_mm" in pair else "px"
     radius = HEADLINE_RADIUS[unit]
     return (
         f"{first} and {second} themselves are {mean_and_sd(pair, unit)} {unit} apart "
-        f"on {split}, {rate(pair, radius)} % of points within {radius} {unit}."
+        f"on {split}, {rate(pair, radius)} % of points within {radius:g} {unit}."
     )
 
 
 def coverage(result: Mapping[str, Any]) -> str:
-    """Returns a sentence on how right a calibrated run is about how sure it is."""
-    protocol, unit = result["protocol"], unit_of(result)
-    against = f" against {protocol['truth']}" if protocol["truth"] else ""
-    between = interval(result["ci95"]["coverage90_percent"], 1)
+    """Returns a sentence on the coverage of a calibrated run's 90 % radii."""
+    unit = unit_of(result)
+    bounds = interval(result["ci95"]["coverage90_percent"], 1)
     return (
-        f"{protocol['split']}{against}: {result['coverage90_percent']:.1f} % of points "
-        f"{f'({between}) ' if between else ''}lie within their 90 % radius, which is "
+        f"{scope(result)}: {result['coverage90_percent']:.1f} % of points "
+        f"{f'({bounds}) ' if bounds else ''}lie within their 90 % radius, which is "
         f"{result[f'radius90_{unit}']:.{DIGITS[unit]}f} {unit} in the mean; "
         f"{result['trusted_percent']:.1f} % of images are trusted."
     )
 
 
+def scope(result: Mapping[str, Any]) -> str:
+    """Returns the split of a result and its truth: `test1 against senior`."""
+    protocol = result["protocol"]
+    against = f" against {protocol['truth']}" if protocol["truth"] else ""
+    return f"{protocol['split']}{against}"
+
+
 def within_radius(numbers: Mapping[str, Any], unit: str) -> str:
-    """Returns `91.2 in 2.64`: % of points within their radius, and its mean size."""
+    """Returns `91.2 in 2.64`: % of points within their 90 % radius, and its mean."""
     if numbers["coverage90_percent"] is None:
         return "–"
     radius = f"{numbers[f'radius90_{unit}']:.2f}"
     return f"{numbers['coverage90_percent']:.1f} in {radius}"
 
 
-def rate(numbers: Mapping[str, Any], radius: str) -> str:
-    """Returns the share of points within a radius as `81.25`, or a dash."""
-    value = numbers["sdr_percent"][radius]
+def rate(numbers: Mapping[str, Any], radius: float) -> str:
+    """Returns the percentage of points within a radius as `81.25`, or a dash."""
+    value = numbers["sdr_percent"][radius_key(radius)]
     return "–" if value is None else f"{value:.2f}"
 
 
 def observer_pairs(
     results: Sequence[Mapping[str, Any]],
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yields each split once with each pair of its observers."""
+    """Yields the name of each split with each pair of its observers, once."""
     seen = set()
     for result in results:
-        scope = result["protocol"]["split"]
-        if scope not in seen:
-            seen.add(scope)
-            yield from ((scope, pair) for pair in result.get("between_observers", ()))
+        split = result["protocol"]["split"]
+        if split not in seen:
+            seen.add(split)
+            yield from ((split, pair) for pair in result.get("between_observers", ()))
 
 
-def _scope_table(
-    scope: str, rows: Sequence[Mapping[str, Any]], runs: bool
+def _split_table(
+    split: str, rows: Sequence[Mapping[str, Any]], runs: bool
 ) -> rich_table.Table:
     counts = f"{rows[0]['n_images']} images, {rows[0]['ci95']['groups']} patients"
     unit = unit_of(rows[0])
-    table = _table(f"{scope}: {counts}", unit, "run" if runs else "truth")
+    table = _table(f"{split}: {counts}", unit, "run" if runs else "truth")
     for row in rows:
         ci95, protocol = row["ci95"], row["protocol"]
-        about = protocol["truth"] or "–"
+        label = protocol["truth"] or "–"
         if runs:
-            about = f"{escape(protocol['run'])}\n[dim]{about}"
+            label = f"{escape(protocol['run'])}\n[dim]{label}"
         table.add_row(
-            about,
+            label,
             f"{mean_and_sd(row, unit)}\n"
             f"[dim]{interval(ci95[f'mre_{unit}'], DIGITS[unit])}",
             median(row, unit),
             *(
-                f"{rate(row, r)}\n[dim]{interval(ci95['sdr_percent'][r], 1)}"
+                f"{rate(row, r)}\n"
+                f"[dim]{interval(ci95['sdr_percent'][radius_key(r)], 1)}"
                 for r in SHOWN_RADII[unit]
             ),
         )
@@ -156,7 +165,7 @@ def _scope_table(
 
 
 def _table(title: str, unit: str, *labels: str) -> rich_table.Table:
-    # As narrow as it goes: all of it fits into 80 columns.
+    # As narrow as possible: the table fits into 80 columns.
     table = rich_table.Table(
         title=f"{title}, {unit}",
         title_justify="left",
@@ -171,16 +180,15 @@ def _table(title: str, unit: str, *labels: str) -> rich_table.Table:
             overflow="fold",
             min_width=len(label),
         )
-    for label in ("MRE ± SD", "median", *(f"< {r}" for r in SHOWN_RADII[unit])):
+    for label in ("MRE ± SD", "median", *(f"< {r:g}" for r in SHOWN_RADII[unit])):
         table.add_column(label, justify="right", no_wrap=True)
     return table
 
 
 def _landmark_table(result: Mapping[str, Any], runs: bool) -> rich_table.Table:
-    protocol, unit = result["protocol"], unit_of(result)
-    against = f" against {protocol['truth']}" if protocol["truth"] else ""
-    run = f"{protocol['run']} on " if runs else ""
-    table = _table(f"{run}{protocol['split']}{against}", unit, "landmark", "n")
+    unit = unit_of(result)
+    run = f"{result['protocol']['run']} on " if runs else ""
+    table = _table(f"{run}{scope(result)}", unit, "landmark", "n")
     calibrated = "coverage90_percent" in result
     if calibrated:
         table.add_column("% in radius", justify="right", no_wrap=True)

@@ -1,4 +1,4 @@
-"""What the distances between predicted and true landmarks amount to."""
+"""Statistics of the distances between predicted and true landmarks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,12 +7,26 @@ import numpy as np
 
 from scn_keras.metrics import on_arrays
 
-# Pixels are no measure of the patient: the radii are only to be far apart.
+# The radii of the success detection rates, by unit. Those in mm are usual in the
+# literature. Pixels have no physical size: those in px only cover a wide range.
 RADII: Mapping[str, tuple[float, ...]] = {
     "mm": (1.0, 2.0, 2.5, 3.0, 4.0, 10.0),
     "px": (2.0, 5.0, 10.0, 20.0, 50.0),
 }
+# Those that have a column in tables, that are compared between two runs, and the one
+# in headlines.
+SHOWN_RADII: Mapping[str, tuple[float, ...]] = {
+    "mm": (2.0, 2.5, 3.0, 4.0),
+    "px": (5.0, 10.0, 20.0, 50.0),
+}
+COMPARED_RADII: Mapping[str, tuple[float, ...]] = {
+    "mm": (2.0, 4.0),
+    "px": (10.0, 20.0),
+}
+HEADLINE_RADIUS = {"mm": 2.0, "px": 10.0}
 PERCENTILES = (50, 75, 90, 95, 99)
+# Of 95 % intervals.
+CI95_PERCENTILES = (2.5, 97.5)
 RESAMPLES = 2000
 
 
@@ -28,33 +42,34 @@ def error_statistics(
     """Summarises distances between predicted and true landmarks.
 
     All points of all images are pooled, as Payer et al. (Medical Image Analysis 54,
-    2019, section 4.3) do; what is missing (NaN) counts nowhere. A point is found
-    within a radius if its distance is *less* than it, and an outlier otherwise.
-    Intervals are bootstrapped over groups (patients) and not over points, which
-    within one patient are not independent.
+    2019, section 4.3) do; missing distances (NaN) are left out. A point is a success
+    if its distance is *less* than the radius, and an outlier otherwise. Intervals are
+    bootstrapped over groups (patients) and not over points, because the points of one
+    patient are not independent.
 
     Args:
-        distances: Array `(images, landmarks)`, NaN where the landmark or, of
-            millimetres, the scale of the image is missing.
+        distances: Array `(images, landmarks)`, NaN where the landmark is missing or,
+            for millimetres, the image has no usable spacing.
         names: Sequence of str, the names of the landmarks.
-        groups: Sequence of str, the patient of each image; `None` for one an image.
-        radii: Sequence of floats; `None` for those of the unit in `RADII`.
-        resamples: Int, how often the groups are drawn anew for the intervals.
-        seed: Int, of these draws.
+        groups: Sequence of str, the patient of each image; `None` if every image is
+            of another patient.
+        radii: Sequence of floats, in the unit; `None` for `RADII`.
+        resamples: Int, the number of bootstrap resamples of the groups.
+        seed: Int, the seed of the resamples.
         unit: `"mm"`, or `"px"` for distances in pixels of the images.
 
     Returns:
-        Dict of plain values, ready for JSON: `n_images` and `n_points` that count,
-        `mre_mm`, `sd_mm` (of the population), `median_mm`, `percentiles_mm` by
-        `"p50"` …, `sdr_percent` and `outliers` (a count) by radius as `"2.5"`,
-        `ci95` with the bounds of `mre_mm` and `sdr_percent` (`None` where there are
-        fewer than two groups) and the number of `groups`, and `per_landmark`, a
-        list of dicts with `name`, `n`, `mre_mm`, `sd_mm`, `median_mm` and
-        `sdr_percent`, `None` for a landmark that is always missing. Of pixels the
-        keys are `mre_px` and so on: no number in pixels is called millimetres.
+        Dict of plain values, ready for JSON: `n_images` and `n_points`, the numbers
+        that were pooled; `mre_mm`, `sd_mm` (of the population) and `median_mm`;
+        `percentiles_mm` by `"p50"` …; `sdr_percent` and `outliers` (a count) by radius,
+        as `"2.5"`; `ci95` with the bounds of `mre_mm` and `sdr_percent` (`None` for
+        fewer than two groups) and the number of `groups`; and `per_landmark`, a list
+        of dicts with `name`, `n`, `mre_mm`, `sd_mm`, `median_mm` and `sdr_percent`,
+        which are `None` for a landmark without any distance. For pixels the keys are
+        `mre_px` and so on.
 
     Raises:
-        ValueError: If shapes do not go together or no distance is there.
+        ValueError: If shapes do not match or there is no distance.
 
     Example:
 
@@ -65,24 +80,10 @@ def error_statistics(
     (66.67, 2)
     """
     distances = np.asarray(distances, np.float64)
-    if distances.ndim != 2 or distances.shape[1] != len(names):
-        raise ValueError(
-            "`distances` must be an array (images, landmarks) with one column for each "
-            f"of the {len(names)} names. Received: shape {distances.shape}"
-        )
+    _validate(distances, names, groups)
     if groups is None:
         groups = [str(row) for row in range(len(distances))]
-    if len(groups) != len(distances):
-        raise ValueError(
-            "`groups` must hold the patient of each image. Received: "
-            f"{len(groups)} groups for {len(distances)} images"
-        )
     present = ~np.isnan(distances)
-    if not present.any():
-        raise ValueError(
-            "There is no distance to summarise: every landmark of every image is "
-            f"missing, or no image has a scale. Received: shape {distances.shape}"
-        )
     points = distances[present]
     radii = RADII[unit] if radii is None else radii
     return {
@@ -93,11 +94,13 @@ def error_statistics(
             f"p{q}": float(on_arrays.point_error_percentile(points, q))
             for q in PERCENTILES
         },
-        "outliers": {_key(r): int(on_arrays.outlier_count(points, r)) for r in radii},
+        "outliers": {
+            radius_key(r): int(on_arrays.outlier_count(points, r)) for r in radii
+        },
         "ci95": _intervals(distances, groups, radii, resamples, seed, unit),
         "per_landmark": [
-            {"name": name, "n": int(here.sum()), **moments(column[here], radii, unit)}
-            for name, column, here in zip(names, distances.T, present.T, strict=True)
+            {"name": name, "n": int(mask.sum()), **moments(column[mask], radii, unit)}
+            for name, column, mask in zip(names, distances.T, present.T, strict=True)
         ],
     }
 
@@ -105,25 +108,89 @@ def error_statistics(
 def moments(
     points: np.ndarray, radii: Sequence[float] | None = None, unit: str = "mm"
 ) -> dict[str, Any]:
-    """Returns `mre_mm`, `sd_mm`, `median_mm`, `sdr_percent` of distances `(n,)`.
+    """Returns mean, deviation, median and success detection rates of distances.
 
-    All are `None` where there is no distance. See `error_statistics`.
+    Args:
+        points: Array `(n,)` of distances.
+        radii: Sequence of floats, in the unit; `None` for `RADII`.
+        unit: `"mm"` or `"px"`.
+
+    Returns:
+        Dict with `mre_mm`, `sd_mm`, `median_mm` and `sdr_percent`, see
+        `error_statistics`; all values are `None` if there is no distance.
     """
     radii = RADII[unit] if radii is None else radii
     if not points.size:
         return {
             **dict.fromkeys((f"mre_{unit}", f"sd_{unit}", f"median_{unit}")),
-            "sdr_percent": dict.fromkeys(map(_key, radii)),
+            "sdr_percent": dict.fromkeys(map(radius_key, radii)),
         }
     return {
         f"mre_{unit}": float(on_arrays.point_error(points)),
         f"sd_{unit}": float(on_arrays.point_error_deviation(points)),
         f"median_{unit}": float(on_arrays.point_error_percentile(points)),
         "sdr_percent": {
-            _key(r): 100.0 * float(on_arrays.success_detection_rate(points, r))
+            radius_key(r): 100.0 * float(on_arrays.success_detection_rate(points, r))
             for r in radii
         },
     }
+
+
+def resample_groups(
+    groups: Sequence[str] | np.ndarray, resamples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws bootstrap resamples of groups, for example of patients with all images.
+
+    A resample draws as many groups as there are, with replacement. The statistic of a
+    resample is a sum over groups, each weighted by how often it was drawn.
+
+    Args:
+        groups: Sequence of str, the group of each image.
+        resamples: Int, the number of resamples.
+        seed: Int.
+
+    Returns:
+        `(group, counts)`: the index of each image's group `(images,)`, and how often
+        each group was drawn in each resample `(resamples, groups)`.
+
+    Example:
+
+    >>> group, counts = resample_groups(("p", "q", "p"), resamples=4, seed=0)
+    >>> group
+    array([0, 1, 0])
+    >>> counts.sum(axis=1)
+    array([2, 2, 2, 2])
+    """
+    names, group = np.unique(np.asarray(groups), return_inverse=True)
+    # Drawing groups with replacement is drawing how often each one counts.
+    shares = np.full(len(names), 1.0 / len(names))
+    counts = np.random.default_rng(seed).multinomial(len(names), shares, resamples)
+    return group, counts
+
+
+def radius_key(radius: float) -> str:
+    """Returns the key of a radius in results: `"2"` or `"2.5"`."""
+    return f"{radius:g}"
+
+
+def _validate(
+    distances: np.ndarray, names: Sequence[str], groups: Sequence[str] | None
+) -> None:
+    if distances.ndim != 2 or distances.shape[1] != len(names):
+        raise ValueError(
+            "`distances` must be an array (images, landmarks) with one column for each "
+            f"of the {len(names)} names. Received: shape {distances.shape}"
+        )
+    if groups is not None and len(groups) != len(distances):
+        raise ValueError(
+            "`groups` must hold the patient of each image. Received: "
+            f"{len(groups)} groups for {len(distances)} images"
+        )
+    if np.isnan(distances).all():
+        raise ValueError(
+            "There is no distance to summarise: every landmark of every image is "
+            f"missing, or no image has a usable spacing. Received: shape {distances.shape}"
+        )
 
 
 def _intervals(
@@ -134,36 +201,28 @@ def _intervals(
     seed: int,
     unit: str,
 ) -> dict[str, Any]:
-    """Bounds between which 95 % of the resampled means and rates lie."""
+    """Returns the bounds of the bootstrapped 95 % intervals of mean and rates."""
     scored = ~np.isnan(distances).all(axis=1)
-    _, group = np.unique(np.asarray(groups)[scored], return_inverse=True)
-    count = int(group.max()) + 1
-    if count < 2:
-        unknown = dict.fromkeys(map(_key, radii))
-        return {f"mre_{unit}": None, "sdr_percent": unknown, "groups": count}
+    group, counts = resample_groups(np.asarray(groups)[scored], resamples, seed)
+    n_groups = counts.shape[1]
+    if n_groups < 2:
+        unknown = dict.fromkeys(map(radius_key, radii))
+        return {f"mre_{unit}": None, "sdr_percent": unknown, "groups": n_groups}
 
     rows = distances[scored]
     points = (~np.isnan(rows)).sum(axis=1)
     hits = [points - on_arrays.outlier_count(rows, r, axis=1) for r in radii]
     columns = [np.nansum(rows, axis=1), *hits]
-    totals = np.zeros((count, len(columns)))
+    totals = np.zeros((n_groups, len(columns)))
     np.add.at(totals, group, np.stack(columns, axis=1))
     sizes = np.bincount(group, points)
-    # Drawing groups with replacement is drawing how often each one counts.
-    draws = np.random.default_rng(seed).multinomial(
-        count, np.full(count, 1.0 / count), size=resamples
-    )
-    means = (draws @ totals) / (draws @ sizes)[:, None]
-    bounds = np.percentile(means, (2.5, 97.5), axis=0).T
+    means = (counts @ totals) / (counts @ sizes)[:, None]
+    bounds = np.percentile(means, CI95_PERCENTILES, axis=0).T
     rates = 100.0 * bounds[1:]
     return {
         f"mre_{unit}": bounds[0].tolist(),
         "sdr_percent": {
-            _key(r): pair.tolist() for r, pair in zip(radii, rates, strict=True)
+            radius_key(r): pair.tolist() for r, pair in zip(radii, rates, strict=True)
         },
-        "groups": count,
+        "groups": n_groups,
     }
-
-
-def _key(radius: float) -> str:
-    return f"{radius:g}"

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from scn_keras.training.evaluation.statistics import error_statistics
+from scn_keras.training.evaluation.statistics import (
+    COMPARED_RADII,
+    HEADLINE_RADIUS,
+    RADII,
+    SHOWN_RADII,
+    error_statistics,
+    resample_groups,
+)
 
 NAN = np.nan
 
@@ -108,6 +115,27 @@ def test_interval_is_seeded():
     first, again = (error_statistics(distances, names, seed=3) for _ in range(2))
     assert first == again
     assert first["ci95"] != error_statistics(distances, names, seed=4)["ci95"]
+
+
+def test_groups_are_drawn_with_replacement():
+    groups = ["q", "p", "q", "r", "p", "q"]
+    group, counts = resample_groups(groups, 20_000, seed=1)
+    # Every image has the index of its group, and every resample as many groups.
+    names = {index: groups[row] for row, index in enumerate(group)}
+    assert [names[index] for index in group] == groups
+    assert counts.shape == (20_000, 3)
+    assert (counts.sum(axis=1) == 3).all()
+    # Three draws of one in three: (2/3)^3 = 30 % without a group, 1/27 with it alone.
+    np.testing.assert_allclose((counts == 0).mean(axis=0), 8 / 27, atol=0.01)
+    np.testing.assert_allclose((counts == 3).mean(axis=0), 1 / 27, atol=0.005)
+    np.testing.assert_array_equal(counts, resample_groups(groups, 20_000, seed=1)[1])
+    assert (counts != resample_groups(groups, 20_000, seed=2)[1]).any()
+
+
+def test_all_radii_have_results():
+    for unit, radii in RADII.items():
+        shown = {*SHOWN_RADII[unit], *COMPARED_RADII[unit], HEADLINE_RADIUS[unit]}
+        assert shown <= {*radii}
 
 
 def test_one_patient_has_no_interval():

@@ -1,0 +1,221 @@
+"""The curves of a report: errors, expected errors and the history of the training."""
+
+import csv
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib import figure, ticker
+from matplotlib.axes import Axes
+
+from scn_keras.inference.located_image import expected_error
+from scn_keras.pictures import to_svg
+from scn_keras.training.evaluation.statistics import RADII, SHOWN_RADII
+from scn_keras.training.report.fragments import picture
+from scn_keras.training.report.reported_split import ReportedSplit
+from scn_keras.training.run import Run
+
+# Colours of Okabe and Ito, each with a line style of its own.
+_STYLES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
+_GUIDE = "#9aa5ab"
+
+
+def curve_pictures(reported: ReportedSplit) -> Iterator[str]:
+    """Yields the curves as pictures with captions."""
+    yield picture(
+        to_svg(_error_curve(reported)),
+        "svg+xml",
+        "Cumulative curve of the point errors",
+        f"Share of the points of {reported.split} that are nearer to the truth than a "
+        "distance.",
+    )
+    yield _uncertainty_picture(reported)
+    if reported.run.history_path.is_file():
+        yield picture(
+            to_svg(_history_curve(reported.run)),
+            "svg+xml",
+            "Point error and loss over the steps of the training",
+            "Training is measured on augmented images with dropout, validation on "
+            "whole images without.",
+        )
+
+
+def rank_correlation(errors: np.ndarray, expected: np.ndarray) -> float | None:
+    """Returns Spearman's rank correlation of the means of images.
+
+    Args:
+        errors: Array `(images, landmarks)` of distances; NaN is left out, and so are
+            images without any distance.
+        expected: Array `(images, landmarks)` of expected errors.
+
+    Returns:
+        Float; `None` for fewer than three images.
+    """
+    present = ~np.isnan(errors).all(axis=1)
+    if present.sum() < 3:
+        return None
+    first, second = (
+        np.argsort(np.argsort(np.nanmean(values[present], axis=1)))
+        for values in (errors, expected)
+    )
+    # The ranks of n images have the variance (n^2 - 1) / 12.
+    return 12.0 * np.cov(first, second, bias=True)[0, 1] / (len(first) ** 2 - 1)
+
+
+def _uncertainty_picture(reported: ReportedSplit) -> str:
+    """Returns the curve of errors over 90 % radii or, if unknown, expected errors."""
+    cases, unit = [*reported.points.values()], reported.unit
+    errors = np.stack([case["errors"][reported.truth] for case in cases])
+    radii = np.stack([case["radius90"] for case in cases])
+    if np.isfinite(radii).any():
+        return picture(
+            to_svg(_uncertainty_curve(errors, radii, unit, "90 % radius", 90)),
+            "svg+xml",
+            "Point error against the 90 % radius",
+            "Does the network doubt where it is wrong? A dot is a point; the line "
+            "joins the 90th percentiles of ten equal shares of them, and on the grey "
+            "one a point lies on its radius: one in ten should be above it, with small "
+            f"radii and with large ones. {_ranking(errors, radii)}",
+        )
+    expected = np.stack(
+        [expected_error(case["spread"], case["score"]) for case in cases]
+    )
+    return picture(
+        to_svg(_uncertainty_curve(errors, expected, unit, "expected error")),
+        "svg+xml",
+        "Point error against the error that the heatmap's peak lets expect",
+        "Does the network doubt where it is wrong? The expected error is a fifth "
+        "of the peak's width divided by its score. A dot is a point; the line "
+        "joins the means of ten equal shares of them, and on the grey one both are "
+        f"equal. {_ranking(errors, expected)}",
+    )
+
+
+def _ranking(errors: np.ndarray, expected: np.ndarray) -> str:
+    correlation = rank_correlation(errors, expected)
+    if correlation is None:
+        return ""
+    return f"Rank correlation of the means of the images: {correlation:.2f}."
+
+
+def _error_curve(reported: ReportedSplit) -> figure.Figure:
+    """Draws the cumulative distribution of the errors against each truth."""
+    unit = reported.unit
+    drawing, (axes,) = _axes(1)
+    errors = {
+        truth: np.concatenate(
+            [case["errors"][truth] for case in reported.points.values()]
+        )
+        for truth in reported.truths
+    }
+    errors = {truth: np.sort(e[~np.isnan(e)]) for truth, e in errors.items()}
+    limit = max(np.percentile(e, 99) for e in errors.values() if e.size)
+    limit = float(np.clip(limit, RADII[unit][-2], RADII[unit][-1]))
+    for (truth, e), (color, style) in zip(errors.items(), _STYLES, strict=False):
+        share = 100.0 * np.arange(1, e.size + 1) / e.size
+        axes.step(e, share, style, where="post", color=color, label=truth or "points")
+    for radius in SHOWN_RADII[unit]:
+        axes.axvline(radius, color=_GUIDE, lw=0.7, zorder=0)
+    axes.set(xlim=(0.0, limit), ylim=(0.0, 100.0))
+    axes.set_xlabel(f"distance to the truth, {unit}")
+    axes.set_ylabel("% of points")
+    if len(errors) > 1:
+        axes.legend(title="truth", frameon=False, loc="lower right")
+    return drawing
+
+
+def _uncertainty_curve(
+    errors: np.ndarray,
+    expected: np.ndarray,
+    unit: str,
+    label: str,
+    percentile: float | None = None,
+) -> figure.Figure:
+    """Draws errors over expected errors, and a summary of each tenth of the points.
+
+    Args:
+        errors: Array `(images, landmarks)`.
+        expected: Array `(images, landmarks)`.
+        unit: `"mm"` or `"px"`.
+        label: Str, what is expected.
+        percentile: Float, the percentile of the errors of each tenth; `None` for their
+            mean.
+    """
+    drawing, (axes,) = _axes(1)
+    positive = (errors > 0) & (expected > 0)
+    errors, expected = errors[positive], expected[positive]
+    color, _ = _STYLES[0]
+    axes.plot(expected, errors, ".", ms=2, color=color, alpha=0.35, rasterized=True)
+    tenths = np.array_split(np.argsort(expected), min(10, max(len(expected), 1)))
+    tenths = [tenth for tenth in tenths if len(tenth)]
+    axes.plot(
+        [np.mean(expected[tenth]) for tenth in tenths],
+        [
+            np.mean(e) if percentile is None else np.percentile(e, percentile)
+            for e in (errors[tenth] for tenth in tenths)
+        ],
+        "o-",
+        color=_STYLES[1][0],
+        ms=4,
+    )
+    _set_log_scale(axes, "x", expected)
+    _set_log_scale(axes, "y", errors)
+    if len(expected):
+        ends = np.percentile(expected, (0, 100))
+        axes.plot(ends, ends, color=_GUIDE, lw=0.7, zorder=0)
+    axes.set_xlabel(f"{label}, {unit}")
+    axes.set_ylabel(f"distance to the truth, {unit}")
+    return drawing
+
+
+def _history_curve(run: Run) -> figure.Figure:
+    """Draws point error and loss of training and validation over the steps."""
+    with run.history_path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    labels = {"point_error": "point error, mm", "loss": "loss"}
+    # Images without a spacing have no error in mm.
+    names = [name for name in labels if any(_number(row[name]) > 0.0 for row in rows)]
+    drawing, panels = _axes(len(names))
+    steps = [int(row["step"]) for row in rows]
+    marker = "o" if len(rows) < 20 else ""
+    for axes, name in zip(panels, names, strict=True):
+        drawn = []
+        for column, label, (color, style) in zip(
+            (name, f"val_{name}"), ("training", "validation"), _STYLES, strict=False
+        ):
+            if column in rows[0]:
+                values = [_number(row[column]) for row in rows]
+                axes.plot(steps, values, style, color=color, label=label, marker=marker)
+                drawn += values
+        _set_log_scale(axes, "y", np.array(drawn))
+        axes.set_ylabel(labels[name])
+    panels[0].legend(frameon=False)
+    panels[-1].set_xlabel("step")
+    return drawing
+
+
+def _number(text: str) -> float:
+    return float(text or "nan")
+
+
+def _set_log_scale(axes: Axes, name: str, values: np.ndarray) -> None:
+    if not (values > 0).any():
+        return
+    getattr(axes, f"set_{name}scale")("log")
+    axis = getattr(axes, f"{name}axis")
+    # Plain numbers: 20, not 2 × 10¹.
+    axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(_PlainFormatter(minor_thresholds=(2, 0.5)))
+
+
+class _PlainFormatter(ticker.LogFormatter):
+    def __call__(self, x, pos=None):
+        return super().__call__(x, pos) and f"{x:g}"  # 0.3, not 3e-01
+
+
+def _axes(count: int) -> tuple[figure.Figure, list[Axes]]:
+    drawing = figure.Figure((4.8, 3.6), layout="constrained", facecolor="white")
+    panels = list(drawing.subplots(count, 1, sharex=True, squeeze=False)[:, 0])
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="#e3e7e9", lw=0.7)
+    return drawing, panels

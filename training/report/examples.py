@@ -1,0 +1,115 @@
+"""Single images of a report, with points and with heatmaps."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from rich import progress
+
+from scn_keras.geometry import apply_affine, invert_affine
+from scn_keras.pictures import (
+    OverlayOptions,
+    draw_heatmaps,
+    draw_overlay,
+    inner_heatmaps,
+    to_jpeg,
+)
+from scn_keras.training.evaluation.statistics import HEADLINE_RADIUS
+from scn_keras.training.report.fragments import picture, remark
+from scn_keras.training.report.reported_split import ReportedSplit
+
+_ABOUT_HEATMAPS = (
+    "Of one landmark, orange is positive and blue is negative. Rings are true points, "
+    "dots predicted ones."
+)
+_ABOUT_FACTORS = (
+    "Local appearance responds wherever the image looks like the landmark, spatial "
+    "configuration where the other landmarks say that it is; their product is what the "
+    f"network gives. {_ABOUT_HEATMAPS} Two negative factors have a positive product."
+)
+
+
+def overlay_pictures(
+    reported: ReportedSplit,
+    ids: Iterable[str],
+    samples: Mapping[str, Mapping[str, Any]],
+    true_points: Mapping[str, np.ndarray],
+) -> Iterator[str]:
+    """Yields pictures of images with predicted and true points.
+
+    Args:
+        reported: `ReportedSplit`.
+        ids: Iterable of str, the images.
+        samples: Dict of the stored samples by image.
+        true_points: Dict of arrays `(N, D)` by image, in pixels of the image.
+    """
+    unit = reported.unit
+    for id in progress.track(ids, "draw images"):
+        error = reported.mean_errors[id]
+        drawing = draw_overlay(
+            samples[id]["image"],
+            reported.run.schema,
+            reported.points[id]["points_px"],
+            true_points[id],
+            samples[id]["affine"],
+            options=OverlayOptions(
+                title=f"{id}: mean error {error:.2f} {unit}",
+                radius=HEADLINE_RADIUS[unit],
+                margin=0.15,
+                unit=unit,
+            ),
+        )
+        mean = f"{error:.2f} {unit} on average"
+        alt = f"Image {id} with predicted and true points, {mean}"
+        yield picture(to_jpeg(drawing), "jpeg", alt)
+
+
+def heatmap_pictures(
+    reported: ReportedSplit,
+    samples: Mapping[str, Mapping[str, Any]],
+    true_points: Mapping[str, np.ndarray],
+) -> Iterator[str]:
+    """Yields the network's heatmaps of the typical image and of the farthest point.
+
+    Args:
+        reported: `ReportedSplit`.
+        samples: Dict of the stored samples by image.
+        true_points: Dict of arrays `(N, D)` by image, in pixels of the image.
+    """
+    run = reported.run
+    if not run.model_path.is_file():
+        yield remark("Each part of the cross-validation has a model of its own.")
+        return
+    model = run.load_model()
+    locator = run.locator(model, calibration=None)
+    typical, farthest = reported.typical_image, reported.farthest_points[0]
+    figures = (
+        (typical, None, f"{typical}, an image of median error: all landmarks."),
+        (
+            farthest.image,
+            farthest.landmark,
+            f"{farthest.image}, the farthest point: "
+            f"{run.schema.names[farthest.landmark]}, {farthest.distance:.1f} "
+            f"{reported.unit} off.",
+        ),
+    )
+    for number, (id, landmark, caption) in enumerate(figures):
+        image = {name: samples[id][name] for name in ("image", "affine")}
+        (outputs,) = locator.locate(tf.data.Dataset.from_tensors(image))
+        heatmaps = inner_heatmaps(model, outputs["grid_image"])
+        has_factors = len(heatmaps) > 1
+        if number == 0:
+            yield remark(_ABOUT_FACTORS if has_factors else _ABOUT_HEATMAPS)
+        to_grid = invert_affine(outputs["grid_to_source"])
+        drawing = draw_heatmaps(
+            outputs["grid_image"],
+            heatmaps,
+            run.schema,
+            landmark,
+            apply_affine(to_grid, outputs["points_px"]),
+            apply_affine(to_grid, true_points[id]),
+        )
+        kind = "wide" if has_factors else "pictures"
+        content = picture(to_jpeg(drawing), "jpeg", caption, caption)
+        yield f'<div class="{kind}">{content}</div>'

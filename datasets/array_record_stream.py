@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 class ArrayRecordStream(file_adapters.ArrayRecordFileAdapter):
-    """Lets TFDS stream `array_record` files, which it reads by random access only.
+    """Streams `array_record` files in TFDS, which supports random access only.
 
-    Of the one function that TFDS leaves out for this format, `make_tf_data`, all of
-    `tfds.load` is made: splits, slices, shuffling, decoders, known sizes. It is put in
-    its place when a builder of this package is imported, and then also serves readers
-    that know a prepared set by its files alone, as `tfds.builder_from_directory`.
+    TFDS implements `tfds.load`, with splits, slices, shuffling and decoders, on top of
+    `make_tf_data`, which it lacks for this format. Importing a builder of this package
+    registers this class with TFDS, also for `tfds.builder_from_directory` and other
+    readers without the builder's code.
     """
 
     SUPPORTS_TF_DATA = True
@@ -23,11 +23,11 @@ class ArrayRecordStream(file_adapters.ArrayRecordFileAdapter):
     def make_tf_data(
         cls, filename: Any, buffer_size: int | None = None
     ) -> "tf.data.Dataset":
-        """Streams the records of one file, serialised examples, in their order.
+        """Returns the records of one file, serialised examples, in order.
 
         Args:
             filename: Str, path or scalar string tensor.
-            buffer_size: Ignored: records are read one by one.
+            buffer_size: Ignored, since records are read one by one.
         """
         del buffer_size
         import tensorflow as tf

@@ -10,21 +10,20 @@ from scn_keras.geometry import affine_from_spacing
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One image of a folder of source files with its points, before it is prepared.
+    """One image of a folder of source files with its points.
 
     Args:
         id: Str, unique within the folder.
-        group: Str, the patient: images of one patient share it.
-        split: Str, for example `"train"` or `"fold1"`; `""` where there is none.
+        group: Str, the patient.
+        split: Str, for example `"train"` or `"fold1"`; `""` for none.
         image_path: Path, the file, or the folder of a DICOM series.
-        points_paths: Tuple of paths, the files that the points came from.
+        points_paths: Tuple of paths, the files of the points.
         points: Mapping of the names of features (`"points"`, `"points_senior"`) to
-            arrays `(N, D)`: index coordinates x, y(, z) of the image, NaN where
-            missing.
-        affine: Array `(D + 1, D + 1)`, index coordinates to mm (LPS), or None for
-            what the image file says.
-        labels: Tuple of str, the labels as the points file has them, in its order,
-            doubles included; empty where the format has none.
+            arrays `(N, D)`: index coordinates x, y(, z) of the image, NaN for missing.
+        affine: Array `(D + 1, D + 1)`, index coordinates to mm (LPS); None for the
+            affine of the image file.
+        labels: Tuple of str, the labels in the order of the points file and with
+            duplicates; empty if the format has none.
 
     Example:
 
@@ -48,13 +47,13 @@ class Case:
         """Reads the image and its affine.
 
         Returns:
-            A pair `(array, affine)`: `((z,) y, x)` in the file's own number type, and
-            float64 `(D + 1, D + 1)`, index coordinates to mm. The affine's linear
-            part is NaN where nobody says how large a pixel is.
+            A pair `(array, affine)`: `((z,) y, x)` in the dtype of the file, and
+            float64 `(D + 1, D + 1)`, index coordinates to mm. The linear part of the
+            affine is NaN if the spacing is not known.
 
         Raises:
-            ValueError: If the file is missing or damaged, or has another number of
-                axes than the points. The message names it.
+            ValueError: If the file is missing or damaged, or its number of axes differs
+                from that of the points. The message names the file.
         """
         try:
             array, affine = read_image(self.image_path)
@@ -65,7 +64,7 @@ class Case:
             raise ValueError(
                 f"{self.image_path} must have as many axes as its points have "
                 f"coordinates, {min(dimensions)}. Received: an image of shape "
-                f"{array.shape}."
+                f"{array.shape}"
             )
         if self.affine is not None:
             affine = self.affine

@@ -1,18 +1,18 @@
 import os
 from collections.abc import Sequence
 
-_SHOWN = 20
+_MAX_SHOWN = 20
 
 
 class DatasetFolderError(ValueError):
-    """A folder of source files is not what a builder needs, with every reason.
+    """A folder of source files has problems, all of which are listed.
 
     Args:
-        name: str, the data set.
-        folder: str or path, what the user gave.
-        problems: Sequence of str, one sentence a problem. The message shows the
-            first 20; `error.problems` has them all.
-        hint: str, how the folder must look.
+        name: Str, the data set.
+        folder: Str or path, the folder from the user.
+        problems: Sequence of str, one sentence for each problem. The message shows the
+            first 20; `error.problems` has all of them.
+        hint: Str, the required layout of the folder.
 
     Example:
 
@@ -34,10 +34,10 @@ class DatasetFolderError(ValueError):
         lines = [
             f"{self.folder} cannot be prepared as {name!r}: "
             f"{count} problem{'' if count == 1 else 's'}. Nothing was written.",
-            *(f"  - {problem}" for problem in self.problems[:_SHOWN]),
+            *(f"  - {problem}" for problem in self.problems[:_MAX_SHOWN]),
         ]
-        if count > _SHOWN:
-            lines.append(f"  ... and {count - _SHOWN} more.")
+        if count > _MAX_SHOWN:
+            lines.append(f"  ... and {count - _MAX_SHOWN} more.")
         if hint:
             lines.append(hint.strip())
         super().__init__("\n".join(lines))

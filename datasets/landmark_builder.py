@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-# Imported for what it does: `tfds.load` then streams array_record.
+# The import registers streaming of array_record with TFDS.
 import scn_keras.datasets.array_record_stream  # noqa: F401
 from scn_keras.datasets.case import Case
 from scn_keras.datasets.dataset_folder_error import DatasetFolderError
@@ -18,11 +18,11 @@ from scn_keras.landmark_schema import LandmarkSchema
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Of a radiograph, level 4 makes files as small as TFDS's own 6, in a third of the
-# time (0.15 s against 0.47 s for 1935 x 2400 pixels).
+# Files of radiographs are as small as with TFDS's level of 6, in a third of the time
+# (0.15 s instead of 0.47 s for 1935 x 2400 pixels).
 _PNG_COMPRESSION = 4
 
-# By random access too, and without TensorFlow.
+# Can also be read by random access and without TensorFlow.
 _FILE_FORMAT = "array_record"
 
 
@@ -30,49 +30,53 @@ class LandmarkBuilder(
     tfds.core.GeneratorBasedBuilder,
     skip_registration=True,  # type: ignore[call-arg]  # mypy skips TFDS
 ):
-    """Base class of the data sets of images with landmarks.
+    """Base class of TFDS builders for images with landmarks.
 
-    A subclass says which landmarks it has in `SCHEMA`, of how many `DIMENSIONS`, in
-    images of which `IMAGE_DTYPE`, and who set them in `OBSERVERS` where more than one
-    did; the stored features follow from these. `GROUND_TRUTHS` names points beside
-    those of the observers that are to train on or to score with, but take no part in
-    their mean. One that reads a folder given by a person writes
+    A subclass defines its landmarks in `SCHEMA`, and the stored features with
+    `DIMENSIONS`, `IMAGE_DTYPE` and, if there is more than one observer, `OBSERVERS`.
+    `GROUND_TRUTHS` names further points to train on or to evaluate with, which are not
+    part of the mean of the observers.
 
-    - `cases(folder)`, the images of the folder with their points and splits;
-    - `layout_problems(folder)` where these do not say all that may be wrong, so that
-      a wrong folder is reported whole and before anything is written;
-    - `folder_notes(folder)`, what a person should know of a folder that is right;
-    - `describe(folder)` where the folder decides any of the attributes here: it sets
-      them on the instance. They are stored with the prepared set, and an instance
-      that finds a prepared set has the attributes that it was prepared with.
+    A subclass that reads a folder of the user implements
 
-    One that reads none writes `_split_generators` and `_generate_examples`, as every
-    TFDS builder does, the latter with `self.sample(...)`.
+    - `cases(folder)`: the images of the folder with their points and splits;
+    - `layout_problems(folder)`, optionally: problems that `cases` does not find, so
+      that all are reported before anything is written;
+    - `folder_notes(folder)`, optionally: information on a folder without problems;
+    - `describe(folder)`, if the folder determines any of the attributes: sets them on
+      the instance. They are stored with the prepared set, and an instance that finds a
+      prepared set restores them.
 
-    `SUBSETS` names parts of the data set that count on their own, each as a split (or
-    several, `"fold1+fold2"`) and the ids of its samples: `as_dataset` and `tfds.load`
-    take their names as they take a split's, and results report them beside the whole.
-    `SPACING_RULE` says where the millimetres come from, for people who read a result.
-    `SPACING_FROM_POINTS` says that they come from the very landmarks that are to be
-    found: training then refuses settings that would show them to the network.
-    `LICENSE` says in one sentence under which terms a model of the images may be used,
-    and `LIMITS` what such a model is not for: the card of a preset repeats them. Where
-    a folder is anyone's, `LICENSE` is empty.
+    A subclass that reads no folder implements `_split_generators` and
+    `_generate_examples` as any TFDS builder, the latter with `self.sample(...)`.
 
-    Sets are stored as `array_record`: streamed by `tfds.load`, and read by random
-    access by `tfds.data_source` and Grain, without TensorFlow. A set that was
-    prepared as `tfrecord` is streamed as well.
+    Further attributes:
 
-    The builder's folder holds `README.md`, `CITATIONS.bib` and `TAGS.txt`.
+    - `SUBSETS`: named subsets, each with a split (or several, `"fold1+fold2"`) and the
+      ids of its samples. `as_dataset` and `tfds.load` accept their names like those of
+      splits, and results list them beside the whole split.
+    - `SPACING_RULE`: the source of the millimetres, for readers of a result.
+    - `SPACING_FROM_POINTS`: whether the millimetres are derived from the true
+      landmarks. Training then rejects settings that would show them to the network.
+    - `LICENSE`: one sentence on the terms for models of the images, repeated in model
+      cards; empty for data of the user.
+    - `LIMITS`: the limits of such a model, repeated in model cards.
+
+    Data sets are stored as `array_record`: streamed by `tfds.load`, and read by random
+    access by `tfds.data_source` and Grain, without TensorFlow. A set that was prepared
+    as `tfrecord` is streamed as well.
+
+    The folder of the builder contains `README.md`, `CITATIONS.bib` and `TAGS.txt`.
 
     Args:
-        folder: str or path, the folder of source files to prepare. Only needed where
-            the builder has `describe`.
-        data_dir: str or path, where prepared data sets lie. Defaults to the
+        folder: Str or path, the folder of source files to prepare. Only needed for
+            builders with `describe`.
+        data_dir: Str or path, the folder of prepared data sets. Defaults to the
             environment variable `TFDS_DATA_DIR`, then to `~/tensorflow_datasets`.
-        config: str or `tfds.core.BuilderConfig`, for builders that have any.
-        version: str, an older version to read.
-        file_format: str, in which TFDS stores a set that is not prepared yet.
+        config: Str or `tfds.core.BuilderConfig`, for builders with configurations.
+        version: Str, an older version to read.
+        file_format: Str, the format in which TFDS stores a set that is not prepared
+            yet.
 
     Raises:
         TypeError: At the definition of a subclass without a `SCHEMA`.
@@ -108,15 +112,14 @@ class LandmarkBuilder(
         super().__init_subclass__(**kwargs)
         if not hasattr(cls, "SCHEMA"):
             raise TypeError(
-                f"A landmark builder needs a `SCHEMA`, a LandmarkSchema with the names "
-                f"of its landmarks. Received: class {cls.__qualname__} without one."
+                "A landmark builder needs a `SCHEMA`, a LandmarkSchema with the names "
+                f"of its landmarks. Received: class {cls.__qualname__} without one"
             )
-        # TFDS infers these from the module's name, which is wrong where packages
-        # are mapped (setup.cfg maps datasets/ to scn_keras.datasets): README.md and
-        # CITATIONS.bib would not be found in an editable install.
+        # TFDS infers these from the name of the module, and would not find README.md
+        # and CITATIONS.bib in an editable install, where datasets/ is linked.
         try:
             code_path = tfds.core.Path(inspect.getfile(cls))
-        except (OSError, TypeError):  # defined in a notebook: TFDS copes
+        except (OSError, TypeError):  # a class in a notebook, which TFDS supports
             return
         cls.code_path = code_path
         cls.pkg_dir_path = code_path.parent
@@ -136,13 +139,13 @@ class LandmarkBuilder(
         Reads the points, but no image.
 
         Args:
-            folder: Path, what the user gave as the manual folder; it exists.
-            problems: List to which everything wrong is appended, one sentence a
-                problem, naming file and line. What can be read is returned, also if
-                points lie outside of their image.
+            folder: Path, the existing folder of source files.
+            problems: List of str, to which a sentence with file and line is appended
+                for each problem. Cases without problems are returned, including those
+                with points outside of their image.
 
         Raises:
-            DatasetFolderError: If anything is wrong and `problems` is None.
+            DatasetFolderError: If there are problems and `problems` is None.
             ValueError: If the builder reads no folder.
         """
         del problems
@@ -152,37 +155,37 @@ class LandmarkBuilder(
         )
 
     def describe(self, folder: Path) -> None:
-        """Sets on the instance what a folder decides: its landmarks, its subsets.
+        """Sets the attributes that a folder determines: landmarks or subsets.
 
-        Keeps what the class says, unless overridden.
+        By default the attributes of the class are kept.
 
         Args:
-            folder: Path, a folder in which nothing is wrong.
+            folder: Path, a folder without problems.
         """
 
     def layout_problems(self, folder: Path) -> list[str]:
-        """Lists what is wrong with a folder, its points included, but not its images.
+        """Lists the problems of a folder that are found without decoding images.
 
         Args:
-            folder: Path, what the user gave as the manual folder; it exists.
+            folder: Path, the existing folder of source files.
 
         Returns:
-            List of str, one sentence a problem, naming the file.
+            List of str, one sentence with the name of the file for each problem.
         """
         problems: list[str] = []
         list(self.cases(folder, problems))
         return problems
 
     def folder_problems(self, folder: Path) -> list[str]:
-        """Lists everything that is wrong with a folder, decoding every image.
+        """Lists all problems of a folder. Decodes every image.
 
         Called before anything is written.
 
         Args:
-            folder: Path, as for `layout_problems`.
+            folder: Path, see `layout_problems`.
 
         Returns:
-            List of str, one sentence a problem, naming the file.
+            List of str, see `layout_problems`.
         """
         if self.MANUAL_DOWNLOAD_INSTRUCTIONS is None:
             return []
@@ -198,21 +201,21 @@ class LandmarkBuilder(
         ):
             try:
                 image, affine = self.read_image(case)
-                self._check(str(case.image_path), image, case.points, affine)
+                self._validated(str(case.image_path), image, case.points, affine)
             except ValueError as error:
                 problems.append(str(error).replace(f"{folder}/", ""))
         return problems
 
     def folder_notes(self, folder: Path) -> list[str]:
-        """Lists what a person should know about a folder in which nothing is wrong.
+        """Lists information for the user on a folder without problems.
 
-        They are stored with the prepared set, as `builder.info.metadata["notes"]`.
+        It is stored with the prepared set, in `builder.info.metadata["notes"]`.
 
         Args:
-            folder: Path, as for `layout_problems`.
+            folder: Path, see `layout_problems`.
 
         Returns:
-            List of str, one sentence each, for example a split that is left out.
+            List of sentences, for example on a split that is left out.
         """
         del folder
         return []
@@ -220,27 +223,31 @@ class LandmarkBuilder(
     def read_image(self, case: Case) -> tuple[np.ndarray, np.ndarray]:
         """Reads the image of a case, in the form that is stored, and its affine.
 
+        Args:
+            case: `Case`.
+
         Raises:
-            ValueError: If the file is damaged. The message names it.
+            ValueError: If the file is damaged. The message names the file.
         """
         return case.read_image()
 
     def point_features(self) -> tuple[str, ...]:
-        """Returns the names of the features that hold points, one an observer."""
+        """Returns the names of the features with points, one for each observer."""
         if not self.OBSERVERS:
             return ("points",)
         return tuple(f"points_{name}" for name in self.OBSERVERS + self.GROUND_TRUTHS)
 
     def landmark_features(self) -> tfds.features.FeaturesDict:
-        """Returns the features of a stored sample, the same for every data set.
+        """Returns the features of a stored sample.
 
         - `id`: str, unique within the data set.
-        - `group`: str, images of one patient share it.
+        - `group`: str, the patient.
         - `image`: `(H, W, 1)` or `(D, H, W, 1)`, stored as PNG if it is 2D and uint8,
-          else compressed by zlib: what TFDS decodes with and without TensorFlow.
-        - `points`, or `points_<observer>` each: float32 `(N, 2)` or `(N, 3)`, x, y(, z)
-          in pixels of the stored image, a pixel's centre at whole numbers; NaN for
-          missing.
+          otherwise compressed by zlib, since TFDS decodes these with and without
+          TensorFlow.
+        - `points`, or `points_<observer>` for each observer: float32 `(N, 2)` or
+          `(N, 3)`, x, y(, z) in pixels of the stored image, a pixel's centre at whole
+          numbers; NaN for missing.
         - `affine`: float32 `(3, 3)` or `(4, 4)`, pixels to mm.
         """
         d = self.DIMENSIONS
@@ -272,16 +279,16 @@ class LandmarkBuilder(
         """Returns one sample in the form of `landmark_features`.
 
         Args:
-            id: str, unique within the data set.
-            image: Array `((z,) y, x)` or `((z,) y, x, 1)` of the builder's type.
+            id: Str, unique within the data set.
+            image: Array `((z,) y, x)` or `((z,) y, x, 1)` of the builder's dtype.
             points: Mapping of the names in `point_features` to arrays `(N, D)`.
             affine: Array `(D + 1, D + 1)`, pixels to mm.
-            group: str, the patient. Defaults to `id`: a patient of its own.
+            group: Str, the patient. Defaults to `id`.
 
         Raises:
-            ValueError: If an array has another shape or the image another type.
+            ValueError: If the shape of an array or the dtype of the image is wrong.
         """
-        image, arrays, affine = self._check(id, image, points, affine)
+        image, arrays, affine = self._validated(id, image, points, affine)
         return {
             "id": id,
             "group": id if group is None else group,
@@ -290,14 +297,14 @@ class LandmarkBuilder(
             "affine": affine,
         }
 
-    def _check(
+    def _validated(
         self,
         name: str,
         image: np.ndarray,
         points: Mapping[str, np.ndarray],
         affine: np.ndarray,
     ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
-        """Returns the arrays of a sample as they are stored, see `sample`."""
+        """Returns the arrays of a sample in the form that is stored, see `sample`."""
         d = self.DIMENSIONS
         image = np.asarray(image)
         if image.ndim == d:
@@ -344,8 +351,8 @@ class LandmarkBuilder(
         self.describe(folder)
         if repr(self.landmark_features()) != repr(self.info.features):
             raise ValueError(
-                f"The landmarks of {self.name!r} are decided by the folder, which the "
-                "builder must know from the beginning: give it as `folder`, or call "
+                f"The folder determines the landmarks of {self.name!r}, so the builder "
+                "must be created with it: give it as `folder`, or call "
                 f"`scn_keras.datasets.prepare`. Received: {folder}"
             )
         self.info.metadata.update(self._description(), notes=self.folder_notes(folder))
@@ -356,7 +363,7 @@ class LandmarkBuilder(
             split: self._generate_examples(cases) for split, cases in splits.items()
         }
 
-    # As TFDS lets them, subclasses that override this choose the arguments.
+    # Subclasses that override this may choose other arguments, as in TFDS.
     def _generate_examples(
         self, *args: Any, **kwargs: Any
     ) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -382,7 +389,7 @@ class LandmarkBuilder(
         return super()._should_cache_ds(self._subset(split)[0], *args, **kwargs)
 
     def _subset(self, split: Any) -> tuple[Any, frozenset[str] | None]:
-        """Returns the split that a name stands for, and the ids to take from it."""
+        """Returns the split of a subset and its ids; for other splits None as ids."""
         if isinstance(split, str) and split in self.SUBSETS:
             return self.SUBSETS[split]
         return split, None
@@ -391,7 +398,7 @@ class LandmarkBuilder(
         return self.DIMENSIONS == 2 and self.IMAGE_DTYPE == "uint8"
 
     def _description(self) -> dict[str, Any]:
-        """Returns what a reader without the builder's code must know, for JSON."""
+        """Returns the attributes for readers without the builder's code, for JSON."""
         return {
             "landmarks": self.SCHEMA.to_dict(),
             "dimensions": self.DIMENSIONS,
@@ -419,7 +426,7 @@ class LandmarkBuilder(
 
     def _info(self) -> tfds.core.DatasetInfo:
         stored = Path(self.data_dir) / "metadata.json"
-        # What a folder decided; sets of builders without `describe` are as their code.
+        # Other builders have the attributes of their class.
         if type(self).describe is not LandmarkBuilder.describe and stored.is_file():
             self._restore(json.loads(stored.read_text("utf-8")))
         return self.dataset_info_from_configs(

@@ -8,17 +8,17 @@ import numpy as np
 def read_landmark_table(
     path: Path, count: int, problems: list[str]
 ) -> dict[str, np.ndarray]:
-    """Reads a table without a header: in each line an id, then x and y of each point.
+    """Reads a table without a header, with an id and x and y of each point in a line.
 
-    It is the form of the published setups of hands and cephalograms.
+    The published setups of hands and cephalograms have this form.
 
     Args:
         path: Path, the file.
-        count: int, the number of landmarks.
-        problems: List to which everything wrong is appended, one sentence a problem.
+        count: Int, the number of landmarks.
+        problems: List of str, to which a sentence is appended for each problem.
 
     Returns:
-        Dict of ids to arrays `(count, 2)`, without the lines that are wrong.
+        Dict of ids to arrays `(count, 2)`, without invalid lines.
     """
     table: dict[str, np.ndarray] = {}
     for number, line in enumerate(_lines(path, problems), start=1):
@@ -33,18 +33,18 @@ def read_landmark_table(
                 f"Received: {line[:40]!r}."
             )
         elif id in table:
-            problems.append(f"{path}, line {number}: the id {id} is there again.")
+            problems.append(f"{path}, line {number}: the id {id} is not unique.")
         else:
             table[id] = np.reshape(numbers, (count, 2))
     return table
 
 
 def read_id_list(path: Path, problems: list[str]) -> list[str]:
-    """Reads a list of ids, one a line.
+    """Reads a list of ids, one in each line.
 
     Args:
         path: Path, the file.
-        problems: List to which everything wrong is appended, one sentence a problem.
+        problems: List of str, to which a sentence is appended for each problem.
     """
     ids = [line.strip() for line in _lines(path, problems)]
     if repeated := sorted({id for id in ids if ids.count(id) > 1}):
@@ -55,17 +55,16 @@ def read_id_list(path: Path, problems: list[str]) -> list[str]:
 def subsets_of_lists(
     lists: Mapping[str, Sequence[str]], split_of: Mapping[str, str]
 ) -> tuple[dict[str, tuple[str, frozenset[str]]], list[str]]:
-    """Turns published lists into subsets, as far as all of their images are there.
+    """Returns the published lists whose images are all available as subsets.
 
-    A part of a list is another list: it would bear the name of a protocol that it is
-    not.
+    An incomplete list is left out, since it would have the name of another protocol.
 
     Args:
         lists: Mapping of names to ids.
-        split_of: Mapping of the ids that are there to their splits.
+        split_of: Mapping of the available ids to their splits.
 
     Returns:
-        A pair: the subsets, and a sentence on the lists that are left out, if any.
+        A pair: the subsets, and a list with a sentence on the omitted lists, if any.
     """
     subsets, left_out = {}, []
     for name, ids in lists.items():
@@ -77,8 +76,7 @@ def subsets_of_lists(
     if not left_out:
         return subsets, []
     return subsets, [
-        "Published lists are left out, since images of them are absent: "
-        f"{', '.join(left_out)}."
+        f"Published lists with missing images are left out: {', '.join(left_out)}."
     ]
 
 

@@ -21,32 +21,32 @@ def prepare(
     overwrite: bool = False,
     report: Callable[[str], None] = print,
 ) -> "LandmarkBuilder":
-    """Turns source files into a data set for `tfds.load` and `tfds.data_source`.
+    """Converts source files into a data set for `tfds.load` and `tfds.data_source`.
 
-    The folder is checked whole before anything is written. The data set is written
-    beside its place and moved there when it is complete, so that it is either all
-    there or not at all: an error or an interruption removes what was written, what a
-    killed process left is removed by the next call, and with `overwrite` the old data
-    set stays until the new one is complete. Linux and macOS only.
+    All files are checked before anything is written. The data set is written to a
+    temporary folder and moved when it is complete, so that an error or an interruption
+    leaves no partial data set: the temporary folder is removed, at the latest by the
+    next call, and with `overwrite` the old data set is kept until then. Linux and macOS
+    only.
 
     Args:
-        name: str, one of `scn_keras.datasets.builder_names()`, or a LandmarkBuilder
-            class of your own.
-        data_dir: str or path, where prepared data sets lie. Defaults to the
+        name: Str, see `scn_keras.datasets.builder_class`, or a subclass of
+            `LandmarkBuilder`.
+        data_dir: Str or path, the folder of prepared data sets. Defaults to the
             environment variable `TFDS_DATA_DIR`, then to `~/tensorflow_datasets`.
-        manual_dir: str or path, the folder of source files, for data sets that have
-            one. Defaults to `downloads/manual` in `data_dir`, as everywhere in TFDS.
-        config: str, for data sets that come in several configurations.
-        overwrite: bool, whether to prepare again a data set that is there already.
-        report: Callable that takes one line of text for the person who waits.
+        manual_dir: Str or path, the folder of source files, for data sets that have
+            one. Defaults to `downloads/manual` in `data_dir`, as in TFDS.
+        config: Str, for data sets with several configurations.
+        overwrite: Bool, whether to prepare an existing data set again.
+        report: Callable, called with lines of text on the progress.
 
     Returns:
         The builder, ready for `as_dataset`.
 
     Raises:
-        DatasetFolderError: If the folder is wrong, with a list of everything wrong.
-        ValueError: If there is no such data set or configuration, or a folder is
-            given to a data set that reads none.
+        DatasetFolderError: If the folder has problems, with a list of all of them.
+        ValueError: If there is no such data set or configuration, or a folder is given
+            for a data set that reads none.
 
     Example:
 
@@ -70,7 +70,7 @@ def prepare(
     if folder is not None:
         hint = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
         if not folder.is_dir():
-            problems = ["There is no such folder."]
+            problems = ["The folder does not exist."]
         else:
             problems = builder.folder_problems(folder)
         if problems:
@@ -80,7 +80,7 @@ def prepare(
 
     root = Path(builder.data_dir_root)
     with _working_folder(root, builder.name, report) as working:
-        # Another process may have prepared it while this one waited.
+        # Another process may have prepared it while this one was waiting.
         if overwrite or not _is_prepared(target):
             fresh = _build(cls, working, config, folder)
             _move(working, Path(fresh.data_dir), root, target)
@@ -103,12 +103,12 @@ def _summary(builder: "LandmarkBuilder") -> str:
 def _source_folder(
     builder: "LandmarkBuilder", manual_dir: str | os.PathLike[str] | None
 ) -> Path | None:
-    """Returns the folder of source files, None for a data set that reads none."""
+    """Returns the folder of source files; None for a data set that reads none."""
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS is None:
         if manual_dir is not None:
             raise ValueError(
-                f"The data set {builder.name!r} reads no folder of source files. "
-                f"Leave `manual_dir` out. Received: manual_dir={os.fspath(manual_dir)}"
+                f"The data set {builder.name!r} reads no folder of source files: "
+                f"omit `manual_dir`. Received: manual_dir={os.fspath(manual_dir)}"
             )
         return None
     if manual_dir is None:
@@ -120,25 +120,24 @@ def _source_folder(
 def _working_folder(
     root: Path, name: str, report: Callable[[str], None]
 ) -> Iterator[Path]:
-    """Yields an empty folder in `root`, which is gone afterwards.
+    """Yields an empty folder in `root`, which is removed afterwards.
 
-    One process at a time has it; so whatever is in it at the start was left by one
-    that was killed.
+    One process at a time owns it. Existing files in it are those of a killed process.
     """
     import fcntl
 
     created = [p for p in (root, *root.parents) if not p.exists()]
     root.mkdir(parents=True, exist_ok=True)
     working = root / f".preparing-{name}"
-    # The lock is on the folder itself, so that no lock file can be left behind.
+    # The folder itself is locked, so that no lock file can be left behind.
     lock = os.open(root, os.O_RDONLY)
     try:
-        # Some network file systems have no locks; two processes at once are rare.
+        # Some network file systems have no locks, and two processes at once are rare.
         with contextlib.suppress(OSError):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                report(f"Another process prepares a data set in {root}: waiting.")
+                report(f"Another process is preparing a data set in {root}: waiting.")
                 fcntl.flock(lock, fcntl.LOCK_EX)
         shutil.rmtree(working, ignore_errors=True)
         try:
@@ -148,7 +147,7 @@ def _working_folder(
             shutil.rmtree(working, ignore_errors=True)
     finally:
         os.close(lock)
-        for path in created:  # the innermost first; one with a data set in it stays
+        for path in created:  # the innermost first; only empty folders are removed
             with contextlib.suppress(OSError):
                 path.rmdir()
 
@@ -159,8 +158,8 @@ def _build(
     import tensorflow_datasets as tfds
 
     builder = cls(data_dir=working, config=config, folder=folder)
-    # TFDS prints the path of the working folder and "Unknown size"; its progress bars
-    # go to stderr.
+    # TFDS prints the path of the working folder and "Unknown size". Its progress bars
+    # are on stderr.
     with contextlib.redirect_stdout(io.StringIO()):
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
@@ -171,9 +170,9 @@ def _build(
 
 
 def _move(working: Path, prepared: Path, root: Path, target: Path) -> None:
-    """Moves a complete data set to its place, in one step where none is there yet."""
+    """Moves a complete data set to its target, atomically if there is none yet."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Which configuration is the default one, for readers without the builder's code.
+    # The name of the default configuration, for readers without the builder's code.
     for meta in working.glob("*/.config"):
         shutil.copytree(meta, root / meta.relative_to(working), dirs_exist_ok=True)
     replaced = working / "replaced"

@@ -1,4 +1,4 @@
-"""What the landmarks of a data set are called and how they are drawn."""
+"""Names, links, left/right pairs and colours of the landmarks of a data set."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,17 +9,17 @@ from typing import Any
 class LandmarkSchema:
     """The names, links, left/right pairs and colours of a set of landmarks.
 
-    A schema travels with the data set, the run and the exported model, so that
-    the fifth point of a prediction has the same name everywhere.
+    The schema is stored with the data set, the run and the exported model, so that a
+    landmark has the same name everywhere.
 
     Args:
-        names: Tuple of str, one name a landmark, in the order of the points.
+        names: Tuple of str, one for each landmark, in the order of the points.
         links: Tuple of index pairs, the lines to draw between landmarks.
-        pairs: Tuple of index pairs, landmarks that change places in a mirror.
-        colors: Tuple of str, one CSS colour a landmark; empty for automatic.
+        pairs: Tuple of index pairs, landmarks that are exchanged in a mirror image.
+        colors: Tuple of str, one CSS colour for each landmark; empty for a palette.
 
     Raises:
-        ValueError: If names repeat, an index is out of range, or the number of
+        ValueError: If names are not unique, an index is out of range, or the number of
             colours is neither zero nor the number of names.
 
     Example:
@@ -38,27 +38,27 @@ class LandmarkSchema:
         repeated = sorted({n for n in self.names if self.names.count(n) > 1})
         if repeated:
             raise ValueError(
-                f"Landmark names must differ from each other. Received: {repeated} "
-                "more than once."
+                f"Landmark names must differ from each other. Received more than once: "
+                f"{repeated}"
             )
         for field in ("links", "pairs"):
             for pair in getattr(self, field):
                 if len(pair) != 2 or not all(0 <= i < len(self.names) for i in pair):
                     raise ValueError(
-                        f"Each of `{field}` must name two of the {len(self.names)} "
-                        f"landmarks by index. Received: {pair}"
+                        f"`{field}` must consist of pairs of indices of the "
+                        f"{len(self.names)} landmarks. Received: {pair}"
                     )
         if self.colors and len(self.colors) != len(self.names):
             raise ValueError(
                 f"`colors` must be empty or hold one colour for each of the "
-                f"{len(self.names)} landmarks. Received: {len(self.colors)} colours."
+                f"{len(self.names)} landmarks. Received: {len(self.colors)} colours"
             )
 
     def __len__(self) -> int:
         return len(self.names)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the schema as lists and strings, ready for JSON."""
+        """Returns the schema as lists and strings for JSON."""
         return {
             "names": list(self.names),
             "links": [list(pair) for pair in self.links],
@@ -68,7 +68,11 @@ class LandmarkSchema:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "LandmarkSchema":
-        """Builds a schema from what `to_dict` returned."""
+        """Creates a schema from the result of `to_dict`.
+
+        Args:
+            data: Mapping with `names`, and optionally `links`, `pairs` and `colors`.
+        """
         return cls(
             names=tuple(data["names"]),
             links=tuple((int(a), int(b)) for a, b in data.get("links", ())),

@@ -21,10 +21,9 @@ from scn_keras.files import read_image
 from scn_keras.geometry import affine_from_spacing
 from scn_keras.landmark_schema import LandmarkSchema
 
-# Films of the training set that are in Test1 again, annotated anew and in part at
-# another exposure. Found by correlating locally normalised high-pass images: these
-# pairs score at least 0.96, the next pair 0.42. Byte hashes find two of them. Test2
-# has no repeats.
+# Test1 films that are also training films, annotated again and some of them at another
+# exposure. Found by correlation of locally normalised high-pass images: these pairs
+# have 0.96 or more, the next pair 0.42. Byte hashes find two of them. Test2 has none.
 TRAIN_TEST1_REPEATS = {
     "275": "001", "293": "007", "295": "010", "287": "014", "296": "028",
     "283": "038", "280": "056", "288": "062", "282": "080", "297": "088",
@@ -32,34 +31,34 @@ TRAIN_TEST1_REPEATS = {
     "291": "132", "292": "137", "281": "138", "279": "141", "173": "144",
 }  # fmt: skip
 
-# Films that are twice within Test1, found in the same way.
+# Films that occur twice in Test1, found in the same way.
 TEST1_REPEATS = {"278": "159", "294": "188", "277": "196"}
 
 _FIRST_FILM = {**TRAIN_TEST1_REPEATS, **TEST1_REPEATS}
 
-# Test1 without films of the training set, and each other film once: 127 of 150. The
-# whole of Test1 favours a model that remembers. Whoever reports Test1 reports both.
+# Test1 without training films and without duplicates: 127 of 150 films. All of Test1
+# favours models that memorise. Results on Test1 should be reported for both.
 TEST1_UNIQUE = frozenset(f"{n:03d}" for n in range(151, 301)) - _FIRST_FILM.keys()
 
 _IMAGE_NAME = re.compile(r"(\d{3})\.(bmp|jpe?g|png)", re.IGNORECASE)
 
-# After the 19 landmarks the official files give 8 diagnosis classes, some copies not.
+# Lines after the 19 landmarks in the official files, which some copies do not have.
 _CLASS_LINES = 8
 
-# The challenge's own ground truth in mm. It is the senior's, but for landmark 16 (soft
-# tissue pogonion) in Test2.
+# The ground truth of the challenge in mm. It equals the senior observer's, except for
+# landmark 16 (soft tissue pogonion) in Test2.
 _CHALLENGE_TABLE = "all_challenge.csv"
 
 
 class Builder(LandmarkBuilder):
     """TFDS builder of the ISBI 2015 cephalograms.
 
-    Splits are `train`, `test1` and `test2`, as far as the folder has them: one of
-    which no image is there is left out, one of which some are missing is an error.
-    `group` is the patient: films that are in the official set twice share it.
+    Splits are `train`, `test1` and `test2`. A split without any image in the folder is
+    left out; an incomplete split is an error. `group` is the patient: films that occur
+    twice in the official set share it.
 
-    With `all_challenge.csv` in the folder, samples have `points_challenge`; with the
-    lists of the published four folds, `cv1_train`, `cv1_val`, ... are subsets.
+    With `all_challenge.csv` in the folder, samples have `points_challenge`. With the
+    lists of the four published folds, `cv1_train`, `cv1_val`, ... are subsets.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -129,7 +128,7 @@ A test set may be absent as a whole.
         "are in its Test1 again: `test1_unique` leaves them out."
     )
 
-    # Split: the folder of its images and its films' numbers.
+    # Split: the folder of its images and the numbers of its films.
     FILMS: ClassVar[dict[str, tuple[str, range]]] = {
         "train": ("TrainingData", range(1, 151)),
         "test1": ("Test1Data", range(151, 301)),
@@ -139,46 +138,47 @@ A test set may be absent as a whole.
     SPACING = 0.1  # mm per pixel, of every film at its published size
 
     def describe(self, folder: Path) -> None:
-        """Adds the challenge's ground truth and the four folds that a folder has."""
+        """Sets the challenge's ground truth and the folds that a folder has."""
         table = self._setup_file(folder, _CHALLENGE_TABLE)
         self.GROUND_TRUTHS = ("challenge",) if table else ()
         self.SUBSETS = {**type(self).SUBSETS, **self._folds(folder)[0]}
 
     def cases(self, folder: Path, problems: list[str] | None = None) -> list[Case]:
-        """Lists the films of a folder whose points can be read."""
-        found = self._room_problems(folder)
+        """Lists the films of a folder with readable points, see `LandmarkBuilder`."""
+        new_problems = self._missing_folders(folder)
         cases = []
-        if not found:
-            cases = list(self._find_cases(folder, found))
+        if not new_problems:
+            cases = list(self._find_cases(folder, new_problems))
             # The table of all splits is read for each of them.
-            found = list(dict.fromkeys(_relative(p, folder) for p in found))
+            relative = (_relative(problem, folder) for problem in new_problems)
+            new_problems = list(dict.fromkeys(relative))
         if problems is not None:
-            problems += found
-        elif found:
+            problems += new_problems
+        elif new_problems:
             hint = self.MANUAL_DOWNLOAD_INSTRUCTIONS
-            raise DatasetFolderError(self.name, folder, found, hint)
+            raise DatasetFolderError(self.name, folder, new_problems, hint)
         return cases
 
     def layout_problems(self, folder: Path) -> list[str]:
-        """Lists wrong and missing files, and points outside of the films."""
+        """Lists invalid and missing files, and points outside of the films."""
         problems: list[str] = []
         self.cases(folder, problems)
         height, width = self.IMAGE_SIZE
         for split in self._present(folder):
-            for feature, of in self._points(folder, split, []).items():
-                for film, points in of.items():
+            for feature, by_film in self._points(folder, split, []).items():
+                for film, points in by_film.items():
                     inside = (points >= 0) & (points <= (width - 1, height - 1))
                     for row in np.flatnonzero(~inside.all(axis=1)):
                         x, y = points[row]
-                        place = self._place(folder, feature, film, int(row))
+                        source = self._source(folder, feature, film, int(row))
                         problems.append(
-                            f"{_relative(place, folder)} lies outside of the image of "
+                            f"{_relative(source, folder)} lies outside of the image of "
                             f"{width} x {height} pixels. Received: '{x:g},{y:g}'."
                         )
         return problems
 
     def folder_problems(self, folder: Path) -> list[str]:
-        """Lists everything that is wrong with a folder, decoding every image."""
+        """Lists all problems of a folder. Decodes every image."""
         problems = self.layout_problems(folder)
         images = [path for paths in self._images(folder).values() for path in paths]
         for path in tfds.core.utils.tqdm(
@@ -191,7 +191,7 @@ A test set may be absent as a whole.
         return problems
 
     def folder_notes(self, folder: Path) -> list[str]:
-        """Lists the splits and folds that are left out as their images are absent."""
+        """Lists the splits and folds that are left out because images are missing."""
         present = self._present(folder)
         return [
             f"The split {split!r} is left out: RawImage/{name} has no images."
@@ -200,7 +200,7 @@ A test set may be absent as a whole.
         ] + self._folds(folder)[1]
 
     def read_image(self, case: Case) -> tuple[np.ndarray, np.ndarray]:
-        """Reads a film of the published size, and its affine."""
+        """Reads a film, which must have the published size, and its affine."""
         return self._read_film(case.image_path), self._affine()
 
     def _find_cases(self, folder: Path, problems: list[str]) -> Iterator[Case]:
@@ -215,7 +215,7 @@ A test set may be absent as a whole.
             image_of = {path.stem: path for path in reversed(images[split])}
             points = self._points(folder, split, problems)
             for film in films:
-                if film in image_of and all(film in of for of in points.values()):
+                if film in image_of and all(film in p for p in points.values()):
                     yield Case(
                         id=film,
                         group=_FIRST_FILM.get(film, film),
@@ -225,31 +225,34 @@ A test set may be absent as a whole.
                             self._points_path(folder, feature, film)
                             for feature in points
                         ),
-                        points={feature: of[film] for feature, of in points.items()},
+                        points={
+                            feature: by_film[film]
+                            for feature, by_film in points.items()
+                        },
                         affine=self._affine(),
                     )
         self._lists(folder, problems)
 
-    def _room_problems(self, folder: Path) -> list[str]:
-        rooms = ("RawImage", "AnnotationsByMD")
+    def _missing_folders(self, folder: Path) -> list[str]:
+        names = ("RawImage", "AnnotationsByMD")
         hint = next(
             (
                 f" Did you mean {path}?"
                 for path in [folder.parent, *sorted(folder.glob("*/"))]
-                if all((path / room).is_dir() for room in rooms)
+                if all((path / name).is_dir() for name in names)
             ),
             "",
         )
         return [
-            f"There is no folder {room}/ in it.{hint}"
-            for room in rooms
-            if not (folder / room).is_dir()
+            f"The folder {name}/ is missing.{hint}"
+            for name in names
+            if not (folder / name).is_dir()
         ]
 
     def _points(
         self, folder: Path, split: str, problems: list[str]
     ) -> dict[str, dict[str, np.ndarray]]:
-        """Reads all points of a split, `(19, 2)` in pixels, by feature and film."""
+        """Returns the points of a split, `(19, 2)` in pixels, by feature and film."""
         films = self._films(split)
         points = {
             f"points_{observer}": self._annotations(folder, observer, films, problems)
@@ -272,14 +275,15 @@ A test set may be absent as a whole.
             return self._setup_file(folder, _CHALLENGE_TABLE) or folder
         return _annotation(folder, feature.removeprefix("points_"), film)
 
-    def _place(self, folder: Path, feature: str, film: str, row: int) -> str:
+    def _source(self, folder: Path, feature: str, film: str, row: int) -> str:
+        """Returns the file and the line of a landmark for a message."""
         path = self._points_path(folder, feature, film)
         if feature == "points_challenge":
             return f"{path}: landmark {row + 1} of film {film}"
         return f"{path}, line {row + 1}"
 
     def _lists(self, folder: Path, problems: list[str]) -> dict[str, list[str]]:
-        """Reads the published lists of four folds, as far as they are there."""
+        """Reads the published lists of four folds that the folder has."""
         films = {film for split in self.FILMS for film in self._films(split)}
         lists = {}
         for fold in range(1, 5):
@@ -289,9 +293,7 @@ A test set may be absent as a whole.
                     continue
                 ids = lists[f"cv{fold}_{part}"] = read_id_list(path, problems)
                 if unknown := sorted(set(ids) - films):
-                    problems.append(
-                        f"{path} names films that there are not: {', '.join(unknown)}."
-                    )
+                    problems.append(f"{path} has unknown films: {', '.join(unknown)}.")
         return lists
 
     def _folds(
@@ -305,7 +307,7 @@ A test set may be absent as a whole.
         return subsets_of_lists(self._lists(folder, []), split_of)
 
     def _setup_file(self, folder: Path, name: str) -> Path | None:
-        """Returns a file of the published setup, copied with its folder or without."""
+        """Returns a file of the published setup, in `setup/` or in the folder."""
         paths = (folder / "setup" / name, folder / name)
         return next((path for path in paths if path.is_file()), None)
 
@@ -314,8 +316,8 @@ A test set may be absent as a whole.
         images = {}
         for split, (name, _) in self.FILMS.items():
             files = folder / "RawImage" / name
-            found = files.iterdir() if files.is_dir() else ()
-            images[split] = sorted(p for p in found if _IMAGE_NAME.fullmatch(p.name))
+            paths = files.iterdir() if files.is_dir() else ()
+            images[split] = sorted(p for p in paths if _IMAGE_NAME.fullmatch(p.name))
         return images
 
     def _present(self, folder: Path) -> list[str]:
@@ -330,7 +332,7 @@ A test set may be absent as a whole.
     def _annotations(
         self, folder: Path, observer: str, films: list[str], problems: list[str]
     ) -> dict[str, np.ndarray]:
-        """Reads the points of one observer, `(19, 2)` in pixels, by film."""
+        """Returns the points of one observer, `(19, 2)` in pixels, by film."""
         points, missing = {}, []
         for film in films:
             path = _annotation(folder, observer, film)
@@ -354,7 +356,7 @@ A test set may be absent as a whole.
         if image.dtype != np.uint8:
             raise ValueError(f"{path} must have 8 bits. Received: {image.dtype}.")
         if image.shape != self.IMAGE_SIZE:
-            # Of a rescaled copy 0.1 mm per pixel would be false.
+            # The spacing of 0.1 mm per pixel would be wrong for a rescaled copy.
             height, width = self.IMAGE_SIZE
             raise ValueError(
                 f"{path} must be {width} x {height} pixels, the published size. "
@@ -397,20 +399,20 @@ A test set may be absent as a whole.
 
 def _image_problems(where: str, films: list[str], paths: list[Path]) -> list[str]:
     problems = []
-    found = [path.stem for path in paths]
-    if missing := sorted(set(films) - set(found)):
+    names = [path.stem for path in paths]
+    if missing := sorted(set(films) - set(names)):
         problems.append(
             f"{where}: {len(missing)} of {len(films)} images are missing: "
             f"{_ranges(missing)}."
         )
-    if foreign := sorted(set(found) - set(films)):
+    if foreign := sorted(set(names) - set(films)):
         problems.append(
             f"{where}: {len(foreign)} images belong to another folder: "
             f"{_ranges(foreign)}."
         )
-    for film in sorted({film for film in found if found.count(film) > 1}):
-        names = ", ".join(path.name for path in paths if path.stem == film)
-        problems.append(f"{where}: film {film} is there more than once: {names}.")
+    for film in sorted({film for film in names if names.count(film) > 1}):
+        files = ", ".join(path.name for path in paths if path.stem == film)
+        problems.append(f"{where}: film {film} has more than one image: {files}.")
     return problems
 
 
@@ -423,7 +425,7 @@ def _relative(problem: str, folder: Path) -> str:
 
 
 def _ranges(films: list[str]) -> str:
-    """Shortens sorted film numbers: 004, 017-020."""
+    """Abbreviates sorted film numbers: 004, 017-020."""
     runs: list[list[str]] = []
     for film in films:
         if runs and int(film) == int(runs[-1][-1]) + 1:

@@ -20,24 +20,24 @@ from scn_keras.geometry import affine_from_spacing
 
 _IMAGE_NAME = re.compile(r"(\d+)\.(jpe?g|png|mha)", re.IGNORECASE)
 
-# The atlas has no calibrated spacing. By convention these two, the tips of the ulnar
-# and of the radial styloid, are as far apart as a wrist is wide.
+# The atlas has no calibrated spacing. By convention, the distance of these landmarks,
+# the tips of the ulnar and of the radial styloid, is the width of the wrist.
 _WRIST = (1, 5)
 _WRIST_WIDTH = 50.0  # mm
 
-# A point at the border of a film may lie a little beyond it; far beyond, the film is
-# not the one, or not of the size, in which the points were set.
+# A point may lie a little outside of its image. Far outside, the image is not the one,
+# or does not have the size, of the annotation.
 _MARGIN = 10.0  # pixels
 
 
 class Builder(LandmarkBuilder):
     """TFDS builder of the Digital Hand Atlas with the protocol of Payer et al. (2019).
 
-    Splits are the published test folds `fold1`, `fold2` and `fold3`: what is tested on
-    `fold1` is trained on `fold2+fold3`. Whatever images are there are prepared; a note
-    says how many of each fold. The published reduced training lists, as far as all of
-    their images are there, are subsets: `fold1_train_10_2` is the second draw of 10
-    images to train on and test on `fold1`.
+    Splits are the published test folds `fold1`, `fold2` and `fold3`: a model that is
+    tested on `fold1` is trained on `fold2+fold3`. All images in the folder are
+    prepared; notes give their number in each fold. The published reduced training lists
+    whose images are all available are subsets: `fold1_train_10_2` is the second draw of
+    10 training images for a test on `fold1`.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -67,8 +67,8 @@ Payer et al. published, in one folder anywhere in it:
     )
     SPACING_FROM_POINTS = True
 
-    # Of the 910 images with landmarks these are in no published fold, and so in no
-    # published result; the publication does not say why.
+    # Images with landmarks that are in no published fold, and thus in no published
+    # result. The publication gives no reason.
     UNUSED = frozenset(
         {
             *("3149", "3292", "3303", "4382", "4391", "4392", "4498", "4499"),
@@ -78,53 +78,53 @@ Payer et al. published, in one folder anywhere in it:
     FOLD_SIZES = (298, 298, 299)
 
     def describe(self, folder: Path) -> None:
-        """Adds the reduced training lists of which all images are there."""
+        """Sets the reduced training lists whose images are all available."""
         self.SUBSETS = self._reduced(folder)[0]
 
     def cases(self, folder: Path, problems: list[str] | None = None) -> list[Case]:
-        """Lists the images of the three folds that are there, in the folds' order."""
-        found: list[str] = []
-        cases = list(self._find_cases(folder, found))
-        found = [problem.replace(f"{folder}/", "") for problem in found]
+        """Lists the available images in the order of the folds."""
+        new_problems: list[str] = []
+        cases = list(self._find_cases(folder, new_problems))
+        new_problems = [text.replace(f"{folder}/", "") for text in new_problems]
         if problems is not None:
-            problems += found
-        elif found:
+            problems += new_problems
+        elif new_problems:
             hint = self.MANUAL_DOWNLOAD_INSTRUCTIONS
-            raise DatasetFolderError(self.name, folder, found, hint)
+            raise DatasetFolderError(self.name, folder, new_problems, hint)
         return cases
 
     def folder_notes(self, folder: Path) -> list[str]:
-        """Counts the images of each fold, and names what is left out."""
+        """Lists incomplete folds, and images and lists that are left out."""
         notes = []
         images = _images(folder)
         folds = self._folds(_setup(folder, []), [])
         for split, ids in folds.items():
-            here = sum(id in images for id in ids)
-            if not here:
+            count = sum(id in images for id in ids)
+            if not count:
                 notes.append(
-                    f"The split {split!r} is left out: none of its {len(ids)} images "
-                    "are there."
+                    f"The split {split!r} is left out: all {len(ids)} images are "
+                    "missing."
                 )
-            elif here < len(ids):
+            elif count < len(ids):
                 notes.append(
-                    f"The split {split!r} is not complete: {here} of its {len(ids)} "
-                    "images are there."
+                    f"The split {split!r} is incomplete: it has {count} of {len(ids)} "
+                    "images."
                 )
         used = {id for ids in folds.values() for id in ids}
-        if others := len(images.keys() - used):
-            notes.append(f"{others} images that are in no fold are left out.")
+        if unused := len(images.keys() - used):
+            notes.append(f"Images in no fold are left out: {unused}.")
         return notes + self._reduced(folder)[1]
 
     def read_image(self, case: Case) -> tuple[np.ndarray, np.ndarray]:
-        """Reads an image, which must have the size in which its points were set."""
+        """Reads an image, which must have the size of its annotation."""
         image, affine = case.read_image()
         points = case.points["points"]
         last = np.array(image.shape[::-1]) - 1
         if ((points < -_MARGIN) | (points > last + _MARGIN)).any():
             x, y = points.max(axis=0)
             raise ValueError(
-                f"{case.image_path} must have the atlas's full resolution: its points "
-                f"reach to x = {x:g}, y = {y:g}. Received: "
+                f"{case.image_path} must have the full resolution of the atlas: its "
+                f"points extend to x = {x:g}, y = {y:g}. Received: "
                 f"{image.shape[1]} x {image.shape[0]} pixels."
             )
         return image, affine
@@ -137,13 +137,13 @@ Payer et al. published, in one folder anywhere in it:
         for id, paths in images.items():
             if len(paths) > 1:
                 names = ", ".join(str(path) for path in paths)
-                problems.append(f"The image {id} is there more than once: {names}.")
+                problems.append(f"The image {id} has more than one file: {names}.")
         path = setup / "all.csv"
         table = read_landmark_table(path, len(self.SCHEMA), problems)
         folds = self._folds(setup, problems)
-        self._check_protocol(path, set(table), folds, problems)
+        self._compare_with_publication(path, set(table), folds, problems)
         if not any(id in images for ids in folds.values() for id in ids):
-            problems.append("No image of any fold (ID.jpg, .png or .mha) is in it.")
+            problems.append("The folder has no image of any fold (ID.jpg, .png, .mha).")
         for split, ids in folds.items():
             for id in ids:
                 if id not in images or id not in table:
@@ -153,13 +153,13 @@ Payer et al. published, in one folder anywhere in it:
                 if width == 0:
                     problems.append(
                         f"{path}: the landmarks {_WRIST[0] + 1} and {_WRIST[1] + 1} of "
-                        f"{id} are in one place, so it has no size in mm."
+                        f"{id} must have different positions, to give a size in mm."
                     )
                     continue
                 spacing = _WRIST_WIDTH / width
                 yield Case(
                     id=id,
-                    group=id,  # The atlas does not say who is on two films.
+                    group=id,  # The atlas has no ids of patients.
                     split=split,
                     image_path=images[id][0],
                     points_paths=(path,),
@@ -167,14 +167,14 @@ Payer et al. published, in one folder anywhere in it:
                     affine=affine_from_spacing((spacing, spacing)),
                 )
 
-    def _check_protocol(
+    def _compare_with_publication(
         self,
         path: Path,
         rows: set[str],
         folds: dict[str, list[str]],
         problems: list[str],
     ) -> None:
-        """Makes sure that the setup is the published one."""
+        """Lists differences of the setup from the published one."""
         for fold, size in enumerate(self.FOLD_SIZES, start=1):
             ids = folds.get(f"fold{fold}")
             if ids is None:
@@ -185,22 +185,22 @@ Payer et al. published, in one folder anywhere in it:
                     f"Received: {len(ids)}."
                 )
         used = [id for ids in folds.values() for id in ids]
-        if twice := {id for id in used if used.count(id) > 1}:
-            problems.append(f"These are in two folds: {_some(twice)}.")
+        if repeated := {id for id in used if used.count(id) > 1}:
+            problems.append(f"Images are in two folds: {_abbreviate(repeated)}.")
         if len(folds) < len(self.FOLD_SIZES):
             return
         expected = set(used) | self.UNUSED
         if missing := expected - rows:
-            problems.append(f"{path} has no row of {_some(missing)}.")
+            problems.append(f"{path} has no rows for {_abbreviate(missing)}.")
         if unknown := rows - expected:
             problems.append(
-                f"{path} has rows that are in no fold of the publication, and not "
-                f"among the {len(self.UNUSED)} that are known to be in none: "
-                f"{_some(unknown)}."
+                f"{path} has rows for images that are neither in a published fold nor "
+                f"among the {len(self.UNUSED)} known unused ones: "
+                f"{_abbreviate(unknown)}."
             )
 
     def _folds(self, setup: Path | None, problems: list[str]) -> dict[str, list[str]]:
-        """Reads the test lists of the three folds, as far as they are there."""
+        """Reads the test lists of the three folds that the setup has."""
         folds = {}
         for fold in range(1, len(self.FOLD_SIZES) + 1):
             path = (setup or Path()) / f"cv/set{fold}/test.txt"
@@ -211,6 +211,7 @@ Payer et al. published, in one folder anywhere in it:
     def _reduced(
         self, folder: Path
     ) -> tuple[dict[str, tuple[str, frozenset[str]]], list[str]]:
+        """Returns the reduced training lists as subsets, see `subsets_of_lists`."""
         setup = _setup(folder, [])
         lists = {}
         for fold in range(1, 4):
@@ -225,7 +226,7 @@ Payer et al. published, in one folder anywhere in it:
 
 
 def _images(folder: Path) -> dict[str, list[Path]]:
-    """Finds the images anywhere below a folder, by id."""
+    """Returns the image files anywhere below a folder by id."""
     images: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         if match := _IMAGE_NAME.fullmatch(path.name):
@@ -234,18 +235,18 @@ def _images(folder: Path) -> dict[str, list[Path]]:
 
 
 def _setup(folder: Path, problems: list[str]) -> Path | None:
-    """Finds the folder of the published setup."""
+    """Returns the folder of the published setup."""
     tables = sorted(folder.rglob("all.csv"))
     if len(tables) == 1:
         return tables[0].parent
     if tables:
         names = ", ".join(str(path) for path in tables)
-        problems.append(f"There is more than one all.csv in it: {names}.")
+        problems.append(f"The folder has more than one all.csv: {names}.")
     else:
-        problems.append("There is no all.csv in it.")
+        problems.append("The folder has no all.csv.")
     return None
 
 
-def _some(ids: set[str]) -> str:
-    shown = ", ".join(sorted(ids)[:10])
-    return shown if len(ids) <= 10 else f"{shown} and {len(ids) - 10} more"
+def _abbreviate(ids: set[str]) -> str:
+    first = ", ".join(sorted(ids)[:10])
+    return first if len(ids) <= 10 else f"{first} and {len(ids) - 10} more"

@@ -1,4 +1,4 @@
-"""Anyone's images and points in a folder. Importing this registers the builder."""
+"""Images and points in a folder of the user. Importing this registers the builder."""
 
 from scn_keras.datasets.landmark_folder.landmark_folder_dataset_builder import (
     Builder as Builder,

@@ -1,4 +1,4 @@
-"""Finds images and points in a folder, and which belong together."""
+"""Matches the images and the points of a folder."""
 
 import csv
 import dataclasses
@@ -26,12 +26,12 @@ class FolderImage:
     """One image of a folder, and the points that belong to it.
 
     Args:
-        id: str, the file's name without its endings.
-        header: ImageHeader.
-        points: PointSet, as the file has them; None if there are none.
+        id: Str, the file's name without its extension.
+        header: `ImageHeader`.
+        points: `PointSet` of the file of points; None if there are none.
         points_path: Path, the file of the points; None if there are none.
-        attributes: Mapping of str to str, what tables say of the image.
-        notes: Tuple of str, what a person should know of the image.
+        attributes: Mapping of str to str, the columns of tables.
+        notes: Tuple of str, warnings of the image file.
     """
 
     id: str
@@ -49,19 +49,19 @@ def read_folder(
 
     Args:
         folder: Path, the folder.
-        settings: FolderSettings, where to look.
-        problems: List of str, to which what is wrong is added, a sentence each; what
-            cannot be read is left out.
+        settings: `FolderSettings`.
+        problems: List of str, to which a sentence is appended for each problem. Files
+            that cannot be read are left out.
     """
     paths = _find_images(folder / settings.images, problems)
     points = _read_points(folder, settings, paths, problems)
     attributes = _read_attributes(folder, settings, paths, problems)
-    found = []
+    images = []
     for id, path in paths.items():
-        own = points.pop(id, [])
-        if len(own) > 1:
-            files = " and ".join(_place(p, s) for p, s in own)
-            problems.append(f"{path} has points twice: {files}.")
+        sets_of_image = points.pop(id, [])
+        if len(sets_of_image) > 1:
+            files = " and ".join(_source(p, s) for p, s in sets_of_image)
+            problems.append(f"{path} has points more than once: {files}.")
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
@@ -70,33 +70,36 @@ def read_folder(
             problems.append(str(error))
             continue
         notes = tuple(str(warning.message) for warning in caught)
-        (points_path, point_set) = own[0] if own else (None, None)
-        said = {**(point_set.attributes if point_set else {}), **attributes.get(id, {})}
-        found.append(FolderImage(id, header, point_set, points_path, said, notes))
+        points_path, point_set = sets_of_image[0] if sets_of_image else (None, None)
+        columns = {
+            **(point_set.attributes if point_set else {}),
+            **attributes.get(id, {}),
+        }
+        images.append(FolderImage(id, header, point_set, points_path, columns, notes))
     for name, sets in points.items():
         for path, point_set in sets:
-            problems.append(f"{_place(path, point_set)}: there is no image {name!r}.")
-    return found
+            problems.append(f"{_source(path, point_set)}: there is no image {name!r}.")
+    return images
 
 
-def _place(path: Path, points: PointSet) -> str:
+def _source(path: Path, points: PointSet) -> str:
     return f"{path}, line {points.lines[0]}" if points.lines else str(path)
 
 
 def _find_images(folder: Path, problems: list[str]) -> dict[str, Path]:
     """Returns the image file, or the folder of a DICOM series, of each id."""
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for path in find_images(folder, may_be_series=False):
         id = image_id(path)
-        if id in found:
+        if id in paths:
             problems.append(
-                f"{found[id]} and {path} have the same id, {id!r}: the names of "
-                "images must differ in more than folder and ending."
+                f"{paths[id]} and {path} have the same id, {id!r}: images must have "
+                "different names without their folders and extensions."
             )
-        found.setdefault(id, path)
-    if not found:
+        paths.setdefault(id, path)
+    if not paths:
         problems.append(f"There are no images in {folder}.")
-    return dict(sorted(found.items()))
+    return dict(sorted(paths.items()))
 
 
 def _read_points(
@@ -105,8 +108,8 @@ def _read_points(
     images: dict[str, Path],
     problems: list[str],
 ) -> dict[str, list[tuple[Path, PointSet]]]:
-    """Returns the points of each id, and under other names those without an image."""
-    found: dict[str, list[tuple[Path, PointSet]]] = {}
+    """Returns the points by id; points without an image have the name of their file."""
+    by_id: dict[str, list[tuple[Path, PointSet]]] = {}
     for path, id in _points_files(folder, settings, images, problems):
         try:
             sets = read_point_sets(path, settings.space)
@@ -114,12 +117,12 @@ def _read_points(
             problems.append(str(error))
             continue
         if not sets:
-            problems.append(f"{path} holds no points.")
+            problems.append(f"{path} has no points.")
         for points in sets:
-            found.setdefault(id or _image_of(path, points, images), []).append(
+            by_id.setdefault(id or _image_of(path, points, images), []).append(
                 (path, points)
             )
-    return found
+    return by_id
 
 
 def _points_files(
@@ -128,7 +131,7 @@ def _points_files(
     images: dict[str, Path],
     problems: list[str],
 ) -> list[tuple[Path, str]]:
-    """Returns the files of points, each with the id that its name was made from."""
+    """Returns the files of points, each with its id if the settings have a pattern."""
     if "{id}" in settings.points:
         files = [(folder / settings.points.replace("{id}", id), id) for id in images]
         return [(path, id) for path, id in files if path.is_file()]
@@ -136,7 +139,7 @@ def _points_files(
     if root.is_file():
         return [(root, "")]
     if not root.is_dir():
-        problems.append(f"{folder / FILE_NAME}: 'files.points' is not there: {root}.")
+        problems.append(f"{folder / FILE_NAME}: 'files.points' does not exist: {root}.")
     return [
         (path, "")
         for path in sorted(root.rglob("*"))
@@ -152,14 +155,14 @@ def _read_attributes(
     images: dict[str, Path],
     problems: list[str],
 ) -> dict[str, dict[str, str]]:
-    """Returns what `files.table` says of each id; its first column names the image."""
+    """Returns the columns of `files.table` by id; the first one names the image."""
     if not settings.table:
         return {}
     path = folder / settings.table
     if not path.is_file():
-        problems.append(f"{folder / FILE_NAME}: 'files.table' is not there: {path}.")
+        problems.append(f"{folder / FILE_NAME}: 'files.table' does not exist: {path}.")
         return {}
-    found: dict[str, dict[str, str]] = {}
+    columns: dict[str, dict[str, str]] = {}
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, restval="")
         first = (reader.fieldnames or [""])[0]
@@ -169,19 +172,19 @@ def _read_attributes(
             where = f"{path}, line {reader.line_num}"
             if id not in images:
                 problems.append(f"{where}: there is no image {name!r}.")
-            elif id in found:
-                problems.append(f"{where}: the image {name!r} is there already.")
+            elif id in columns:
+                problems.append(f"{where}: the image {name!r} has a row already.")
             else:
-                found[id] = {k: v.strip() for k, v in row.items() if k and k != first}
-    return found
+                columns[id] = {k: v.strip() for k, v in row.items() if k and k != first}
+    return columns
 
 
 def _image_of(path: Path, points: PointSet, images: dict[str, Path]) -> str:
-    """Returns the id of the image that a set of points names, else of its file."""
+    """Returns the id of the image in a set of points, or in the name of its file."""
     if points.image in images:  # an id with a dot in it
         return points.image
-    own = stem_of(path.name, _POINTS_SUFFIXES)
+    name_of_file = stem_of(path.name, _POINTS_SUFFIXES)
     # The path in a labelme file may be that of another computer.
-    if own in images or not points.image:
-        return own
+    if name_of_file in images or not points.image:
+        return name_of_file
     return stem_of(points.image)

@@ -1,4 +1,4 @@
-"""Which landmarks a folder has, and whether its files agree."""
+"""The landmarks of a folder, from its settings or its files."""
 
 import collections
 from collections.abc import Iterable, Sequence
@@ -15,18 +15,22 @@ from scn_keras.landmark_schema import LandmarkSchema
 
 
 def labelled(images: Sequence[FolderImage]) -> list[tuple[FolderImage, PointSet]]:
-    """Returns the images that have points, with them."""
+    """Returns the images that have points, with these points."""
     return [(image, image.points) for image in images if image.points is not None]
 
 
 def dimensions_of(images: Sequence[FolderImage]) -> int:
-    """Returns how many axes most of the images have."""
+    """Returns the number of axes of most of the images."""
     counts = collections.Counter(len(image.header.shape) for image in images)
     return max(counts, key=lambda rank: (counts[rank], rank), default=2)
 
 
 def common_dtype(types: set[str]) -> str:
-    """Returns the smallest of the four types that holds the values of all."""
+    """Returns the smallest dtype that holds the values of all given ones.
+
+    Args:
+        types: Set of `uint8`, `uint16`, `int16` and `float32`.
+    """
     if {"int16", "uint16"} <= types or "float32" in types:
         return "float32"
     return max(types, key=["uint8", "uint16", "int16"].index)
@@ -35,9 +39,14 @@ def common_dtype(types: set[str]) -> str:
 def names_of(
     settings: FolderSettings, images: Sequence[FolderImage]
 ) -> tuple[str, ...]:
-    """Returns the names of the settings, else the labels of half of the files or more.
+    """Returns the names of the landmarks.
 
-    A label that few files have is a slip more often than a landmark.
+    These are the names of the settings. Without them they are the labels of at least
+    half of the files, since a rare label is rather a mistake than a landmark.
+
+    Args:
+        settings: `FolderSettings`.
+        images: Sequence of `FolderImage`.
     """
     if settings.names:
         return settings.names
@@ -49,10 +58,15 @@ def names_of(
 def schema_of(
     folder: Path, settings: FolderSettings, images: Sequence[FolderImage]
 ) -> LandmarkSchema:
-    """Builds the schema of a folder.
+    """Returns the schema of a folder.
+
+    Args:
+        folder: Path, the folder, for messages.
+        settings: `FolderSettings`.
+        images: Sequence of `FolderImage`.
 
     Raises:
-        ValueError: If its settings do not fit its landmarks.
+        ValueError: If the settings mention unknown landmarks.
     """
     names = names_of(settings, images)
     rows = {name: row for row, name in enumerate(names)}
@@ -64,12 +78,12 @@ def schema_of(
     for key, used in mentioned.items():
         if unknown := sorted(set(used) - set(names)):
             raise ValueError(
-                f"{folder / FILE_NAME}: {key!r} mentions landmarks that there are not: "
+                f"{folder / FILE_NAME}: {key!r} has unknown landmarks: "
                 f"{', '.join(unknown)}."
             )
     if settings.colors and len(settings.colors) != len(names):
-        bare = some(name for name in names if name not in settings.colors)
-        raise ValueError(f"{folder / FILE_NAME}: 'colors' leaves out {bare}.")
+        missing = abbreviate(name for name in names if name not in settings.colors)
+        raise ValueError(f"{folder / FILE_NAME}: 'colors' has no color for {missing}.")
     try:
         return LandmarkSchema(
             names,
@@ -84,22 +98,27 @@ def schema_of(
 def label_problems(
     settings: FolderSettings, images: Sequence[FolderImage]
 ) -> list[str]:
-    """Lists doubled labels, and those that are no landmark of the data set."""
+    """Lists duplicate and unknown labels, and names without a label.
+
+    Args:
+        settings: `FolderSettings`.
+        images: Sequence of `FolderImage`.
+    """
     names = names_of(settings, images)
     sets = labelled(images)
     problems = []
-    seen: collections.Counter[str] = collections.Counter()
+    used: set[str] = set()
     for image, points in sets:
         lines: dict[str, list[int]] = {}
         for label, line in zip(points.labels, points.lines, strict=True):
             lines.setdefault(label, []).append(line)
-        seen.update(lines.keys())
-        for label, places in lines.items():
-            where = f"{image.points_path}, line {places[0]}"
-            if len(places) > 1:
+        used.update(lines)
+        for label, numbers in lines.items():
+            where = f"{image.points_path}, line {numbers[0]}"
+            if len(numbers) > 1:
                 problems.append(
-                    f"{image.points_path}, lines {some(places)}: the label {label!r} "
-                    f"is there {len(places)} times for {image.id!r}."
+                    f"{image.points_path}, lines {abbreviate(numbers)}: the label "
+                    f"{label!r} occurs {len(numbers)} times for {image.id!r}."
                 )
             if label in names:
                 continue
@@ -111,15 +130,15 @@ def label_problems(
             else:
                 problems.append(
                     f"{where}: most of the {len(sets)} images have no label "
-                    f"{label!r}. If it is right, list all names in {FILE_NAME}."
+                    f"{label!r}. If it is correct, list all names in {FILE_NAME}."
                 )
-    if sets and (absent := [name for name in names if not seen[name]]):
+    if sets and (absent := [name for name in names if name not in used]):
         problems.append(f"{FILE_NAME}: no file has the labels {', '.join(absent)}.")
     return problems
 
 
-def some(values: Iterable[Any]) -> str:
-    """Returns the first of some values, and how many more there are."""
-    first = [str(value) for value in values]
-    more = f" and {len(first) - 5} more" if len(first) > 5 else ""
-    return ", ".join(first[:5]) + more
+def abbreviate(values: Iterable[Any]) -> str:
+    """Returns the first five of some values and the number of the others as text."""
+    texts = [str(value) for value in values]
+    more = f" and {len(texts) - 5} more" if len(texts) > 5 else ""
+    return ", ".join(texts[:5]) + more

@@ -9,44 +9,53 @@ from scn_keras.files.point_set import SPACES
 
 FILE_NAME = "landmarks.toml"
 
-_KEYS: dict[str, dict[str, Any]] = {
-    "": {"names": list, "pairs": list, "links": list, "colors": (list, dict)},
-    "files": {
-        "images": str,
-        "points": str,
-        "table": str,
-        "space": str,
-        "spacing": list,
-        "unlabelled": bool,
+_LIST = "a list", (list,)
+_TEXT = "a string", (str,)
+_KEYS: dict[str, dict[str, tuple[str, tuple[type, ...]]]] = {
+    "": {
+        "names": _LIST,
+        "pairs": _LIST,
+        "links": _LIST,
+        "colors": ("a list or a table", (list, dict)),
     },
-    "patient": {"column": str, "pattern": str},
+    "files": {
+        "images": _TEXT,
+        "points": _TEXT,
+        "table": _TEXT,
+        "space": _TEXT,
+        "spacing": _LIST,
+        "unlabelled": ("true or false", (bool,)),
+    },
+    "patient": {"column": _TEXT, "pattern": _TEXT},
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class FolderSettings:
-    """What `landmarks.toml` says of a folder; everything in it is optional.
+    """The settings in `landmarks.toml` of a folder, all of which are optional.
 
     Args:
-        names: Tuple of str, the landmarks in their order; empty for the labels of the
-            files of points.
-        pairs: Tuple of pairs of names, landmarks that change places in a mirror.
+        names: Tuple of str, the landmarks in order; empty for the labels of the files
+            of points.
+        pairs: Tuple of pairs of names, landmarks that are exchanged in a mirror image.
         links: Tuple of pairs of names, lines to draw.
         colors: Mapping of names to CSS colours.
-        images: str, the folder in which the images are.
-        points: str, the folder or the file in which the points are, or a pattern with
-            `{id}` for each image's own.
-        table: str, a CSV file with a row an image, for patients and splits.
-        space: str, `"pixels"` or `"LPS"`, of CSV and JSON files that do not say.
-        spacing: Tuple of floats, mm per pixel in x, y(, z), of images that do not say.
-        unlabelled: bool, whether images without points belong to the data set.
-        patient_column: str, the column that names the patient.
-        patient_pattern: str, a regular expression whose first group, or whole match,
-            in an image's id is the patient.
-        split_column: str, the column that names the split.
-        folds: int, into how many splits `fold1`, `fold2`, ... patients are dealt.
-        seed: int, of the folds.
-        splits: Mapping of splits to ids, or to the file that lists them.
+        images: Str, the folder of the images.
+        points: Str, the folder or the file of the points, or a pattern with `{id}` for
+            the file of each image.
+        table: Str, a CSV file with a row for each image, for patients and splits.
+        space: Str, `"pixels"` or `"LPS"`, of CSV and JSON files without a space.
+        spacing: Tuple of floats, mm per pixel in x, y(, z), of images without a
+            spacing.
+        unlabelled: Bool, whether images without points belong to the data set.
+        patient_column: Str, the column of patients.
+        patient_pattern: Str, a regular expression for ids of images; its first group,
+            or its whole match, is the patient.
+        split_column: Str, the column of splits.
+        folds: Int, the number of splits `fold1`, `fold2`, ... to which patients are
+            assigned at random.
+        seed: Int, the seed of the folds.
+        splits: Mapping of splits to ids, or to the name of a file with ids.
     """
 
     names: tuple[str, ...] = ()
@@ -70,10 +79,13 @@ class FolderSettings:
 
 
 def read_settings(folder: Path) -> FolderSettings:
-    """Reads `landmarks.toml` of a folder, or returns what holds without one.
+    """Reads `landmarks.toml` of a folder; without the file, returns the defaults.
+
+    Args:
+        folder: Path, the folder.
 
     Raises:
-        ValueError: If something in it is not understood. The message names the file.
+        ValueError: If a setting is unknown or not valid. The message names the file.
     """
     path = folder / FILE_NAME
     if not path.is_file():
@@ -87,22 +99,26 @@ def read_settings(folder: Path) -> FolderSettings:
     top = {key: v for key, v in data.items() if key not in ("files", "patient")}
     for name, table in (("", top), ("files", files), ("patient", patient)):
         for key, value in table.items():
-            wanted = _KEYS[name].get(key)
-            if wanted is None:
+            full_key = f"{name}.{key}".strip(".")
+            if key not in _KEYS[name]:
                 raise ValueError(
-                    f"{path}: there is no setting {f'{name}.{key}'.strip('.')!r}. "
-                    f"Known: {', '.join(_KEYS[name])}."
+                    f"{path}: unknown setting. Known: {', '.join(_KEYS[name])}. "
+                    f"Received: {full_key!r}."
                 )
-            if not isinstance(value, wanted):
-                raise _wrong(path, f"{name}.{key}".strip("."), value)
+            expected, types = _KEYS[name][key]
+            if not isinstance(value, types):
+                raise _invalid(path, full_key, value, expected)
     names = _texts(path, "names", data.get("names", []))
     if files.get("space", "pixels") not in SPACES:
-        raise _wrong(path, "files.space", files["space"], f"one of {SPACES}")
+        raise _invalid(path, "files.space", files["space"], f"one of {SPACES}")
     try:
         re.compile(patient.get("pattern", ""))
     except re.error as error:
-        raise _wrong(
-            path, "patient.pattern", patient["pattern"], f"a pattern ({error})"
+        raise _invalid(
+            path,
+            "patient.pattern",
+            patient["pattern"],
+            f"a regular expression ({error})",
         ) from error
     return FolderSettings(
         names=names,
@@ -124,18 +140,17 @@ def read_settings(folder: Path) -> FolderSettings:
 def _table(path: Path, data: dict[str, Any], key: str) -> dict[str, Any]:
     table = data.pop(key, {})
     if not isinstance(table, dict):
-        raise _wrong(path, key, table, f"a table [{key}]")
+        raise _invalid(path, key, table, f"a table [{key}]")
     return table
 
 
-def _wrong(path: Path, key: str, value: Any, wanted: str = "") -> ValueError:
-    wanted = wanted and f"must be {wanted}, but "
-    return ValueError(f"{path}: {key!r} {wanted}cannot be {value!r}.")
+def _invalid(path: Path, key: str, value: Any, expected: str) -> ValueError:
+    return ValueError(f"{path}: {key!r} must be {expected}. Received: {value!r}.")
 
 
 def _texts(path: Path, key: str, values: list[Any]) -> tuple[str, ...]:
     if not all(isinstance(value, str) and value for value in values):
-        raise _wrong(path, key, values, "a list of names")
+        raise _invalid(path, key, values, "a list of names")
     return tuple(values)
 
 
@@ -143,7 +158,7 @@ def _pairs(path: Path, key: str, data: dict[str, Any]) -> tuple[tuple[str, str],
     pairs = []
     for pair in data.get(key, []):
         if not isinstance(pair, list) or len(pair) != 2:
-            raise _wrong(path, key, pair, "a list of pairs of names")
+            raise _invalid(path, key, pair, "a list of pairs of names")
         first, second = _texts(path, key, pair)
         pairs.append((first, second))
     return tuple(pairs)
@@ -154,7 +169,8 @@ def _colors(
 ) -> dict[str, str]:
     if isinstance(colors, list):
         if len(colors) != len(names):
-            raise _wrong(path, "colors", colors, f"one for each of {len(names)} names")
+            expected = f"a list with one color for each of the {len(names)} names"
+            raise _invalid(path, "colors", colors, expected)
         colors = dict(zip(names, colors, strict=True))
     _texts(path, "colors", [*colors.values()])
     return colors
@@ -163,28 +179,33 @@ def _colors(
 def _spacing(path: Path, spacing: list[Any]) -> tuple[float, ...]:
     numbers = all(type(value) in (int, float) and value > 0 for value in spacing)
     if spacing and (not numbers or len(spacing) not in (2, 3)):
-        raise _wrong(path, "files.spacing", spacing, "mm per pixel in x, y(, z)")
+        raise _invalid(
+            path, "files.spacing", spacing, "2 or 3 positive numbers, mm in x, y(, z)"
+        )
     return tuple(map(float, spacing))
 
 
 def _splits(path: Path, splits: dict[str, Any]) -> dict[str, Any]:
+    given = list(splits)
     column = splits.pop("column", "")
     folds, seed = splits.pop("folds", 0), splits.pop("seed", 0)
     if not isinstance(column, str):
-        raise _wrong(path, "splits.column", column, "the name of a column")
+        raise _invalid(path, "splits.column", column, "the name of a column")
     if type(folds) is not int or folds < 0 or folds == 1:
-        raise _wrong(path, "splits.folds", folds, "2 or more")
+        raise _invalid(path, "splits.folds", folds, "2 or more")
     if type(seed) is not int or seed < 0:
-        raise _wrong(path, "splits.seed", seed, "a number that is not negative")
+        raise _invalid(path, "splits.seed", seed, "an integer of at least 0")
     if bool(column) + bool(folds) + bool(splits) > 1:
-        raise ValueError(f"{path}: [splits] needs a column, folds or lists, not two.")
+        expected = "a column, folds or lists, not several of them"
+        raise _invalid(path, "splits", sorted(given), expected)
     lists = {}
     for name, value in splits.items():
         if not re.fullmatch(r"\w+", name):
-            raise _wrong(path, f"splits.{name}", name, "of letters, digits and _")
+            expected = "named with letters, digits and _"
+            raise _invalid(path, f"splits.{name}", name, expected)
         if isinstance(value, list):
             value = _texts(path, f"splits.{name}", value)
         elif not isinstance(value, str):
-            raise _wrong(path, f"splits.{name}", value, "a file or a list of ids")
+            raise _invalid(path, f"splits.{name}", value, "a file or a list of ids")
         lists[name] = value
     return {"split_column": column, "folds": folds, "seed": seed, "splits": lists}

@@ -1,4 +1,4 @@
-"""To which patient and to which split each image of a folder belongs."""
+"""The patient and the split of each image of a folder."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,22 +17,28 @@ from scn_keras.files.find_images import stem_of
 def patients(
     settings: FolderSettings, images: Sequence[FolderImage], problems: list[str]
 ) -> dict[str, str]:
-    """Returns the patient of each image: by column or pattern, else the image itself.
+    """Returns the patient of each image by id.
 
-    A column named `patient` counts without being asked for.
+    The patient is found by the pattern or the column of the settings, or by a column
+    named `patient`. Without any of these each image is a patient of its own.
+
+    Args:
+        settings: `FolderSettings`.
+        images: Sequence of `FolderImage`.
+        problems: List of str, to which a sentence is appended for each problem.
     """
     if settings.patient_pattern:
-        found = {}
+        by_id = {}
         for image in images:
             match = re.search(settings.patient_pattern, image.id)
             if match is None or not match[min(match.re.groups, 1)]:
                 problems.append(
-                    f"{image.header.path}: the pattern {settings.patient_pattern!r} "
-                    f"finds no patient in {image.id!r}."
+                    f"{image.header.path}: 'patient.pattern' does not match "
+                    f"{image.id!r}. Received: {settings.patient_pattern!r}."
                 )
             else:
-                found[image.id] = match[min(match.re.groups, 1)]
-        return found
+                by_id[image.id] = match[min(match.re.groups, 1)]
+        return by_id
     if column := settings.patient_column or _if_present("patient", images):
         return _column(column, images, problems)
     return {image.id: image.id for image in images}
@@ -45,25 +51,35 @@ def splits(
     patients: Mapping[str, str],
     problems: list[str],
 ) -> dict[str, str]:
-    """Returns the split of each image; those that no list names are left out.
+    """Returns the split of each image by id.
 
-    A column named `split` counts without being asked for. With no rule at all, every
-    image is in `train`.
+    The split is found by the folds, lists or column of the settings, or by a column
+    named `split`. Images in no list are left out. Without any of these all images are
+    in `train`.
+
+    Args:
+        folder: Path, the folder.
+        settings: `FolderSettings`.
+        images: Sequence of `FolderImage`.
+        patients: Mapping of ids to patients.
+        problems: List of str, to which a sentence is appended for each problem.
     """
     if settings.folds:
-        dealt = _deal([*patients.values()], settings.folds, settings.seed, problems)
-        return {id: dealt[patient] for id, patient in patients.items()}
+        folds = _assign_folds(
+            [*patients.values()], settings.folds, settings.seed, problems
+        )
+        return {id: folds[patient] for id, patient in patients.items()}
     if settings.splits:
         return _lists(folder, settings.splits, images, problems)
     if column := settings.split_column or _if_present("split", images):
-        found = _column(column, images, problems)
-        for id, split in found.items():
+        by_id = _column(column, images, problems)
+        for id, split in by_id.items():
             if not re.fullmatch(r"\w+", split):
                 problems.append(
-                    f"The split of {id!r}, {split!r}, must consist of letters, digits "
-                    "and _."
+                    f"The split of {id!r} must consist of letters, digits and _. "
+                    f"Received: {split!r}."
                 )
-        return found
+        return by_id
     return {image.id: "train" for image in images}
 
 
@@ -74,34 +90,35 @@ def _if_present(column: str, images: Sequence[FolderImage]) -> str:
 def _column(
     column: str, images: Sequence[FolderImage], problems: list[str]
 ) -> dict[str, str]:
-    found = {}
+    by_id = {}
     for image in images:
         if value := image.attributes.get(column, ""):
-            found[image.id] = value
+            by_id[image.id] = value
         else:
             problems.append(
-                f"{image.header.path}: no table says in a column {column!r} what holds "
+                f"{image.header.path}: no table has a value in the column {column!r} "
                 "for it."
             )
-    return found
+    return by_id
 
 
-def _deal(
+def _assign_folds(
     patients: Sequence[str], folds: int, seed: int, problems: list[str]
 ) -> dict[str, str]:
-    """Deals patients, in an order that the seed gives, to the fold of least images."""
+    """Assigns patients in random order to the fold with the fewest images."""
     names = sorted(set(patients))
     if len(names) < folds:
         problems.append(
-            f"{FILE_NAME}: {folds} folds need as many patients. There are {len(names)}."
+            f"{FILE_NAME}: 'splits.folds' must be at most the number of patients, "
+            f"{len(names)}. Received: {folds}."
         )
     sizes = [0] * folds
-    dealt = {}
+    by_patient = {}
     for index in np.random.default_rng(seed).permutation(len(names)):
         fold = sizes.index(min(sizes))
         sizes[fold] += patients.count(names[index])
-        dealt[names[index]] = f"fold{fold + 1}"
-    return dealt
+        by_patient[names[index]] = f"fold{fold + 1}"
+    return by_patient
 
 
 def _lists(
@@ -111,12 +128,14 @@ def _lists(
     problems: list[str],
 ) -> dict[str, str]:
     known = {image.id for image in images}
-    found: dict[str, str] = {}
+    split_of: dict[str, str] = {}
     for split, entries in lists.items():
         path = folder / (FILE_NAME if isinstance(entries, tuple) else entries)
         if isinstance(entries, str):
             if not path.is_file():
-                problems.append(f"{folder / FILE_NAME}: there is no list {path}.")
+                problems.append(
+                    f"{folder / FILE_NAME}: 'splits.{split}' does not exist: {path}."
+                )
                 continue
             entries = tuple(path.read_text("utf-8-sig").splitlines())
         for line, entry in enumerate(entries, 1):
@@ -126,7 +145,7 @@ def _lists(
             where = f"{path}, entry {line} of {split!r}"
             if id not in known:
                 problems.append(f"{where}: there is no image {name!r}.")
-            elif id in found:
-                problems.append(f"{where}: {name!r} is in {found[id]!r} already.")
-            found.setdefault(id, split)
-    return found
+            elif id in split_of:
+                problems.append(f"{where}: {name!r} is in {split_of[id]!r} already.")
+            split_of.setdefault(id, split)
+    return split_of

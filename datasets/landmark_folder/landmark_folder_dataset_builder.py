@@ -1,4 +1,4 @@
-"""Anyone's images and points: a folder that a person has."""
+"""Images and points in a folder of the user."""
 
 import re
 import warnings
@@ -14,13 +14,13 @@ from scn_keras.datasets.dataset_folder_error import DatasetFolderError
 from scn_keras.datasets.landmark_builder import LandmarkBuilder
 from scn_keras.datasets.landmark_folder.folder_files import FolderImage, read_folder
 from scn_keras.datasets.landmark_folder.folder_schema import (
+    abbreviate,
     common_dtype,
     dimensions_of,
     label_problems,
     labelled,
     names_of,
     schema_of,
-    some,
 )
 from scn_keras.datasets.landmark_folder.folder_settings import (
     FILE_NAME,
@@ -36,9 +36,9 @@ from scn_keras.landmark_schema import LandmarkSchema
 class Builder(LandmarkBuilder):
     """TFDS builder of a folder of images beside files of points.
 
-    Each prepared folder has a name of its own, which is its configuration:
-    `landmark_folder/hips`. Names of landmarks, dimensions and grey values come from
-    the folder and are stored with the prepared set.
+    Each prepared folder has a name, which is its configuration: `landmark_folder/hips`.
+    The names of the landmarks, the dimensions and the dtype of the images are taken
+    from the folder and stored with the prepared set.
 
     Raises:
         ValueError: If neither a configuration nor a folder is given.
@@ -49,10 +49,10 @@ class Builder(LandmarkBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
 The folder must hold images in any format that SimpleITK reads, and their points beside
 them or in folders of their own, in files of the same names (hip1.nii.gz, hip1.mrk.json)
-or in one file for all: .mrk.json, .fcsv, .csv, labelme or COCO .json. What cannot be
-told from them is said in {FILE_NAME}: names, pairs, links, patients, splits.
+or in one file for all: .mrk.json, .fcsv, .csv, labelme or COCO .json. Settings that are
+not in these files belong into {FILE_NAME}: names, pairs, links, patients, splits.
 """
-    SCHEMA = LandmarkSchema(())  # of the class; each folder has its own
+    SCHEMA = LandmarkSchema(())  # of the class; an instance has that of its folder
 
     def cases(self, folder: Path, problems: list[str] | None = None) -> list[Case]:
         """Lists the images of a folder with their points and splits.
@@ -61,18 +61,18 @@ told from them is said in {FILE_NAME}: names, pairs, links, patients, splits.
 
         Args:
             folder: Path, the folder.
-            problems: List of str, to which what is wrong is added, a sentence each;
-                an image that it concerns is left out.
+            problems: List of str, to which a sentence is appended for each problem.
+                Images with problems are left out.
 
         Raises:
-            DatasetFolderError: If something is wrong and no list `problems` is given.
+            DatasetFolderError: If there are problems and `problems` is None.
         """
-        settings, images, found = self._read(folder)
-        own = list(found)
+        settings, images, read_problems = self._read(folder)
+        new_problems = list(read_problems)
         names = names_of(settings, images)
         dimensions = dimensions_of(images)
-        group = patients(settings, images, own)
-        split = splits(folder, settings, images, group, own)
+        group = patients(settings, images, new_problems)
+        split = splits(folder, settings, images, group, new_problems)
         cases = []
         for image in images:
             if image.id not in group or image.id not in split:
@@ -80,7 +80,7 @@ told from them is said in {FILE_NAME}: names, pairs, links, patients, splits.
             try:
                 points = _points(image, settings, names, dimensions)
             except ValueError as error:
-                own.append(str(error))
+                new_problems.append(str(error))
                 continue
             case = Case(
                 image.id,
@@ -93,15 +93,15 @@ told from them is said in {FILE_NAME}: names, pairs, links, patients, splits.
                 () if image.points is None else tuple(image.points.labels),
             )
             cases.append(case)
-        own = [_relative(problem, folder) for problem in own]
+        new_problems = [_relative(problem, folder) for problem in new_problems]
         if problems is not None:
-            problems += own
-        elif own:
-            raise DatasetFolderError(self.name, folder, own)
+            problems += new_problems
+        elif new_problems:
+            raise DatasetFolderError(self.name, folder, new_problems)
         return cases
 
     def describe(self, folder: Path) -> None:
-        """Takes names, dimensions and grey values from what most of the files say."""
+        """Sets names, dimensions and dtype to those of most of the files."""
         settings, images, problems = self._read(folder)
         if not labelled(images):
             raise ValueError((*problems, f"There are no points in {folder}.")[0])
@@ -121,7 +121,7 @@ told from them is said in {FILE_NAME}: names, pairs, links, patients, splits.
             )
 
     def layout_problems(self, folder: Path) -> list[str]:
-        """Lists what is wrong with files, points, names and splits of a folder."""
+        """Lists problems of the files, points, names and splits of a folder."""
         problems: list[str] = []
         try:
             settings, images, _ = self._read(folder)
@@ -138,8 +138,8 @@ told from them is said in {FILE_NAME}: names, pairs, links, patients, splits.
             if outside == count > 0:
                 problems.append(
                     f"{case.points_paths[0]}: all points lie outside of "
-                    f"{case.image_path}. Do they belong to it, and is it LPS, RAS or "
-                    "pixels?"
+                    f"{case.image_path}. Do they belong to this image, and are they in "
+                    "LPS, RAS or pixels?"
                 )
         return [_relative(problem, folder) for problem in problems]
 
@@ -153,35 +153,39 @@ told from them is said in {FILE_NAME}: names, pairs, links, patients, splits.
         if uncalibrated:
             notes.append(
                 f"{len(uncalibrated)} of {len(cases)} images have no spacing, so that "
-                "errors in them are not measured in mm (files.spacing of "
-                f"{FILE_NAME} gives one): {some(case.id for case in uncalibrated)}."
+                f"their errors are not in mm (set files.spacing in {FILE_NAME}): "
+                f"{abbreviate(case.id for case in uncalibrated)}."
             )
-        said = [note for image in images for note in image.notes]
-        if said:
-            more = f" (And {len(said) - 1} more images.)" * (len(said) > 1)
-            notes.append(said[0] + more)
+        warned = [note for image in images for note in image.notes]
+        if warned:
+            more = f" (And {len(warned) - 1} more images.)" * (len(warned) > 1)
+            notes.append(warned[0] + more)
         unlabelled = [image.id for image in images if image.points is None]
         if unlabelled:
             notes.append(
-                f"{len(unlabelled)} images have no points: {some(unlabelled)}."
+                f"{len(unlabelled)} images have no points: {abbreviate(unlabelled)}."
             )
-        if left := sorted({image.id for image in images} - {case.id for case in cases}):
-            notes.append(f"{len(left)} images are in no split: {some(left)}.")
-        off = [case.id for case in cases if _outside(case, headers[case.id])[0]]
-        if off:
-            notes.append(f"Of {len(off)} images some points lie outside: {some(off)}.")
+        ids = {image.id for image in images}
+        if unused := sorted(ids - {case.id for case in cases}):
+            notes.append(f"{len(unused)} images are in no split: {abbreviate(unused)}.")
+        outside = [case.id for case in cases if _outside(case, headers[case.id])[0]]
+        if outside:
+            notes.append(
+                f"{len(outside)} images have points outside of them: "
+                f"{abbreviate(outside)}."
+            )
         return [_relative(note, folder) for note in notes]
 
     def read_image(self, case: Case) -> tuple[np.ndarray, np.ndarray]:
-        """Reads the image of a case in the number type of the data set."""
+        """Reads the image of a case in the dtype of the data set."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # in `folder_notes`
+            warnings.simplefilter("ignore", UserWarning)  # part of `folder_notes`
             image, affine = case.read_image()
         stored = image.astype(self.IMAGE_DTYPE)
         if stored.dtype.kind != "f" and not np.array_equal(stored, image):
             raise ValueError(
-                f"{case.image_path} holds values that its header excludes: they do not "
-                f"fit into {self.IMAGE_DTYPE}."
+                f"{case.image_path} must have values in the range of its header, "
+                f"{self.IMAGE_DTYPE}. Received: {image.min()} to {image.max()}."
             )
         return stored, affine
 
@@ -190,8 +194,8 @@ told from them is said in {FILE_NAME}: names, pairs, links, patients, splits.
             folder = getattr(self, "_folder", None)
             if folder is None:
                 raise ValueError(
-                    "A folder that is prepared needs a name, by which it is found "
-                    "again: landmark_folder/NAME. Received: no name."
+                    "A prepared folder needs a name: landmark_folder/NAME. Received: "
+                    "no name"
                 )
             builder_config = re.sub(r"[^\w.-]", "_", folder.resolve().name)
         if isinstance(builder_config, str):
@@ -206,7 +210,7 @@ told from them is said in {FILE_NAME}: names, pairs, links, patients, splits.
     def _read(
         self, folder: Path
     ) -> tuple[FolderSettings, list[FolderImage], list[str]]:
-        """Reads a folder once: of a DICOM series that is a file a slice."""
+        """Reads a folder once, since a DICOM series has a file for each slice."""
         if getattr(self, "_folder", None) != folder:
             problems: list[str] = []
             settings = read_settings(folder)
@@ -223,14 +227,14 @@ def _points(
     path, rank = image.header.path, len(image.header.shape)
     if rank != dimensions:
         raise ValueError(
-            f"{path} has {rank} axes, most of the other images {dimensions}: images of "
-            "a data set must be all 2D or all 3D."
+            f"{path} must have {dimensions} axes like most of the images: the images "
+            f"of a data set are all 2D or all 3D. Received: {rank} axes."
         )
     if image.points is None:
         if not settings.unlabelled:
             raise ValueError(
-                f"{path} has no points. If that is right: unlabelled = true under "
-                f"[files] in {FILE_NAME}."
+                f"{path} has no points. If that is correct, set unlabelled = true "
+                f"under [files] in {FILE_NAME}."
             )
         return np.full((len(names), dimensions), np.nan)
     affine = _affine(image.header, settings)
@@ -240,11 +244,11 @@ def _points(
     try:
         return image.points.to_pixels(target).ordered(names)
     except ValueError as error:
-        raise ValueError(f"{image.points_path}: {error} Its image: {path}.") from error
+        raise ValueError(f"{image.points_path}, points of {path}: {error}.") from error
 
 
 def _affine(header: ImageHeader, settings: FolderSettings) -> np.ndarray | None:
-    """Returns the affine that the settings give an image, None for its file's own."""
+    """Returns the affine of an image by the settings; None for that of its file."""
     if header.affine is None and len(settings.spacing) == len(header.shape):
         return affine_from_spacing(settings.spacing)
     return None
@@ -255,7 +259,7 @@ def _calibrated(case: Case, headers: dict[str, ImageHeader]) -> bool:
 
 
 def _outside(case: Case, header: ImageHeader) -> tuple[int, int]:
-    """Returns how many points lie outside of the image, and how many there are."""
+    """Returns the number of points outside of the image, and of all its points."""
     points = case.points["points"]
     points = points[~np.isnan(points[:, 0])]
     inside = (points >= -0.5) & (points <= np.array(header.shape[::-1]) - 0.5)

@@ -101,10 +101,12 @@ def test_dummy_data_are_drawn(tmp_path):
 @pytest.mark.parametrize("suffix", ["bmp", "png", "PNG"])
 def test_prepared_set_holds_the_files(tmp_path, suffix):
     folder = write_folder(tmp_path / "films", suffix=suffix)
-    said = []
-    prepare(TinyCephalogram, tmp_path / "tfds", folder, report=said.append)
-    assert said[0] == "The split 'test2' is left out: RawImage/Test2Data has no images."
-    assert "tiny_cephalogram/1.0.0 (train 4, test1 3): prepared in" in said[1]
+    notes = []
+    prepare(TinyCephalogram, tmp_path / "tfds", folder, report=notes.append)
+    assert (
+        notes[0] == "The split 'test2' is left out: RawImage/Test2Data has no images."
+    )
+    assert "tiny_cephalogram/1.0.0 (train 4, test1 3): prepared in" in notes[1]
 
     splits = tfds.load("tiny_cephalogram", data_dir=tmp_path / "tfds")
     assert sorted(splits) == ["test1", "train"]
@@ -175,7 +177,7 @@ def test_every_fault_of_a_folder_is_in_one_list(folder, tmp_path):
     expected = [
         "RawImage/TrainingData: 1 of 4 images are missing: 102.",
         "RawImage/TrainingData: 1 images belong to another folder: 200.",
-        "film 104 is there more than once: 104.bmp, 104.png.",
+        "film 104 has more than one image: 104.bmp, 104.png.",
         "empty (0 bytes): RawImage/TrainingData/103.png",
         "RawImage/Test1Data/200.png",
         "RawImage/Test1Data/201.png must be 20 x 24 pixels, the published size. "
@@ -228,12 +230,11 @@ def test_the_challenges_own_points_and_the_published_folds(folder, tmp_path):
         "set2/train": ["104", "301"],
     }
     write_setup(folder, [*range(101, 105), *range(200, 203), 301], lists)
-    said = []
-    prepare(TinyCephalogram, tmp_path / "tfds", folder, report=said.append)
-    assert said[:-1] == [
+    notes = []
+    prepare(TinyCephalogram, tmp_path / "tfds", folder, report=notes.append)
+    assert notes[:-1] == [
         "The split 'test2' is left out: RawImage/Test2Data has no images.",
-        "Published lists are left out, since images of them are absent: "
-        "cv2_train (1 of 2).",
+        "Published lists with missing images are left out: cv2_train (1 of 2).",
     ]
 
     # The folder is not needed to know of them, nor is the code.
@@ -248,7 +249,7 @@ def test_the_challenges_own_points_and_the_published_folds(folder, tmp_path):
     stored = tfds.builder("tiny_cephalogram:1.0.0", data_dir=tmp_path / "tfds")
     assert stored.info.metadata["ground_truths"] == ["challenge"]
     assert stored.info.metadata["subsets"]["cv1_val"]["ids"] == ["103"]
-    assert stored.info.metadata["notes"] == said[:-1]
+    assert stored.info.metadata["notes"] == notes[:-1]
 
     found = {
         sample["id"].decode(): sample["points_challenge"]
@@ -292,7 +293,7 @@ def test_faults_of_the_setup(folder, tmp_path):
     expected = [
         "setup/all_challenge.csv, line 2 must be an id and 38 finite numbers. "
         "Received: '102,",
-        "setup/all_challenge.csv, line 4: the id 103 is there again.",
+        "setup/all_challenge.csv, line 4: the id 103 is not unique.",
         "setup/all_challenge.csv, line 5 must be an id and 38 finite numbers. "
         "Received: ''",
         "setup/all_challenge.csv, line 6 must be an id and 38 finite numbers. "
@@ -300,7 +301,7 @@ def test_faults_of_the_setup(folder, tmp_path):
         "setup/all_challenge.csv: 2 of 4 films are missing: 102, 104.",
         "setup/all_challenge.csv: 3 of 3 films are missing: 200-202.",
         "setup/cv/set1/val.txt has 101 more than once.",
-        "setup/cv/set1/val.txt names films that there are not: 999.",
+        "setup/cv/set1/val.txt has unknown films: 999.",
         "setup/all_challenge.csv: landmark 3 of film 101 lies outside of the image "
         "of 20 x 24 pixels. Received: '99,6'.",
     ]
@@ -385,7 +386,8 @@ def test_the_folder_above_or_below_is_recognised(folder, tmp_path, given):
     problems = problems_of(wrong, tmp_path / "tfds")
     assert len(problems) == 2
     for problem, room in zip(problems, ("RawImage", "AnnotationsByMD"), strict=True):
-        assert problem == f"There is no folder {room}/ in it. Did you mean {folder}?"
+        assert f"{room}/" in problem
+        assert f"Did you mean {folder}?" in problem
 
 
 def test_tfds_itself_refuses_a_wrong_folder(folder, tmp_path):

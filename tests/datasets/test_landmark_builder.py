@@ -267,12 +267,12 @@ def test_points_and_images_of_unlike_dimensions(pictures):
     ):
         case.read_image()
     case = Case("0", "0", "", pictures / "none.png", (), {}, None)
-    with pytest.raises(ValueError, match="no image file .*none.png"):
+    with pytest.raises(ValueError, match="does not exist: .*none.png"):
         case.read_image()
 
 
 def test_a_builder_that_reads_no_folder_has_no_cases(tmp_path):
-    with pytest.raises(ValueError, match="'dots' reads no folder of source files"):
+    with pytest.raises(ValueError, match="'dots' reads no folder"):
         Dots(data_dir=tmp_path).cases(tmp_path)
 
 

@@ -458,7 +458,8 @@ def test_patient_by_a_pattern(tmp_path):
     found = patients_and_splits(folder, tmp_path)
     assert [group for group, _ in found.values()] == ["anna", "anna", "ben"]
     settings(folder, '[patient]\npattern = "^x"\n')
-    assert "finds no patient in 'anna_1'" in problems_of(folder, tmp_path)[0]
+    problem = problems_of(folder, tmp_path)[0]
+    assert "'patient.pattern' does not match 'anna_1'. Received: '^x'." in problem
 
 
 def test_splits_by_lists(films, tmp_path):
@@ -534,9 +535,8 @@ def test_text_in_a_file_of_points(films, tmp_path):
 def test_half_a_point_in_a_file_of_points(films, tmp_path):
     replace(films / "points.csv", "2.25,2.0", "NaN,2.0")
     problems = problems_of(films, tmp_path)
-    assert problems[0].startswith(
-        "points.csv, line 3: the position of 'tip' is missing"
-    )
+    assert problems[0].startswith("points.csv, line 3: the position of 'tip' must")
+    assert "Received: NaN, 2.0" in problems[0]
 
 
 def test_text_in_markups(heads, tmp_path):
@@ -553,9 +553,8 @@ def test_image_twice_in_a_table(films, tmp_path):
     with (films / "points.csv").open("a") as file:
         file.write("B.png,1,2,3,4,5,6,7,8\n")
     problems = problems_of(films, tmp_path)
-    assert problems[0] == (
-        "points.csv, line 8: the image 'B.png' is there already, on line 3."
-    )
+    assert problems[0].startswith("points.csv, line 8: ")
+    assert "Received: 'B.png', which is on line 3" in problems[0]
 
 
 def test_two_images_of_one_name(films, tmp_path):
@@ -567,9 +566,9 @@ def test_two_images_of_one_name(films, tmp_path):
 
 def test_points_twice(films, tmp_path):
     write_points(films / "B.json", PointSet(LABELS, points_of("B")))
-    assert only_problem(films, tmp_path) == (
-        "B.png has points twice: B.json, line 4 and points.csv, line 3."
-    )
+    problem = only_problem(films, tmp_path)
+    assert problem.startswith("B.png has points")
+    assert problem.endswith(": B.json, line 4 and points.csv, line 3.")
 
 
 def test_doubled_label(heads, tmp_path):
@@ -578,9 +577,8 @@ def test_doubled_label(heads, tmp_path):
     labels = ("tip", "tip", *LABELS[2:])
     write_points(path, PointSet(labels, points.points, "LPS"))
     problem = only_problem(heads, tmp_path)
-    assert problem == (
-        "landmarks/B.mrk.json, lines 9, 19: the label 'tip' is there 2 times for 'B'."
-    )
+    assert problem.startswith("landmarks/B.mrk.json, lines 9, 19: the label 'tip' ")
+    assert problem.endswith("2 times for 'B'.")
     # The validator gets the case with its labels as they are.
     found = []
     cases = builder_of(heads, tmp_path).cases(heads, found)
@@ -601,10 +599,8 @@ def test_label_that_the_settings_do_not_have(films, tmp_path):
     settings(films, 'names = ["tip", "base", "left"]\n')
     problems = problems_of(films, tmp_path)
     assert len(problems) == 6
-    assert problems[0] == (
-        "points.csv, line 2: the label 'right' is not among the names of "
-        "landmarks.toml."
-    )
+    assert problems[0].startswith("points.csv, line 2: the label 'right' ")
+    assert "landmarks.toml" in problems[0]
 
 
 def test_name_that_no_file_has(films, tmp_path):
@@ -629,18 +625,15 @@ def test_image_without_points(heads, tmp_path):
 def test_flat_images_among_volumes(heads, tmp_path):
     write_films(heads, ids="D")
     write_points(heads / "D.csv", PointSet(LABELS, points_of("D")))
-    assert only_problem(heads, tmp_path).startswith(
-        "D.png has 2 axes, most of the other images 3"
-    )
+    assert only_problem(heads, tmp_path).startswith("D.png must have 3 axes")
 
 
 def test_flat_points_of_a_volume(heads, tmp_path):
     (heads / "landmarks" / "B.mrk.json").unlink()
     write_points(heads / "landmarks" / "B.csv", PointSet(LABELS, points_of("B")))
-    assert only_problem(heads, tmp_path) == (
-        "landmarks/B.csv: The image has 3 axes, the points 2 coordinates. Its image: "
-        "volumes/B.nii.gz."
-    )
+    problem = only_problem(heads, tmp_path)
+    assert problem.startswith("landmarks/B.csv, points of volumes/B.nii.gz: ")
+    assert "3 coordinates" in problem and "Received: 2 coordinates" in problem
 
 
 def test_points_of_another_image(heads, tmp_path):
@@ -657,7 +650,7 @@ def test_points_a_little_outside_are_noted(films, tmp_path):
     replace(films / "points.csv", "1.25,2.0", "-5.0,2.0")
     builder = builder_of(films, tmp_path)
     assert builder.layout_problems(films) == []
-    assert "Of 1 images some points lie outside: A." in builder.folder_notes(films)
+    assert "1 images have points outside of them: A." in builder.folder_notes(films)
 
 
 @pytest.mark.parametrize(
@@ -737,31 +730,40 @@ def test_bits_are_kept(tmp_path):
     ("text", "message"),
     [
         ("names = []\npairs = =\n", "landmarks.toml is not TOML: .*line 2"),
-        ("name = []\n", "there is no setting 'name'. Known: names, pairs"),
-        ("[files]\nimage = 'x'\n", "there is no setting 'files.image'. Known: images"),
-        ("names = 'tip'\n", "'names' cannot be 'tip'"),
+        ("name = []\n", "Known: names, pairs.* Received: 'name'"),
+        ("[files]\nimage = 'x'\n", "Known: images.* Received: 'files.image'"),
+        ("names = 'tip'\n", "'names' must be a list. Received: 'tip'"),
         ("names = [1]\n", "'names' must be a list of names"),
         ("names = ['tip', 'tip']\n", "landmarks.toml: Landmark names must differ"),
         ("files = 3\n", r"'files' must be a table \[files\]"),
         ("pairs = [['left']]\n", "'pairs' must be a list of pairs of names"),
-        ("links = [['left', 'top']]\n", "'links' mentions landmarks that .*: top"),
-        ("colors = {top = 'red'}\n", "'colors' mentions landmarks that .*: top"),
-        ("colors = {tip = 'red'}\n", "'colors' leaves out base, left, right"),
-        ("colors = ['red']\n", "'colors' must be one for each of 0 names"),
+        ("links = [['left', 'top']]\n", "'links' has unknown landmarks: top"),
+        ("colors = {top = 'red'}\n", "'colors' has unknown landmarks: top"),
+        ("colors = {tip = 'red'}\n", "'colors' has no color for base, left, right"),
+        ("colors = ['red']\n", "'colors' must be .* 0 names"),
         ("[files]\nspace = 'mm'\n", "'files.space' must be one of"),
-        ("[files]\nspacing = [0, 1]\n", "'files.spacing' must be mm per pixel"),
-        ("[files]\npoints = 'nowhere'\n", "'files.points' is not there: nowhere"),
-        ("[files]\ntable = 'who.csv'\n", "'files.table' is not there: who.csv"),
-        ("[patient]\npattern = '('\n", "'patient.pattern' must be a pattern"),
-        ("[patient]\ncolumn = 'who'\n", "A.png: no table says in a column 'who'"),
+        (
+            "[files]\nspacing = [0, 1]\n",
+            r"'files.spacing' must be .* Received: \[0, 1\]",
+        ),
+        ("[files]\npoints = 'nowhere'\n", "'files.points' does not exist: nowhere"),
+        ("[files]\ntable = 'who.csv'\n", "'files.table' does not exist: who.csv"),
+        (
+            "[patient]\npattern = '('\n",
+            "'patient.pattern' must be a regular expression",
+        ),
+        ("[patient]\ncolumn = 'who'\n", "A.png: no table has .* column 'who'"),
         ("[splits]\nfolds = 1\n", "'splits.folds' must be 2 or more"),
-        ("[splits]\nfolds = 7\n", "7 folds need as many patients. There are 6"),
-        ("[splits]\nfolds = 2\nseed = -1\n", "'splits.seed' must be a number"),
-        ("[splits]\nfolds = 2\ncolumn = 'x'\n", "needs a column, folds or lists, not"),
+        ("[splits]\nfolds = 7\n", "'splits.folds' must be .* 6. Received: 7"),
+        ("[splits]\nfolds = 2\nseed = -1\n", "'splits.seed' must be .* Received: -1"),
+        (
+            "[splits]\nfolds = 2\ncolumn = 'x'\n",
+            r"'splits' must be .* Received: \['column', 'folds'\]",
+        ),
         ("[splits]\ncolumn = 3\n", "'splits.column' must be the name of a column"),
-        ("[splits]\n'a b' = ['A']\n", "'splits.a b' must be of letters"),
+        ("[splits]\n'a b' = ['A']\n", "'splits.a b' must be named with letters"),
         ("[splits]\na = 3\n", "'splits.a' must be a file or a list of ids"),
-        ("[splits]\na = 'a.txt'\n", "there is no list a.txt"),
+        ("[splits]\na = 'a.txt'\n", "'splits.a' does not exist: a.txt"),
         ("[splits]\na = ['A', 'Z']\n", "entry 2 of 'a': there is no image 'Z'"),
         ("[splits]\na = ['A']\nb = ['A']\n", "entry 1 of 'b': 'A' is in 'a' already"),
     ],
@@ -775,17 +777,21 @@ def test_wrong_settings(films, tmp_path, text, message):
 def test_columns_of_a_table_with_errors(heads, tmp_path):
     (heads / "who.csv").write_text("image,who\nA,p\nA,q\nZ,q\nC,\n")
     settings(heads, '[files]\ntable = "who.csv"\n[patient]\ncolumn = "who"\n')
-    assert problems_of(heads, tmp_path) == (
-        "who.csv, line 3: the image 'A' is there already.",
-        "who.csv, line 4: there is no image 'Z'.",
-        "volumes/B.nii.gz: no table says in a column 'who' what holds for it.",
-        "volumes/C.nii.gz: no table says in a column 'who' what holds for it.",
-    )
+    twice, unknown, *without = problems_of(heads, tmp_path)
+    assert twice.startswith("who.csv, line 3: the image 'A' ")
+    assert unknown == "who.csv, line 4: there is no image 'Z'."
+    assert [problem.split(":")[0] for problem in without] == [
+        "volumes/B.nii.gz",
+        "volumes/C.nii.gz",
+    ]
+    assert all("the column 'who'" in problem for problem in without)
 
 
 def test_split_of_a_wrong_name(films, tmp_path):
     with_columns(films, split=["a b"] * 6)
-    assert "The split of 'A', 'a b', must consist of" in problems_of(films, tmp_path)[0]
+    problem = problems_of(films, tmp_path)[0]
+    assert problem.startswith("The split of 'A' must")
+    assert "Received: 'a b'" in problem
 
 
 def test_cases_raise_where_no_list_of_problems_is_given(films, tmp_path):

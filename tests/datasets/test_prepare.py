@@ -102,9 +102,9 @@ def test_prepares_and_leaves_nothing_else(folder, root, capsys):
 def test_a_prepared_set_is_left_alone(folder, root):
     prepare(Numbers, root, folder)
     (folder / "numbers.txt").unlink()
-    said = []
-    builder = prepare(Numbers, root, folder, report=said.append)
-    assert said == [
+    lines = []
+    builder = prepare(Numbers, root, folder, report=lines.append)
+    assert lines == [
         f"numbers/1.0.0 (train 3): prepared already, in {root / 'numbers' / '1.0.0'}"
     ]
     assert numbers_in(builder) == [1, 2, 3]
@@ -183,10 +183,9 @@ def test_a_second_process_waits_and_uses_what_the_first_made(folder, root):
     root.mkdir()
     lock = os.open(root, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    said, waiting, result = [], threading.Event(), []
+    waiting, result = threading.Event(), []
 
     def report(line):
-        said.append(line)
         if "waiting" in line:
             waiting.set()
 
@@ -219,7 +218,9 @@ def test_a_wrong_folder_is_reported_before_anything_is_written(folder, root):
 
 
 def test_a_folder_that_does_not_exist(root, tmp_path):
-    with pytest.raises(DatasetFolderError, match="There is no such folder"):
+    with pytest.raises(
+        DatasetFolderError, match="nowhere cannot be prepared.*\n.*does not exist"
+    ):
         prepare(Numbers, root, tmp_path / "nowhere")
     assert not root.parent.exists()
 

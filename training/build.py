@@ -114,7 +114,25 @@ def build_network(recipe: Recipe, num_landmarks: int) -> keras.Model:
             f"The network {kind} must make {num_landmarks} heatmaps, one for each "
             f"landmark, as the last axis. Received: an output of shape {shape}"
         )
+    if ":" in kind:
+        _check_stride(network, kind, recipe)
     return network
+
+
+def _check_stride(network, kind, recipe):
+    """Checks that heatmaps are as large as the network's attributes promise."""
+    name = "patch_size" if hasattr(network, "patch_size") else "heatmap_stride"
+    stride = getattr(network, name, 1)
+    sizes = recipe.window or recipe.grid
+    made = tuple(network.compute_output_shape((1, *sizes, 1)))[1 : len(sizes) + 1]
+    expected = tuple(size // stride for size in sizes)
+    if made != expected:
+        raise ValueError(
+            f"The network {kind} makes heatmaps of {made} pixels of a grid of {sizes}, "
+            f"and its attribute `{name}` promises {expected}: set it to the number of "
+            "pixels of the image to one of a heatmap. "
+            f"Received: {name}={stride}"
+        )
 
 
 def make_loss(recipe: Recipe) -> keras.losses.Loss:
@@ -131,8 +149,7 @@ def make_loss(recipe: Recipe) -> keras.losses.Loss:
         modules = (scn_keras.losses, keras.losses)
         function = _find(recipe.loss, "loss", modules, tuple(LOSSES))
     arguments = {**fixed, **recipe.loss_settings}
-    _check(function, arguments, "loss_settings")
-    loss = function(**arguments)
+    loss = _made(function, arguments, "loss_settings")
     if not isinstance(loss, keras.losses.Loss):
         raise ValueError(
             "`loss` must name a subclass of keras.losses.Loss. "
@@ -163,8 +180,7 @@ def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
         name, known = settings.name, ("adam", "sgd")
         function = _find(name, "optimizer.name", (keras.optimizers,), known)
     arguments |= settings.settings
-    _check(function, arguments, "optimizer.settings")
-    optimizer = function(**arguments)
+    optimizer = _made(function, arguments, "optimizer.settings")
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise ValueError(
             "`optimizer.name` must name a subclass of keras.optimizers.Optimizer. "
@@ -182,8 +198,7 @@ def make_callbacks(recipe: Recipe) -> list[keras.callbacks.Callback]:
     made = []
     for callback in recipe.callbacks:
         function = _find(callback.name, "callbacks", (keras.callbacks,), ())
-        _check(function, callback.arguments, f"callbacks.{callback.name}")
-        instance = function(**callback.arguments)
+        instance = _made(function, callback.arguments, f"callbacks.{callback.name}")
         if not isinstance(instance, keras.callbacks.Callback):
             raise ValueError(
                 "`callbacks` must name subclasses of keras.callbacks.Callback. "
@@ -206,8 +221,7 @@ def make_method(recipe: Recipe) -> Method:
             "scn_keras.training.Method. "
             f"Received: method={recipe.method!r}"
         )
-    _check(function, recipe.method_settings, "method_settings")
-    return function(**recipe.method_settings)
+    return _made(function, recipe.method_settings, "method_settings")
 
 
 def own_objects(recipe: Recipe) -> dict[str, Any]:
@@ -242,8 +256,7 @@ def _make_peak(recipe):
     if ":" not in recipe.peak:
         return HeatmapPeak(recipe.peak, **recipe.peak_settings)
     function = resolve(recipe.peak, "peak")
-    _check(function, recipe.peak_settings, "peak_settings")
-    return function(**recipe.peak_settings)
+    return _made(function, recipe.peak_settings, "peak_settings")
 
 
 def _make_schedule(recipe):
@@ -266,8 +279,7 @@ def _make_schedule(recipe):
     arguments = dict(settings.schedule_settings)
     if "initial_learning_rate" in inspect.signature(function).parameters:
         arguments.setdefault("initial_learning_rate", settings.learning_rate)
-    _check(function, arguments, "optimizer.schedule_settings")
-    schedule = function(**arguments)
+    schedule = _made(function, arguments, "optimizer.schedule_settings")
     if not isinstance(schedule, schedules.LearningRateSchedule):
         raise ValueError(
             "`optimizer.schedule` must name a subclass of "
@@ -299,8 +311,16 @@ def _find(
     return found[homes[0]]
 
 
-def _check(function, arguments, what):
+def _made(function, arguments, what):
+    """Calls a function or class with checked arguments."""
     checked_arguments(function, arguments, what)
+    try:
+        return function(**arguments)
+    except TypeError as error:  # of arguments that it takes as **kwargs
+        raise ValueError(
+            f"{getattr(function, '__name__', function)} does not take its arguments: "
+            f"{error}. Received: {what}={dict(arguments)}"
+        ) from error
 
 
 def _check_loss(loss: keras.losses.Loss, recipe: Recipe, num_landmarks: int) -> None:

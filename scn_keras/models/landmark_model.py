@@ -8,10 +8,13 @@ from scn_keras.layers.gaussian_heatmap import GaussianHeatmap
 from scn_keras.layers.heatmap_peak import HeatmapPeak
 from scn_keras.layers.patch_target import PatchTarget
 from scn_keras.layers.patch_vote import PatchVote
+from scn_keras.models._configured_model import ConfiguredModel
 from scn_keras.models._heatmap_stride import to_grid, to_heatmaps
 from scn_keras.models._refine import refine
 
 _MISSING = ("mask", "zero")
+# What `LandmarkModel` reads of a network, beside its inputs and outputs.
+_NETWORK_ATTRIBUTES = ("heatmap_stride", "patch_size")
 
 
 @keras.saving.register_keras_serializable(package="scn_keras")
@@ -238,6 +241,7 @@ class LandmarkModel(keras.Model):
         }
         return {
             **parts,
+            **self._network_attributes(),
             "sigma_penalty": self.sigma_penalty,
             "weight_decay": self.weight_decay,
             "missing": self.missing,
@@ -253,7 +257,20 @@ class LandmarkModel(keras.Model):
             config[name] = keras.saving.deserialize_keras_object(
                 config[name], custom_objects=custom_objects
             )
+        for name in _NETWORK_ATTRIBUTES:
+            if name in config:
+                setattr(config["network"], name, config.pop(name))
         return cls(**config)
+
+    def _network_attributes(self):
+        """What Keras does not save of a functional model of another package."""
+        if isinstance(self.network, ConfiguredModel):
+            return {}
+        return {
+            name: getattr(self.network, name)
+            for name in _NETWORK_ATTRIBUTES
+            if hasattr(self.network, name)
+        }
 
     def _seed_states(self):
         return [

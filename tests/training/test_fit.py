@@ -13,7 +13,7 @@ from scn_keras.models import LandmarkModel
 from scn_keras.training import callbacks, network_training
 from scn_keras.training import fit as fit_module
 from scn_keras.training import run as run_module
-from scn_keras.training.build import make_optimizer
+from scn_keras.training.build import build_model, make_optimizer
 from scn_keras.training.fit import fit
 from scn_keras.training.recipe_settings import Optimizer
 from tests.training.dots import Interruption, interrupt
@@ -78,7 +78,7 @@ def test_the_model_is_the_last_checkpoint(finished):
         np.testing.assert_array_equal(a, b)
     # It has learned: no weight is where it started.
     keras.utils.set_random_seed(finished.recipe.seed)
-    start = run_module.build_model(finished.recipe, 3)
+    start = build_model(finished.recipe, 3)
     for a, b in zip(model.trainable_weights, start.trainable_weights, strict=True):
         assert not np.array_equal(a, b), a.path
 

@@ -4,6 +4,9 @@ import importlib
 import importlib.util
 import pathlib
 import pkgutil
+import sys
+import types
+from typing import Any
 
 from scn_keras.training.recipe import Recipe
 
@@ -18,10 +21,14 @@ def load_recipe(name: str) -> Recipe:
 
     Args:
         name: Str, one of `recipe_names()`, or the path of a file that ends in
-            `.py` and defines `recipe()`. The file is executed.
+            `.py` and defines `recipe()`. The file is executed, and imported under
+            its name without `.py`: what it defines and the recipe names is found
+            again where that name can be imported, for example by a command in the
+            folder of the file.
 
     Raises:
-        ValueError: If there is no such recipe, or the file defines none.
+        ValueError: If there is no such recipe, the file defines none, or its name is
+            that of another module.
 
     Example:
 
@@ -29,12 +36,7 @@ def load_recipe(name: str) -> Recipe:
     'cephalogram'
     """
     if name.endswith(".py"):
-        path = pathlib.Path(name)
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        if not path.is_file() or spec is None or spec.loader is None:
-            raise ValueError(f"There is no recipe file {name!r}.")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = _import_file(pathlib.Path(name))
     elif name in recipe_names():
         module = importlib.import_module(f"{__name__}.{name}")
     else:
@@ -49,3 +51,47 @@ def load_recipe(name: str) -> Recipe:
             f"Received: {result!r}"
         )
     return result
+
+
+def _import_file(path: pathlib.Path) -> types.ModuleType:
+    name = path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise ValueError(f"There is no recipe file {str(path)!r}.")
+    known = sys.modules.get(name) or _importable(name)
+    known_file = getattr(known, "__file__", None) or getattr(known, "origin", None)
+    if known is not None and not (
+        known_file and pathlib.Path(known_file).resolve() == path.resolve()
+    ):
+        raise ValueError(
+            f"The recipe file needs another name: {name!r} is also the name of the "
+            f"module {known_file or name}, and a run finds parts of its own by the "
+            f"name of their module. Received: {str(path)!r}"
+        )
+    version = path.stat().st_mtime_ns
+    if name in sys.modules and vars(sys.modules[name]).get(_VERSION) == version:
+        return sys.modules[name]
+    module = importlib.util.module_from_spec(spec)
+    vars(module)[_VERSION] = version
+    before = sys.modules.get(name)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        if before is not None:
+            sys.modules[name] = before
+        raise
+    return module
+
+
+# By which a file that has changed since it was imported is executed again.
+_VERSION = "__scn_keras_version__"
+
+
+def _importable(name: str) -> Any:
+    """The specification of a module that can be imported by a name, or `None`."""
+    try:
+        return importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None

@@ -1,16 +1,19 @@
-"""What is installed: the hand-written lists of setup.cfg, the wheel, the imports."""
+"""What is installed: wheel, sdist and editable installation hold the same modules."""
 
 import configparser
 import email
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import venv
 import zipfile
 from pathlib import Path
 
+import jedi
 import pytest
 
 import scn_keras
@@ -34,29 +37,32 @@ def setup_cfg() -> configparser.ConfigParser:
 PRESET = "synthetic_hand"
 
 
-def folders() -> dict[str, Path]:
-    """The mapped packages and their folders: `scn_keras.datasets` to `datasets/`."""
-    lines = setup_cfg()["options"]["package_dir"].strip().splitlines()
-    pairs = (line.split("=") for line in lines)
-    return {name.strip(): REPOSITORY / folder.strip() for name, folder in pairs}
+# The folders that scn_keras/ holds links to; in the sdist they lie in scn_keras/.
+LINKED = ("datasets", "saved_models", "training")
+IN_SDIST = ("benchmarks", "docs", "tests")
+
+
+def files_below(folder: Path) -> dict[str, Path]:
+    """Every file of a folder by its path in it, links followed."""
+    return {
+        str(Path(parent, file).relative_to(folder)): Path(parent, file)
+        for parent, _, files in os.walk(folder, followlinks=True)
+        for file in files
+        if "__pycache__" not in parent
+    }
 
 
 def tree() -> dict[str, Path]:
-    """Every file of the rooms, by its path in the wheel.
+    """Every file of the package, by its path in the wheel.
 
     Of the files that TFDS's test of a builder reads, the sdist alone has a copy.
     """
-    files = {}
-    for package, folder in folders().items():
-        for path in folder.rglob("*"):
-            parts = set(path.parts)
-            if {"__pycache__", "dummy_data"} & parts:
-                continue
-            if "presets" in parts and PRESET not in parts:
-                continue
-            if path.is_file():
-                files[f"{package.replace('.', '/')}/{path.relative_to(folder)}"] = path
-    return files
+    return {
+        f"scn_keras/{name}": path
+        for name, path in files_below(REPOSITORY / "scn_keras").items()
+        if "dummy_data" not in path.parts
+        and ("presets" not in path.parts or PRESET in path.parts)
+    }
 
 
 def packages_in_tree() -> set[str]:
@@ -66,6 +72,17 @@ def packages_in_tree() -> set[str]:
         for name in tree()
         if name.endswith(".py")
     }
+
+
+def importable(folder: Path, package: str = "scn_keras") -> set[str]:
+    """The dotted names of all modules that Python finds in a package's folder."""
+    found = {package}
+    for module in pkgutil.iter_modules([str(folder)]):
+        name = f"{package}.{module.name}"
+        found.add(name)
+        if module.ispkg:
+            found |= importable(folder / module.name, name)
+    return found
 
 
 def run(code: str, folder: Path, **environment: str) -> str:
@@ -86,9 +103,12 @@ def run(code: str, folder: Path, **environment: str) -> str:
     return process.stdout
 
 
-def test_packages_are_the_folders_of_the_tree():
-    listed = setup_cfg()["options"]["packages"].split()
-    assert sorted(listed) == sorted(packages_in_tree())
+@pytest.mark.parametrize("name", LINKED)
+def test_the_package_holds_links(name):
+    link = REPOSITORY / "scn_keras" / name
+    if not (REPOSITORY / name).exists():
+        pytest.skip("An unpacked sdist holds the folders themselves.")
+    assert os.readlink(link) == f"../{name}"
 
 
 def test_every_package_has_an_init_file():
@@ -102,9 +122,7 @@ def test_package_data_are_the_data_files_of_the_tree():
     listed = set()
     for package, patterns in setup_cfg()["options.package_data"].items():
         assert package in packages
-        mapped = max((p for p in folders() if package.startswith(p)), key=len)
-        below = package.removeprefix(mapped).strip(".").replace(".", "/")
-        folder = folders()[mapped] / below
+        folder = REPOSITORY / package.replace(".", "/")
         for pattern in re.split(r"[,\s]+", patterns.strip()):
             found = [path for path in folder.glob(pattern) if path.is_file()]
             assert found, f"{package}: nothing in the tree matches {pattern}"
@@ -127,33 +145,124 @@ def test_version_is_written_once():
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    """The wheel, built through the sdist from a copy without what git ignores."""
-    build = tmp_path_factory.mktemp("build")
-    checkout = build / "checkout"
-    for folder in (*folders().values(), REPOSITORY / "tests"):
-        shutil.copytree(
-            folder,
-            checkout / folder.name,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
+def checkout(tmp_path_factory) -> Path:
+    """A copy of the repository without what git ignores."""
+    copy = tmp_path_factory.mktemp("checkout")
+    for name in ("scn_keras", *LINKED, *IN_SDIST):
+        if (REPOSITORY / name).exists():
+            shutil.copytree(
+                REPOSITORY / name,
+                copy / name,
+                symlinks=True,
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )
     for path in REPOSITORY.iterdir():
         if path.is_file():
-            shutil.copy(path, checkout)
-    restricted = checkout / "saved_models" / "presets" / "restricted"
+            shutil.copy(path, copy)
+    restricted = copy / "scn_keras" / "saved_models" / "presets" / "restricted"
     restricted.mkdir(parents=True, exist_ok=True)
     (restricted / "config.json").write_text("{}")
+    return copy
+
+
+def build(kind: str, source: Path, folder: Path) -> Path:
+    """Calls a hook of the build backend, as pip does, and returns what it wrote."""
+    folder.mkdir()
+    code = f"import setuptools.build_meta as b; b.build_{kind}({str(folder)!r})"
     # The warnings of setuptools are about its own future.
-    hook = "import setuptools.build_meta as b; b.build_{}({!r})"
-    run(hook.format("sdist", str(build)), checkout, PYTHONWARNINGS="ignore")
-    (sdist,) = build.glob("*.tar.gz")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(build, filter="data")
-    unpacked = build / sdist.name.removesuffix(".tar.gz")
-    assert not (unpacked / restricted.relative_to(checkout)).exists()
-    run(hook.format("wheel", str(build)), unpacked, PYTHONWARNINGS="ignore")
-    (path,) = build.glob("*.whl")
+    run(code, source, PYTHONWARNINGS="ignore")
+    (path,) = folder.iterdir()
     return path
+
+
+@pytest.fixture(scope="module")
+def sdist(checkout, tmp_path_factory) -> Path:
+    """The unpacked sdist."""
+    folder = tmp_path_factory.mktemp("sdist")
+    with tarfile.open(build("sdist", checkout, folder / "built")) as archive:
+        archive.extractall(folder / "unpacked", filter="data")
+    (path,) = (folder / "unpacked").iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist, tmp_path_factory) -> Path:
+    """The wheel that is built from the sdist."""
+    return build("wheel", sdist, tmp_path_factory.mktemp("wheel") / "built")
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory) -> Path:
+    """The interpreter of an environment without any package."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder)
+    return folder / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def editable_python(checkout, tmp_path_factory) -> Path:
+    """The interpreter of one with an editable installation of the checkout alone."""
+    folder = tmp_path_factory.mktemp("editable")
+    editable = build("editable", checkout, folder / "built")
+    venv.create(folder / "environment")
+    python = folder / "environment" / "bin" / "python"
+    with zipfile.ZipFile(editable) as archive:
+        archive.extractall(site_packages(python))
+    return python
+
+
+def site_packages(python: Path) -> Path:
+    (folder,) = python.parents[1].glob("lib/python*/site-packages")
+    return folder
+
+
+def run_python(python: Path, code: str, folder: Path) -> str:
+    """Runs code in a folder, with an interpreter and its environment alone."""
+    process = subprocess.run(
+        [python, "-c", code],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+def test_sdist_is_complete(checkout, sdist):
+    expected = {name for name in os.listdir(checkout) if (checkout / name).is_file()}
+    for name in ("scn_keras", *IN_SDIST):
+        expected |= {f"{name}/{path}" for path in files_below(checkout / name)}
+    # Hidden files are git's; presets without a free licence are not passed on.
+    expected = {
+        name
+        for name in expected
+        if not name.startswith(".")
+        and ("/presets/" not in name or f"/{PRESET}/" in name)
+    }
+    built = {
+        name for name in files_below(sdist) if not name.startswith("scn_keras.egg-info")
+    }
+    assert built == expected | {"PKG-INFO"}
+    assert "scn_keras/datasets/hand_xray/dummy_data/setup/all.csv" in built
+
+
+def test_tests_pass_from_the_sdist(sdist):
+    # Of the library, of a linked folder, and of the dummy data beside a builder.
+    tests = (
+        "tests/test_geometry.py",
+        "tests/training/test_recipe.py",
+        "tests/datasets/test_hand_xray.py::test_dummy_data_are_drawn",
+    )
+    process = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", *tests],
+        cwd=sdist,
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stdout
+    assert "skipped" not in process.stdout  # as they are without dummy data
 
 
 def test_wheel_holds_the_tree_under_one_name(wheel):
@@ -162,6 +271,109 @@ def test_wheel_holds_the_tree_under_one_name(wheel):
     assert package == set(tree())  # and so no preset but one
     assert f"scn_keras/saved_models/presets/{PRESET}/model.weights.h5" in package
     assert {name.split("/")[0] for name in package} == {"scn_keras"}
+
+
+def test_every_installation_has_the_same_modules(
+    checkout, wheel, editable_python, tmp_path
+):
+    expected = importable(checkout / "scn_keras")
+    assert expected >= {
+        "scn_keras.datasets.check.spacing",
+        "scn_keras.saved_models.server.server",
+        "scn_keras.training.fit",
+    }
+    wheels = {
+        "by way of the sdist": wheel,
+        "of the checkout": build("wheel", checkout, tmp_path / "built"),
+    }
+    for name, path in wheels.items():
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(tmp_path / name)
+        assert importable(tmp_path / name / "scn_keras") == expected, name
+    code = "import scn_keras; print(*scn_keras.__path__)"
+    (folder,) = run_python(editable_python, code, tmp_path).splitlines()
+    assert importable(Path(folder)) == expected
+
+
+# Where `import datasets` leads, and where the package of that name is found.
+IMPORT = """
+import importlib.util
+try:
+    print(importlib.import_module({name!r}).__file__)
+except ModuleNotFoundError as error:
+    print(error.name, error)
+print(importlib.util.find_spec("scn_keras.{name}").origin)
+"""
+
+
+@pytest.mark.parametrize("name", LINKED)
+@pytest.mark.parametrize("installed", [False, True])
+@pytest.mark.parametrize("where", ["in the checkout", "elsewhere"])
+def test_bare_names(request, checkout, tmp_path, name, installed, where):
+    """Another package of the name is found unless the checkout is the first place."""
+    elsewhere = where == "elsewhere"
+    python = request.getfixturevalue("editable_python" if elsewhere else "python")
+    other = site_packages(python) / name
+    if installed:
+        other.mkdir()
+        (other / "__init__.py").touch()
+    try:
+        folder = tmp_path if elsewhere else checkout
+        found, ours = run_python(python, IMPORT.format(name=name), folder).splitlines()
+    finally:
+        shutil.rmtree(other, ignore_errors=True)
+    assert ours == f"{checkout}/scn_keras/{name}/__init__.py"
+    if installed and elsewhere:
+        assert found == f"{other}/__init__.py"
+    else:
+        assert found == (
+            f"{name} No module named '{name}': the folder of that name in a checkout "
+            f"of scn-keras is imported as scn_keras.{name}."
+        )
+
+
+# Where editors and type checkers are to find names, and what these are.
+DEFINITIONS = {
+    "scn_keras.training.fit.fit": ("training/fit.py", "function"),
+    "scn_keras.training.Recipe": ("training/recipe.py", "class"),
+    "scn_keras.saved_models.export": (
+        "saved_models/exporting/export.py",
+        "function",
+    ),
+    "scn_keras.saved_models.predict": (
+        "saved_models/predicting/predict.py",
+        "function",
+    ),
+    "scn_keras.saved_models.server.served_model.ServedModel": (
+        "saved_models/server/served_model.py",
+        "class",
+    ),
+    "scn_keras.datasets.prepare": ("datasets/prepare.py", "function"),
+    "scn_keras.inference.Locator": ("scn_keras/inference/locator.py", "class"),
+    "scn_keras.layers.Upsample": ("scn_keras/layers/upsample.py", "class"),
+}
+
+
+def definition(name: str, python: Path, folder: Path) -> tuple[Path, str]:
+    """Where a static analyser finds the definition of a name, and its kind."""
+    module, _, attribute = name.rpartition(".")
+    script = jedi.Script(
+        f"from {module} import {attribute}\n{attribute}",
+        project=jedi.Project(folder),
+        environment=jedi.create_environment(python.parents[1], safe=False),
+    )
+    (found,) = script.goto(2, 0, follow_imports=True)
+    return found.module_path.resolve(), found.type
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_a_static_analyser_resolves_names(
+    checkout, python, editable_python, tmp_path, name
+):
+    file, kind = DEFINITIONS[name]
+    expected = ((checkout / file).resolve(), kind)
+    assert definition(name, python, checkout) == expected
+    assert definition(name, editable_python, tmp_path) == expected
 
 
 def test_wheel_metadata(wheel):
@@ -183,7 +395,7 @@ def test_wheel_metadata(wheel):
 def test_wheel_works_in_another_folder(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
-    # All rooms come from the wheel, and none from the checkout or its installation.
+    # All packages come from the wheel, and none from the checkout or its installation.
     modules = run(
         "import importlib, scn_keras\n"
         "for name in ('datasets', 'training', 'saved_models', 'files'):\n"

@@ -88,6 +88,8 @@ def fit(
             recipe.augmentation.validate(recipe.grid)
         if recipe.uses_network:
             training.prepare()
+        else:
+            make_method(recipe)
         run = Run.create(path, recipe, source.schema)
     if recipe.coarse is not None:
         fit(recipe.coarse, run.path / "coarse", data_dir, True, tensorboard)

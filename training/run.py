@@ -277,7 +277,7 @@ class Run:
     def write_calibration(self, calibration: Calibration) -> None:
         """Writes `calibration.json`, and puts it into `model.keras` if there is one."""
         write_json(self.calibration_path, calibration.to_dict())
-        if not self.model_path.is_file():
+        if not (self.recipe.uses_network and self.model_path.is_file()):
             return
         temporary = self.path / "model.tmp.keras"
         with (

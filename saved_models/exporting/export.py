@@ -93,6 +93,7 @@ def export(
             "set KERAS_BACKEND=tensorflow and export again. "
             f"Received: KERAS_BACKEND={keras.backend.backend()}"
         )
+    run.require_network("An export")
     reduced.check(format, precision)
     unusual = [format] * (format != "savedmodel") + [precision] * (
         precision != "float32"

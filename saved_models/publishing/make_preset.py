@@ -17,7 +17,11 @@ from scn_keras.metrics.on_arrays import point_distances
 from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE
 from scn_keras.saved_models.publishing.model_card import model_card
 from scn_keras.saved_models.publishing.provenance import about
-from scn_keras.training.evaluation.evaluate import locate_images, split_of
+from scn_keras.training.evaluation.evaluate import (
+    locate_images,
+    locator_for,
+    split_of,
+)
 from scn_keras.training.evaluation.points_table import read_points
 from scn_keras.training.run import Run, write_json
 
@@ -54,6 +58,7 @@ def make_preset(
         ValueError: If the terms of use are not known, or half precision is not
             precise enough for this model.
     """
+    run.require_network("A preset")
     folder = pathlib.Path(folder).resolve()
     if folder.exists():
         raise FileExistsError(f"{folder} exists. Name another folder, or remove it.")
@@ -165,7 +170,7 @@ def _halve(path: pathlib.Path, half: pathlib.Path) -> None:
 
 def _moved(run, made, images):
     split = images.name
-    located, _ = locate_images(made, images)
+    located, _ = locate_images(locator_for(made, images), images, made.recipe)
     before = read_points(run, split)
     moved = np.array(
         [

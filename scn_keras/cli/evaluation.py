@@ -58,7 +58,7 @@ def evaluate(
     folder. Errors are in millimetres. If none of the images has a spacing, they are in
     pixels of the images; if only some have none, these are listed and not scored.
     """
-    from scn_keras.training.evaluation.evaluate import evaluate as evaluate_run
+    from scn_keras.training.evaluation.evaluate import evaluate_images, split_of
     from scn_keras.training.evaluation.result_table import print_results
     from scn_keras.training.report.page import write_report
     from scn_keras.training.run import Run, write_json
@@ -70,10 +70,10 @@ def evaluate(
         )
     results, reports = [], []
     for run in [Run(path) for path in runs]:
-        results += evaluate_run(run, split, observers or None, data_dir, folder=folder)
-        reports.append(
-            write_report(run, split, data_dir, folder=folder, path=report_path)
-        )
+        images = split_of(run, split, data_dir, folder)
+        evaluation = evaluate_images(run, images, observers or None)
+        results += evaluation.results
+        reports.append(write_report(run, path=report_path, evaluation=evaluation))
     print_results(results, landmarks=per_landmark)
     if json_path:
         write_json(json_path, results)

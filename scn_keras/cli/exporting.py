@@ -73,7 +73,7 @@ def export(
             "FILES are images for the comparison with the run: add --check."
         )
     from scn_keras.models import preset_path
-    from scn_keras.saved_models.exporting.export import beside
+    from scn_keras.saved_models.export_folder import beside
     from scn_keras.saved_models.exporting.export import export as export_run
     from scn_keras.training.run import Run
 

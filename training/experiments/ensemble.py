@@ -1,4 +1,4 @@
-"""Several runs as one, and a run that looks at an image more than once."""
+"""Ensembles of runs, and test-time augmentation of a run."""
 
 import dataclasses
 import pathlib
@@ -7,9 +7,6 @@ from collections.abc import Sequence
 
 from scn_keras.models import LandmarkEnsemble
 from scn_keras.training.run import Run, write_json
-
-# What a file goes through before the network sees it must be the same for all.
-_SHARED = ("grid", "grid_spacing", "normalization", "normalization_limits")
 
 
 def make_ensemble(
@@ -45,12 +42,16 @@ def make_ensemble(
     """
     if not runs:
         raise ValueError("An ensemble needs at least one run.")
+    for run in runs:
+        run.require_network("An ensemble")
     first = runs[0]
     for run in runs[1:]:
+        # All must see an image brought to the grid in the same way.
+        ours, theirs = first.recipe.image_to_grid, run.recipe.image_to_grid
         unlike = [
-            name
-            for name in _SHARED
-            if getattr(run.recipe, name) != getattr(first.recipe, name)
+            field.name
+            for field in dataclasses.fields(ours)
+            if getattr(ours, field.name) != getattr(theirs, field.name)
         ]
         if run.schema != first.schema:
             unlike.append("landmarks")

@@ -8,6 +8,7 @@ import tensorflow as tf
 from rich import progress
 
 from scn_keras.geometry import apply_affine, invert_affine
+from scn_keras.inference.locator import Locator
 from scn_keras.pictures import (
     OverlayOptions,
     draw_heatmaps,
@@ -69,6 +70,7 @@ def heatmap_pictures(
     reported: ReportedSplit,
     samples: Mapping[str, Mapping[str, Any]],
     true_points: Mapping[str, np.ndarray],
+    locator: Locator | None = None,
 ) -> Iterator[str]:
     """Yields the network's heatmaps of the typical image and of the farthest point.
 
@@ -76,13 +78,17 @@ def heatmap_pictures(
         reported: `ReportedSplit`.
         samples: Dict of the stored samples by image.
         true_points: Dict of arrays `(N, D)` by image, in pixels of the image.
+        locator: `Locator` of the run, whose model is loaded; `None` to load it.
     """
     run = reported.run
+    if not run.recipe.uses_network:
+        yield remark("The model of this run makes no heatmaps.")
+        return
     if not run.model_path.is_file():
         yield remark("Each part of the cross-validation has a model of its own.")
         return
-    model = run.load_model()
-    locator = run.locator(model, calibration=None)
+    locator = locator or run.locator(calibration=None)
+    model = locator.model
     typical, farthest = reported.typical_image, reported.farthest_points[0]
     figures = (
         (typical, None, f"{typical}, an image of median error: all landmarks."),

@@ -9,6 +9,7 @@ from importlib import resources
 
 from scn_keras.files.atomic_write import write_text
 from scn_keras.training.evaluation.evaluate import split_of
+from scn_keras.training.evaluation.evaluation import Evaluation
 from scn_keras.training.evaluation.points_table import read_points
 from scn_keras.training.evaluation.result_table import (
     between_observers,
@@ -36,6 +37,7 @@ def write_report(
     best: int = 3,
     folder: str | pathlib.Path | None = None,
     path: str | pathlib.Path | None = None,
+    evaluation: Evaluation | None = None,
 ) -> pathlib.Path:
     """Writes `report.html` of an evaluated run, a page that refers to no other file.
 
@@ -56,6 +58,8 @@ def write_report(
         folder: Str or path, the folder of images that the run was evaluated on;
             `None` for the recipe's data set.
         path: Str or path, the file to write; `None` for `report.html` in the run.
+        evaluation: `Evaluation` of the run, whose images, points and model are then
+            used; `split`, `data_dir` and `folder` are not read.
 
     Returns:
         The path of the report.
@@ -70,8 +74,11 @@ def write_report(
     write_report(Run("runs/cephalogram_fast"), split="test1")
     ```
     """
-    images = split_of(run, split, data_dir, folder)
-    points = read_points(run, images.name)
+    if evaluation is None:
+        images = split_of(run, split, data_dir, folder)
+        points = read_points(run, images.name)
+    else:
+        images, points = evaluation.images, evaluation.points
     reported = ReportedSplit(run, images.name, images.truths, points)
     ranked = [*reported.mean_errors]  # the worst first
     worst_ids, best_ids = ranked[:worst], ranked[::-1][:best]
@@ -83,7 +90,9 @@ def write_report(
     pictures = {
         "worst": overlay_pictures(reported, worst_ids, samples, truths),
         "best": overlay_pictures(reported, best_ids, samples, truths),
-        "heatmaps": heatmap_pictures(reported, samples, truths),
+        "heatmaps": heatmap_pictures(
+            reported, samples, truths, evaluation and evaluation.locator
+        ),
         "curves": curve_pictures(reported),
     }
     path = run.path / "report.html" if path is None else pathlib.Path(path)

@@ -357,8 +357,8 @@ def test_agrees_with_the_metrics_of_fit(tiny_run, tiny_data):
 def test_command_on_several_runs(tiny_run, tiny_data, tmp_path, monkeypatch):
     reports = []
 
-    def write_report(run, split, data_dir, folder, path):
-        reports.append((run.path, split, data_dir, folder, path))
+    def write_report(run, path, evaluation):
+        reports.append((run.path, path, evaluation.images.name))
         return path or run.path / "report.html"
 
     monkeypatch.setattr("scn_keras.training.report.page.write_report", write_report)
@@ -384,8 +384,8 @@ def test_command_on_several_runs(tiny_run, tiny_data, tmp_path, monkeypatch):
     done = CliRunner().invoke(main, [*arguments, "--report", str(page)])
     assert f"Report: {page}" in done.output
     assert reports == [
-        *((path, None, tiny_data, None, None) for path in (tiny_run.path, other)),
-        (other, "test", tiny_data, None, page),
+        *((path, None, "test") for path in (tiny_run.path, other)),
+        (other, page, "test"),
     ]
 
 

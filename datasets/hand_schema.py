@@ -2,9 +2,9 @@
 
 from scn_keras.landmark_schema import LandmarkSchema
 
-# In the atlas's order. It has no published names: these are what the points lie on, in
-# radiographs of a child and of an adult. All hands are left ones, so that nothing of a
-# hand changes places with anything else in a mirror.
+# In the order of the atlas, which has no names. These names are the structures at the
+# points in radiographs of a child and of an adult. All hands are left hands, so that no
+# landmarks are exchanged in a mirror image.
 HAND_SCHEMA = LandmarkSchema(
     names=(
         "ulna, ulnar edge",

@@ -6,7 +6,7 @@ from scn_keras.datasets.synthetic_hand.hand_generator import (
     generate_hand as generate_hand,
 )
 
-# The generator needs NumPy alone: without TFDS there is just no builder.
+# Without TFDS there is no builder, but a generator, which needs only NumPy.
 if importlib.util.find_spec("tensorflow_datasets") is not None:
     from scn_keras.datasets.synthetic_hand.synthetic_hand_config import (
         SyntheticHandConfig as SyntheticHandConfig,

@@ -2,20 +2,21 @@ import dataclasses
 
 import numpy as np
 
-from scn_keras.datasets.synthetic_hand.lattice import look_up
+from scn_keras.datasets.synthetic_hand.interpolation import look_up
 from scn_keras.datasets.synthetic_hand.outline import chord, depth_inside
 
-_CORTICAL = 21.0  # Grey levels a millimetre of half thickness, of 255.
+# Grey levels, of 255, per millimetre of half the thickness.
+_CORTICAL = 21.0
 _SPONGY = 5.5
 _MARROW = 2.5
 
 
 @dataclasses.dataclass
 class Bone:
-    """A bone as X-rays see it: an outline, a cortical shell, spongy bone inside.
+    """A bone in projection: an outline, a cortical shell, spongy bone inside.
 
-    It is drawn in a frame of its own, which lies anywhere on the film: `s` runs
-    across and `t` along the bone, both in mm.
+    It is defined in a coordinate frame of its own on the film: `s` runs across and `t`
+    along the bone, both in mm.
 
     Args:
         origin: Array of shape `(2,)`, the frame's origin on the film, mm.
@@ -25,12 +26,12 @@ class Bone:
         radius: Float, half the thickness towards the film, mm.
         cortex: Pair of floats, thickness of the cortical shell at the ends and
             in the shaft, mm.
-        shaft: Pair of floats, the `t` between which the bone is a tube; an
-            empty span means no tube.
-        plate: Growth plate, or None: a tuple `(t, slope, bend, phase, open)`,
-            where it crosses the axis, its tilt, its curvature (1/mm), the phase
-            of its waves, and from 0 (fused) to 1 (a wide dark gap).
-        texture: Pair of floats, where this bone reads the table of spongy bone.
+        shaft: Pair of floats, the range of `t` in which the bone is a tube; empty for
+            no tube.
+        plate: Growth plate, or None: a tuple `(t, slope, bend, phase, opening)` of its
+            intersection with the axis, its slope, its curvature (1/mm), the phase of
+            its waves, and its opening from 0 (fused) to 1 (a wide dark gap).
+        texture: Pair of floats, the offset of this bone in the table of spongy bone.
 
     Example:
 
@@ -60,12 +61,12 @@ class Bone:
         return self.origin + self.outline @ frame
 
     def add_to(self, film: np.ndarray, pitch: float, sponge: np.ndarray) -> None:
-        """Adds what the bone absorbs to a film.
+        """Adds the absorption of the bone to a film.
 
         Args:
             film: Float32 array `(H, W)`, changed in place.
-            pitch: Float, mm per pixel of the film; its first pixel's outer
-                corner is the film's origin.
+            pitch: Float, mm per pixel of the film; the outer corner of its first pixel
+                is the origin.
             sponge: Float32 array, the table of spongy bone, mean 0.
         """
         corners = self.film_outline()
@@ -78,9 +79,9 @@ class Bone:
         s = (x * self.across[0] + y * self.across[1]).astype(np.float32)
         t = (x * self.along[0] + y * self.along[1]).astype(np.float32)
         box_low, box_high = self.outline.min(0), self.outline.max(0)
-        near = (s > box_low[0]) & (s < box_high[0])
-        near &= (t > box_low[1]) & (t < box_high[1])
-        rows, columns = np.nonzero(near)
+        in_box = (s > box_low[0]) & (s < box_high[0])
+        in_box &= (t > box_low[1]) & (t < box_high[1])
+        rows, columns = np.nonzero(in_box)
         if not rows.size:
             return
         absorbed = self._absorbed(s[rows, columns], t[rows, columns], sponge)
@@ -116,10 +117,10 @@ def _plate_factor(
     phase: float,
     opening: float,
 ) -> np.ndarray:
-    """Returns what a growth plate leaves of a bone: a gap between two dense rims."""
+    """Returns the factor on absorption of a growth plate: a gap between dense rims."""
     wave = 0.2 * np.sin(0.8 * s + phase) + 0.1 * np.sin(2.1 * s + 2 * phase)
-    off = t - at - slope * s - bend * s * s - wave
-    gap = np.exp(-((off / (0.35 + 0.4 * opening)) ** 2))
-    rim = np.exp(-(((np.abs(off) - 1.2) / 0.5) ** 2))
-    scar = np.exp(-((off / 0.4) ** 2))
+    distance = t - at - slope * s - bend * s * s - wave
+    gap = np.exp(-((distance / (0.35 + 0.4 * opening)) ** 2))
+    rim = np.exp(-(((np.abs(distance) - 1.2) / 0.5) ** 2))
+    scar = np.exp(-((distance / 0.4) ** 2))
     return 1.0 - 0.85 * opening * gap + 0.22 * rim + 0.25 * (1 - opening) * scar

@@ -2,27 +2,27 @@ import dataclasses
 
 import numpy as np
 
-from scn_keras.datasets.synthetic_hand.lattice import resample
+from scn_keras.datasets.synthetic_hand.interpolation import resample
 
 
 @dataclasses.dataclass
 class Film:
     """Field, exposure and noise of a radiograph, drawn at random.
 
-    Lengths are mm, grey levels are shares of the full range.
+    Lengths are in mm, grey levels are relative to the full range.
 
     Args:
-        margins: Array of shape `(4,)`, how far at the least the outermost landmarks
-            lie from the left, top, right and bottom edge.
-        shares: Array of shape `(2,)`, how much of the room that is left over lies to
-            the left and above.
+        margins: Array of shape `(4,)`, the smallest distances of landmarks from the
+            left, top, right and bottom edge.
+        shares: Array of shape `(2,)`, the shares of the remaining width and height that
+            lie to the left and above.
         background: Float, grey level of the unobstructed film.
-        contrast: Float, range of grey levels from there to the densest bone.
+        contrast: Float, range of grey levels from the background to the densest bone.
         exposure: Float, absorption at the top of that range.
-        shoulder: Float, how much the film's curve flattens towards white.
-        gradient: Array of shape `(2,)`, rise of the background over the field.
+        shoulder: Float, the curvature of the film's response towards white.
+        gradient: Array of shape `(2,)`, increase of the background over the field.
         bands: Array of shape `(64,)`, vertical stripes of the scanner.
-        haze: Float32 array `(9, 7)`, unevenness of the soft tissue, around 1.
+        haze: Float32 array `(9, 7)`, variation of the soft tissue, around 1.
         sponge: Float32 array `(64, 64)`, the pattern of spongy bone, mean 0.
         blur: Float, standard deviation of the focal spot's blur.
         noise: Float, standard deviation of the noise.
@@ -44,38 +44,38 @@ class Film:
     def field(
         self, points: np.ndarray, size: tuple[int, int]
     ) -> tuple[float, np.ndarray]:
-        """Lays the field around a hand.
+        """Places the field around a hand.
 
         Args:
             points: Array of shape `(N, 2)`, landmarks, mm.
             size: Pair of ints, rows and columns of the image.
 
         Returns:
-            Tuple of mm per pixel, and the place of the field's upper left corner.
+            Tuple of mm per pixel, and the upper left corner of the field in mm.
         """
         low, high = points.min(0), points.max(0)
         needed = high - low + self.margins[:2] + self.margins[2:]
         pitch = float(max(needed[0] / size[1], needed[1] / size[0]))
-        room = pitch * np.array([size[1], size[0]]) - needed
-        return pitch, low - self.margins[:2] - room * self.shares
+        remaining = pitch * np.array([size[1], size[0]]) - needed
+        return pitch, low - self.margins[:2] - remaining * self.shares
 
     def unevenness(self, size: tuple[int, int]) -> np.ndarray:
         """Returns the haze at every pixel, float32 of shape `size`."""
         haze = self.haze
         for axis, count in enumerate(size):
-            place = _fractions(count) * (haze.shape[axis] - 1)
-            haze = resample(haze, place, axis, smooth=True)
+            coordinates = _fractions(count) * (haze.shape[axis] - 1)
+            haze = resample(haze, coordinates, axis, smooth=True)
         return haze
 
     def develop(self, absorbed: np.ndarray, pitch: float) -> np.ndarray:
-        """Turns absorption into grey levels.
+        """Converts absorption to grey levels.
 
         Args:
             absorbed: Float32 array `(H, W)`.
             pitch: Float, mm per pixel.
 
         Returns:
-            Float32 array `(H, W)`, blurred, not noisy.
+            Float32 array `(H, W)`, blurred and without noise.
         """
         rows, columns = absorbed.shape
         k = self.shoulder
@@ -85,8 +85,8 @@ class Film:
         bands = np.interp(across, _fractions(len(self.bands)), self.bands)
         level = self.background + self.gradient[0] * (across - 0.5) + bands
         grey += level.astype(np.float32)
-        fall = self.gradient[1] * (_fractions(rows) - 0.5)
-        grey += fall.astype(np.float32)[:, None]
+        vertical = self.gradient[1] * (_fractions(rows) - 0.5)
+        grey += vertical.astype(np.float32)[:, None]
         return _blurred(grey, self.blur / pitch)
 
 
@@ -94,7 +94,7 @@ def sample_film(rng: np.random.Generator) -> Film:
     """Draws field, exposure, blur and noise.
 
     Args:
-        rng: `np.random.Generator`, the source of everything that varies.
+        rng: `np.random.Generator`.
 
     Example:
 
@@ -124,15 +124,15 @@ def sample_film(rng: np.random.Generator) -> Film:
 
 
 def _fractions(count: int) -> np.ndarray:
-    """Returns where the centres of `count` equal parts of 0..1 lie."""
+    """Returns the centres of `count` equal parts of the interval from 0 to 1."""
     return (np.arange(count) + 0.5) / count
 
 
 def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Blurs with a Gaussian; the border repeats."""
+    """Blurs with a Gaussian; values beyond the border repeat it."""
     reach = max(1, int(np.ceil(3 * sigma)))
     offsets = np.arange(-reach, reach + 1)
-    # A Gaussian far narrower than a pixel must not divide by zero.
+    # A Gaussian much narrower than a pixel must not cause a division by zero.
     weights = np.exp(-0.5 * (offsets / max(sigma, 1e-3)) ** 2)
     weights = (weights / weights.sum()).astype(np.float32)
     rows, columns = image.shape

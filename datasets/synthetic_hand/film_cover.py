@@ -8,29 +8,31 @@ _BLADE_CLEARANCE = 4.0  # mm between a collimator blade and a landmark.
 
 @dataclasses.dataclass
 class FilmCover:
-    """What lies over the film's border: collimator blades, labels, the letter L.
+    """Objects over the border of the film: collimator blades, labels, the letter L.
 
     Args:
-        blades: List of `(side, width, tilt, level)`: the side counts from the left
-            clockwise, width in mm, tilt in radians, level from 0 to 1.
-        labels: List of `(kind, half size, candidates)`; `kind` is `"plate"` or
-            `"letter"`, half the size in mm, and candidates are `(place, tilt)`, in
-            shares of the field. The first that does not touch the hand is laid.
+        blades: List of `(side, width, tilt, level)`: the side is numbered clockwise
+            from the left, the width is in mm, the tilt in radians, the level from 0 to
+            1.
+        labels: List of `(kind, half size, candidates)`: the kind is `"plate"` or
+            `"letter"`, half the size is in mm, and candidates are `(position, tilt)`
+            with positions relative to the field. The first candidate that does not
+            touch the hand is drawn.
     """
 
     blades: list[tuple[int, float, float, float]]
     labels: list[tuple[str, np.ndarray, list[tuple[np.ndarray, float]]]]
 
-    def lay_on(
+    def draw(
         self, image: np.ndarray, pitch: float, points: np.ndarray, skin: np.ndarray
     ) -> None:
-        """Lays blades clear of the landmarks, labels clear of the hand.
+        """Draws blades that do not cover landmarks, and labels beside the hand.
 
         Args:
             image: Float32 array `(H, W)`, grey levels from 0 to 1, changed in place.
             pitch: Float, mm per pixel.
-            points: Array of shape `(N, 2)`, landmarks from the field's corner, mm.
-            skin: Array of shape `(P, 2)`, places all over the hand, mm.
+            points: Array of shape `(N, 2)`, landmarks, mm from the corner of the field.
+            skin: Array of shape `(P, 2)`, points all over the hand, mm.
         """
         rows, columns = image.shape
         x = ((np.arange(columns) + 0.5) * pitch).astype(np.float32)[None]
@@ -40,13 +42,13 @@ class FilmCover:
             nearest = _inward(side, tilt, extent, points[:, 0], points[:, 1]).min()
             width = min(width, nearest - _BLADE_CLEARANCE)
             depth = (width - _inward(side, tilt, extent, x, y)) / pitch
-            _lay(image, depth, level)
+            _paint(image, depth, level)
         for kind, half, candidates in self.labels:
-            for place, tilt in candidates:
-                box = _Box(place * extent, half, tilt)
+            for position, tilt in candidates:
+                box = _Box(position * extent, half, tilt)
                 if (box.depth(skin[:, 0], skin[:, 1]) < -_LABEL_CLEARANCE).all():
                     for part, level, opacity in _parts(kind, box):
-                        _lay(image, part.depth(x, y) / pitch, level, opacity)
+                        _paint(image, part.depth(x, y) / pitch, level, opacity)
                     break
 
 
@@ -54,13 +56,13 @@ def sample_cover(rng: np.random.Generator) -> FilmCover:
     """Draws blades and labels.
 
     Args:
-        rng: `np.random.Generator`, the source of everything that varies.
+        rng: `np.random.Generator`.
 
     Example:
 
     >>> image = np.zeros((50, 40), "float32")
     >>> cover = sample_cover(np.random.default_rng(0))
-    >>> cover.lay_on(image, 5.0, np.array([[100.0, 100.0]]), np.zeros((0, 2)))
+    >>> cover.draw(image, 5.0, np.array([[100.0, 100.0]]), np.zeros((0, 2)))
     """
     blades = []
     for side in range(4):
@@ -77,30 +79,30 @@ def sample_cover(rng: np.random.Generator) -> FilmCover:
             half, inside = rng.uniform((6, 10), (11, 19)), rng.uniform(-0.04, 0.06)
         candidates = []
         for _ in range(8):
-            place = rng.uniform(0.05, 0.95, 2)
-            place[rng.integers(2)] = rng.choice([inside, 1.0 - inside])
-            candidates.append((place, rng.normal(0.0, 0.1)))
+            position = rng.uniform(0.05, 0.95, 2)
+            position[rng.integers(2)] = rng.choice([inside, 1.0 - inside])
+            candidates.append((position, rng.normal(0.0, 0.1)))
         labels.append((kind, half, candidates))
     return FilmCover(blades, labels)
 
 
 @dataclasses.dataclass
 class _Box:
-    """A turned rectangle on the film, mm."""
+    """A rotated rectangle on the film, mm."""
 
     centre: np.ndarray
     half: np.ndarray
     tilt: float
 
     def depth(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Returns how deep places lie inside, negative outside."""
+        """Returns the distances of points from the border, negative outside."""
         cos, sin = np.cos(self.tilt), np.sin(self.tilt)
         u = (x - self.centre[0]) * cos + (y - self.centre[1]) * sin
         v = (y - self.centre[1]) * cos - (x - self.centre[0]) * sin
         return np.minimum(self.half[0] - np.abs(u), self.half[1] - np.abs(v))
 
     def part(self, centre: tuple[float, float], half: tuple[float, float]) -> "_Box":
-        """Returns a box within this one's frame, whose tilt it shares."""
+        """Returns a box in the coordinate frame of this one, with the same tilt."""
         cos, sin = np.cos(self.tilt), np.sin(self.tilt)
         u, v = centre
         offset = np.array([u * cos - v * sin, u * sin + v * cos])
@@ -108,7 +110,7 @@ class _Box:
 
 
 def _parts(kind: str, box: _Box) -> list[tuple[_Box, float, float]]:
-    """Returns what to lay, each with its grey level and opacity."""
+    """Returns the rectangles of a label with their grey levels and opacities."""
     width, height = box.half
     if kind == "plate":
         holder = box.part((0.0, -2.5), (width + 1.5, height + 3.0))
@@ -121,16 +123,16 @@ def _parts(kind: str, box: _Box) -> list[tuple[_Box, float, float]]:
 def _inward(
     side: int, tilt: float, extent: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> np.ndarray:
-    """Returns how far places lie from a side that is tilted about its middle."""
+    """Returns the distances of points from a side that is tilted about its centre."""
     if side in (0, 2):
         return (x if side == 0 else extent[0] - x) - tilt * (y - extent[1] / 2)
     return (y if side == 1 else extent[1] - y) - tilt * (x - extent[0] / 2)
 
 
-def _lay(
+def _paint(
     image: np.ndarray, depth: np.ndarray, level: float, opacity: float = 1.0
 ) -> None:
-    """Lays a grey level where `depth`, in pixels, is positive; the edge is soft."""
+    """Draws a grey level where `depth`, in pixels, is positive, with a soft edge."""
     rows, columns = np.nonzero(depth > -0.5)
     share = opacity * np.clip(depth[rows, columns] + 0.5, 0.0, 1.0)
     image[rows, columns] += share * (level - image[rows, columns])

@@ -8,7 +8,7 @@ from scn_keras.datasets.synthetic_hand.proportions import CARPUS
 from scn_keras.datasets.synthetic_hand.skeleton import Skeleton
 from scn_keras.datasets.synthetic_hand.soft_tissue import SoftTissue
 
-# Radii of the soft tissue around the joints from base to tip.
+# Radii of the soft tissue around the joints from base to tip, mm.
 _THUMB_RADII = (12.0, 12.0, 10.8, 8.6)
 _FINGER_RADII = (11.2, 10.2, 9.2, 7.8)
 _TIP = 2.2  # mm from the end of the bone to the centre of the fingertip's pulp.
@@ -16,7 +16,7 @@ _TIP = 2.2  # mm from the end of the bone to the centre of the fingertip's pulp.
 
 @dataclasses.dataclass
 class HandAnatomy:
-    """A left hand on film: landmarks, bones, soft tissue.
+    """A left hand on film: landmarks, bones and soft tissue.
 
     Args:
         points: Array of shape `(37, 2)`, the landmarks, x and y in mm.
@@ -29,7 +29,7 @@ class HandAnatomy:
     soft_tissue: SoftTissue
 
     def moved(self, by: np.ndarray) -> "HandAnatomy":
-        """Returns the hand at another place on the film, `by` mm away."""
+        """Returns the hand translated by `by`, `(2,)`, mm."""
         bones = [dataclasses.replace(b, origin=b.origin + by) for b in self.bones]
         return HandAnatomy(self.points + by, bones, self.soft_tissue.moved(by))
 
@@ -38,10 +38,10 @@ def sample_hand(rng: np.random.Generator) -> HandAnatomy:
     """Draws a left hand: age, size, proportions, shapes, pose.
 
     Args:
-        rng: `np.random.Generator`, the source of everything that varies.
+        rng: `np.random.Generator`.
 
     Returns:
-        `HandAnatomy` around the origin of the film: the caller chooses the field.
+        `HandAnatomy` around the origin of the film.
 
     Example:
 
@@ -56,7 +56,7 @@ def sample_hand(rng: np.random.Generator) -> HandAnatomy:
     thenar = 0.55 * thumb[0] + 0.2 * thumb[1] + 0.25 * fingers[0][0]
     soft_tissue = SoftTissue(
         chains=_chains(skeleton, plump),
-        # Every knuckle lies in a ridge of its own, so that the outer ones look like
+        # Each knuckle lies in a ridge of its own, so that the outer knuckles look like
         # the inner ones.
         ridges=[
             (
@@ -83,22 +83,22 @@ def _chains(skeleton: Skeleton, plump: float) -> list[list[tuple[np.ndarray, flo
         width = plump * float(np.clip(skeleton.rng.normal(1.0, 0.04), 0.9, 1.1))
         last = joints[-1] - joints[-2]
         pulp = joints[-1] - _TIP * last / np.linalg.norm(last)
-        # The palm holds the fingers' metacarpals; the thumb's stands out of it.
+        # The metacarpals of the fingers are in the palm, that of the thumb is not.
         if len(joints) == 4:
-            places, radii = [*joints[:-1], pulp], _THUMB_RADII
+            points, radii = [*joints[:-1], pulp], _THUMB_RADII
         else:
-            places, radii = [*joints[1:-1], pulp], _FINGER_RADII
+            points, radii = [*joints[1:-1], pulp], _FINGER_RADII
         chains.append(
             [
-                (skeleton.film(place), skeleton.size * width * radius)
-                for place, radius in zip(places, radii, strict=True)
+                (skeleton.film(point), skeleton.size * width * radius)
+                for point, radius in zip(points, radii, strict=True)
             ]
         )
     return chains
 
 
 def _palm(skeleton: Skeleton, plump: float) -> np.ndarray:
-    """Returns corners of palm and forearm in the hand's frame, clockwise."""
+    """Returns the corners of palm and forearm in the hand's frame, clockwise."""
     rng = skeleton.rng
     thumb, index, middle, ring, little = skeleton.rays
     up = skeleton.forearm

@@ -1,4 +1,4 @@
-"""Draws synthetic left-hand radiographs with exactly known landmarks."""
+"""Synthetic left-hand radiographs with exactly known landmarks."""
 
 from typing import TypedDict
 
@@ -8,11 +8,12 @@ from scn_keras.datasets.synthetic_hand.film import sample_film
 from scn_keras.datasets.synthetic_hand.film_cover import sample_cover
 from scn_keras.datasets.synthetic_hand.hand_anatomy import sample_hand
 
-_COARSEST = 0.7  # mm per pixel at which hands are drawn; coarser images are averaged.
+# Largest spacing in mm at which hands are drawn. Coarser images are averaged.
+_MAX_PITCH = 0.7
 
 
 class HandRadiograph(TypedDict):
-    """What `generate_hand` returns."""
+    """The result of `generate_hand`."""
 
     image: np.ndarray
     points: np.ndarray
@@ -24,25 +25,24 @@ def generate_hand(
 ) -> HandRadiograph:
     """Draws one radiograph of a left hand.
 
-    A pure function of its arguments: the same seed and index give the same hand,
-    pose, field and exposure, whatever was drawn before. The numbers come from
-    `PCG64(SeedSequence([seed, index]))`. Sizes of one aspect ratio show the same
-    field at another resolution, `x' = (x + 0.5) * s - 0.5`; another aspect ratio
-    shows the same hand in a field of another shape. Only the noise is drawn anew for
-    every pixel.
+    A pure function of its arguments: the same seed and index give the same hand, pose,
+    field and exposure. The random numbers are those of
+    `PCG64(SeedSequence([seed, index]))`. Sizes with the same aspect ratio show the same
+    field at another resolution, `x' = (x + 0.5) * s - 0.5`; another aspect ratio shows
+    the same hand in a field of another shape. Only the noise differs.
 
     Args:
-        seed: Int, the data set's seed, not negative.
+        seed: Int, the seed of the data set, not negative.
         index: Int, the number of the image, not negative.
         size: Pair of ints, rows and columns of the image.
 
     Returns:
         Dict with `image`, uint8 array `(rows, columns)`; `points`, float32 array
         `(37, 2)`, x and y in pixels with a pixel's centre at whole numbers; and
-        `spacing`, mm per pixel, a float.
+        `spacing`, a float, mm per pixel.
 
     Raises:
-        ValueError: If seed or index is negative or size is not two sizes >= 32.
+        ValueError: If seed or index is negative, or a size is below 32.
 
     Example:
 
@@ -60,7 +60,7 @@ def generate_hand(
             "`size` must be the number of rows and of columns, both at least 32. "
             f"Received: size={size}"
         )
-    # Separate streams: the film does not depend on how many numbers the hand took.
+    # Separate streams, so that the film does not depend on the numbers for the hand.
     streams = np.random.SeedSequence([seed, index]).spawn(4)
     rngs = [np.random.Generator(np.random.PCG64(stream)) for stream in streams]
     hand = sample_hand(rngs[0])
@@ -69,7 +69,7 @@ def generate_hand(
     spacing, corner = film.field(hand.points, size)
     hand = hand.moved(-corner)
 
-    finer = max(1, int(np.ceil(spacing / _COARSEST)))
+    finer = max(1, int(np.ceil(spacing / _MAX_PITCH)))
     pitch = spacing / finer
     shape = (size[0] * finer, size[1] * finer)
     extent = spacing * np.array([size[1], size[0]])
@@ -78,7 +78,7 @@ def generate_hand(
     for bone in hand.bones:
         bone.add_to(absorbed, pitch, film.sponge)
     grey = film.develop(absorbed, pitch)
-    cover.lay_on(grey, pitch, hand.points, skin)
+    cover.draw(grey, pitch, hand.points, skin)
     if finer > 1:
         grey = grey.reshape(size[0], finer, size[1], finer).mean((1, 3))
     grey += film.noise * rngs[3].standard_normal(grey.shape, np.float32)

@@ -1,18 +1,18 @@
-"""Closed outlines: smoothing, depth inside, thickness of the body. All in mm."""
+"""Closed outlines: smoothing, depth inside and thickness of the body, in mm."""
 
 import numpy as np
 
 
 def smooth_outline(corners: np.ndarray, parts: int = 3) -> np.ndarray:
-    """Draws a smooth closed curve through corners.
+    """Returns a smooth closed curve through corners.
 
-    The curve is a centripetal Catmull-Rom spline: it passes through every
-    corner, so a landmark that is a corner lies exactly on what is drawn, and it
-    makes no loops where corners are unevenly spaced.
+    The curve is a centripetal Catmull-Rom spline: it passes through each corner, so
+    that landmarks at corners lie exactly on the outline, and it has no loops between
+    unevenly spaced corners.
 
     Args:
         corners: Array of shape `(K, 2)`, the corners in order.
-        parts: Int, the number of segments drawn between two corners.
+        parts: Int, the number of segments between two corners.
 
     Returns:
         Array of shape `(K * parts, 2)`; row `i * parts` is corner `i`.
@@ -42,7 +42,7 @@ def smooth_outline(corners: np.ndarray, parts: int = 3) -> np.ndarray:
 
 
 def depth_inside(x: np.ndarray, y: np.ndarray, outline: np.ndarray) -> np.ndarray:
-    """Measures how deep points lie inside a closed outline.
+    """Returns the depth of points inside a closed outline.
 
     Args:
         x: Float32 array of shape `(P,)`, first coordinates.
@@ -50,8 +50,7 @@ def depth_inside(x: np.ndarray, y: np.ndarray, outline: np.ndarray) -> np.ndarra
         outline: Array of shape `(K, 2)`.
 
     Returns:
-        Float32 array of shape `(P,)`: the distance to the outline, negative
-        outside.
+        Float32 array of shape `(P,)`, the distance to the outline, negative outside.
 
     Example:
 
@@ -63,7 +62,7 @@ def depth_inside(x: np.ndarray, y: np.ndarray, outline: np.ndarray) -> np.ndarra
     nearest = np.full(x.shape, np.inf, np.float32)
     inside = np.zeros(x.shape, bool)
     along, dx, dy = (np.empty(x.shape, np.float32) for _ in range(3))
-    # One pass a segment keeps the memory at a few arrays of the points' size.
+    # A loop over segments needs only a few arrays of the size of the points.
     for (ax, ay), (bx, by) in zip(
         outline.tolist(), np.roll(outline, -1, axis=0).tolist(), strict=True
     ):
@@ -74,7 +73,7 @@ def depth_inside(x: np.ndarray, y: np.ndarray, outline: np.ndarray) -> np.ndarra
         np.subtract(x, ax, out=dx)
         np.subtract(y, ay, out=dy)
         if ey != 0.0:
-            # The ray towards +x crosses the segment: an odd number is inside.
+            # A point is inside if its ray towards +x crosses an odd number of segments.
             low, high = min(ay, by), max(ay, by)
             crossed = (y >= low) & (y < high)
             crossed &= dx < dy * (ex / ey)
@@ -96,9 +95,9 @@ def chord(depth: np.ndarray, radius: np.ndarray | float) -> np.ndarray:
     """Returns the half thickness of a rounded body.
 
     Args:
-        depth: Array, distance from the body's outline, mm, negative outside.
-        radius: Array or float, half the thickness where the body is flat, mm, which
-            it is from a depth of `radius` on.
+        depth: Array, distance from the outline of the body, mm, negative outside.
+        radius: Array or float, half the thickness of the flat part of the body, at
+            depths above `radius`, mm.
 
     Example:
 

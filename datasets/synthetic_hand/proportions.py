@@ -1,8 +1,8 @@
 """Sizes and shapes of an adult left hand, in mm.
 
-Lengths and places are rounded averages over the landmarks of the Digital Hand Atlas;
-shapes were set by eye beside its radiographs. The frame has its origin at the base of
-the middle metacarpal, x towards the thumb and y towards the fingertips.
+Lengths and positions are rounded means of the landmarks of the Digital Hand Atlas.
+Shapes were drawn by eye after its radiographs. The coordinate frame has its origin at
+the base of the middle metacarpal, x towards the thumb and y towards the fingertips.
 """
 
 from typing import NamedTuple
@@ -13,11 +13,12 @@ class Ray(NamedTuple):
 
     Args:
         base: Pair of floats, the base of the metacarpal.
-        metacarpal: Float, from there to the base of the finger.
-        direction: Float, direction of the metacarpal.
-        turn: Float, direction of the finger.
-        phalanges: Tuple of floats, from base to base, the last to its tip.
-        rows: Tuple of ints, the landmarks: all the bases in order, then the tip.
+        metacarpal: Float, the distance from there to the base of the finger.
+        direction: Float, the direction of the metacarpal.
+        turn: Float, the direction of the finger.
+        phalanges: Tuple of floats, the distances from base to base, the last one from
+            base to tip.
+        rows: Tuple of ints, the landmarks: all bases in order, then the tip.
     """
 
     base: tuple[float, float]
@@ -37,8 +38,8 @@ FINGERS = (
     Ray((-19.4, -3.5), 55.0, -21.5, -21.0, (32.8, 20.4, 17.4), (13, 33, 34, 35, 36)),
 )
 
-# Outlines of the carpal bones, in the order of landmarks 6 to 12, which are their
-# first corners.
+# Outlines of the carpal bones in the order of landmarks 6 to 12, which are their first
+# corners.
 CARPALS = {
     "triquetrum": "-18.6,-28.5 -21.5,-25.5 -23.5,-21 -23.5,-16 -21.5,-12.8 -18,-13 "
     "-15,-16.5 -12,-21 -12.5,-24 -15.5,-27",
@@ -55,7 +56,7 @@ CARPALS = {
     "24.5,-10 24.7,-14 22.7,-17.2",
 }
 PROXIMAL_ROW = ("triquetrum", "lunate", "scaphoid", "pisiform")
-# Bones that lie over others in this view and carry no landmark.
+# Bones that cover others in this projection and have no landmark.
 OVERLYING = {
     "pisiform": "-20.5,-25.5 -23.8,-23.5 -24.3,-19.5 -22,-16.5 -18.5,-17.5 -17.3,-21 "
     "-18.2,-24.5",
@@ -73,19 +74,20 @@ ULNA = (
     "-28.3,-70 -28.4,-56 -28.7,-50"
 )
 ULNA_LANDMARKS = {0: 0, 1: 3, 2: 9}
-CARPUS = (0.0, -22.0)  # Where forearm and hand turn against each other.
+CARPUS = (0.0, -22.0)  # The centre of rotation between forearm and hand.
 
 
 class LongBone(NamedTuple):
-    """The shape of a kind of long bone; its length is its ray's.
+    """The shape of a kind of long bone, without its length.
 
     Args:
         half: The right half of the outline from base to tip, corners `(a, b, c)`:
             `t = a * length + b * pressed` along and `s = c * width` across.
         tip: The corner on the axis at the tip.
         width: Float, half the width of the base.
-        press: Float, how much the ends are pressed along the bone.
-        gap: Pair of floats, least and most space to the base of the next bone.
+        press: Float, the compression of the ends along the bone.
+        gap: Pair of floats, the smallest and the largest distance to the base of the
+            next bone.
     """
 
     half: tuple[tuple[float, float, float], ...]
@@ -111,7 +113,7 @@ _METACARPAL = (
     (1, -1.5, 0.95), (1, -0.9, 0.95), (1, -0.4, 0.75), (1, -0.08, 0.4),
 )  # fmt: skip
 
-# The same for every finger, or a joint would tell whose it is.
+# The same for every finger, so that a joint does not reveal its finger.
 METACARPAL = LongBone(_METACARPAL, (1, 0, 0), 6.5, 1.0, (2.0, 3.4))
 PROXIMAL = LongBone(_PHALANX, (1, -0.08, 0), 6.0, 0.85, (1.2, 2.2))
 MIDDLE = LongBone(_PHALANX, (1, -0.08, 0), 5.2, 0.68, (1.2, 2.2))

@@ -6,25 +6,26 @@ from scn_keras.datasets.synthetic_hand.outline import smooth_outline
 
 
 class Skeleton:
-    """The bones of one left hand, drawn at random, and its landmarks.
+    """The random bones of one left hand, and its landmarks.
 
-    Nothing that is drawn for a bone of the index, middle, ring or little finger
-    depends on which of the four it is: only lengths, places and order do. A patch
-    around one of their joints therefore hardly tells which finger it shows.
+    The bones of the index, middle, ring and little finger have the same distribution of
+    shapes; only lengths, positions and order depend on the finger. A patch around one
+    of their joints therefore hardly reveals which finger it shows.
 
-    The hand's frame is that of `proportions`; `film` takes it to the film.
+    The coordinate frame of the hand is that of `proportions`; `film` maps it to the
+    film.
 
     Args:
-        rng: `np.random.Generator`, the source of everything that varies.
+        rng: `np.random.Generator`.
 
     Attributes:
-        size: Float, the hand's size against an adult's.
+        size: Float, the size of the hand relative to an adult's.
         points: Array of shape `(37, 2)`, landmarks on the film, x and y in mm.
         bones: List of `Bone`, on the film.
-        rays: List of lists of places, each ray's joints in the hand's frame from
+        rays: List of lists of points, the joints of each ray in the hand's frame from
             the base of the metacarpal to the fingertip, the thumb first.
-        forearm: Array of shape `(2,)`, the direction up the forearm in the hand's
-            frame.
+        forearm: Array of shape `(2,)`, the direction of the forearm towards the hand
+            in the hand's frame.
 
     Example:
 
@@ -44,12 +45,12 @@ class Skeleton:
         self.stoutness = _draw(rng, 1.0, 0.06, 0.14)
         self.shell = rng.uniform(0.7, 1.25)
         cos, sin = np.cos(tilt), np.sin(tilt)
-        # Turned towards the thumb by `tilt`; y of the film points down.
+        # A rotation towards the thumb by `tilt`; y of the film points down.
         self._to_film = self.size * np.array([(cos, sin), (sin, -cos)])
         self.points = np.full((37, 2), np.nan)
         self.bones: list[Bone] = []
 
-        # Where the wrist bends, radially or towards the ulna, and how broad it is.
+        # The angle of the wrist towards radius or ulna, and its stretching.
         self._bend = _draw(rng, 0.0, 6.0, 13.0)
         self._stretch = 1.0 + np.clip(rng.normal(0.0, 0.04, 2), -0.1, 0.1)
         self.forearm = _direction(self._bend)
@@ -57,9 +58,9 @@ class Skeleton:
         self._add_forearm()
         self.rays = self._add_rays()
 
-    def film(self, places: np.ndarray) -> np.ndarray:
-        """Takes places `(..., 2)` in the hand's frame to the film, mm."""
-        return np.asarray(places, float) @ self._to_film.T
+    def film(self, points: np.ndarray) -> np.ndarray:
+        """Maps points `(..., 2)` from the hand's frame to the film, mm."""
+        return np.asarray(points, float) @ self._to_film.T
 
     def _add(
         self,
@@ -71,7 +72,7 @@ class Skeleton:
         shaft: tuple[float, float] = (0.0, 0.0),
         plate: tuple[float, float, float, float, float] | None = None,
     ) -> None:
-        """Puts a bone on the film; arguments are those of `Bone`, adult's mm."""
+        """Adds a bone. Arguments are those of `Bone`, in mm of an adult."""
         size = self.size
         if plate is not None:
             at, slope, bend, phase, opening = plate
@@ -97,12 +98,12 @@ class Skeleton:
         for number, (name, text, has_landmark) in enumerate(carpals):
             corners = _parse(text) * self._stretch
             centre = corners.mean(0)
-            corners = _turned(corners, rng.normal(0.0, 3.0), centre)
+            corners = _rotated(corners, rng.normal(0.0, 3.0), centre)
             corners = centre + (corners - centre) * growth * rng.normal(1.0, 0.025, 2)
             corners += rng.normal(0.0, 0.22, corners.shape) + rng.normal(0.0, 0.4, 2)
             if name in proportions.PROXIMAL_ROW:
                 # This row follows the forearm, the distal row follows the hand.
-                corners = _turned(corners, 0.55 * self._bend, self._wrist())
+                corners = _rotated(corners, 0.55 * self._bend, self._wrist())
             if has_landmark:
                 self.points[6 + number] = self.film(corners[0])
             thickness = rng.uniform(3.6, 5.2) if has_landmark else rng.uniform(0.8, 1.6)
@@ -122,11 +123,11 @@ class Skeleton:
             left, right = (corners[landmarks[row]] for row in ends)
             middle = (left + right) / 2
             slope = (right - left)[1] / (right - left)[0]
-            turned = _turned(corners, self._bend, self._wrist())
+            rotated = _rotated(corners, self._bend, self._wrist())
             for row, corner in landmarks.items():
-                self.points[row] = self.film(turned[corner])
+                self.points[row] = self.film(rotated[corner])
             self._add(
-                _turned(middle, self._bend, self._wrist()),
+                _rotated(middle, self._bend, self._wrist()),
                 self.forearm,
                 corners - middle,
                 radius,
@@ -140,12 +141,12 @@ class Skeleton:
 
     def _add_rays(self) -> list[list[np.ndarray]]:
         rng = self.rng
-        spread, swing = rng.uniform(0.5, 1.5), _draw(rng, 0.0, 3.0, 7.0)
+        fanning, swing = rng.uniform(0.5, 1.5), _draw(rng, 0.0, 3.0, 7.0)
         turns = [proportions.THUMB.turn + _draw(rng, 0.0, 9.0, 20.0)]
         for ray in proportions.FINGERS:
-            turn = spread * ray.turn + swing + _draw(rng, 0.0, 2.5, 5.0)
+            turn = fanning * ray.turn + swing + _draw(rng, 0.0, 2.5, 5.0)
             if len(turns) > 1:
-                # Fingers may lie side by side, not across each other.
+                # Fingers may touch, but not cross each other.
                 turn = min(turn, turns[-1] - 2.0)
             turns.append(turn)
         rays = []
@@ -166,7 +167,8 @@ class Skeleton:
             if len(steps) == 4:
                 kinds.insert(2, proportions.MIDDLE)
             for kind, base, tip in zip(kinds, joints[:-1], joints[1:], strict=True):
-                # Metacarpals grow at their heads, all others at their bases.
+                # Growth plates are at the heads of metacarpals of fingers, otherwise
+                # at the bases.
                 at_base = len(steps) == 3 or kind is not proportions.METACARPAL
                 self._add_long_bone(kind, base, tip, at_base)
             rays.append(joints)
@@ -184,8 +186,8 @@ class Skeleton:
         along = (tip - base) / step
         length = step - rng.uniform(*kind.gap)
         width = kind.width * self.stoutness * _draw(rng, 1.0, 0.05, 0.12)
-        # The ends of a short bone are pressed together, or they would overlap: all
-        # of a kind alike, so that an end does not tell the length of its bone.
+        # The ends of short bones are compressed, since they would overlap: in the same
+        # way for all of a kind, so that an end does not reveal the length of its bone.
         pressed = min(kind.press * width, 0.2 * length)
 
         right = np.array(
@@ -195,11 +197,11 @@ class Skeleton:
         end = (c * width, a * length + b * pressed)
         corners = np.vstack([right, end, right[:0:-1] * [-1.0, 1.0]])
         jitter = rng.normal(0.0, 0.018 * width, corners.shape)
-        # Landmarks are corners, and stay where the joints are.
+        # Landmarks are corners without jitter, exactly at the joints.
         jitter[0] = 0.0
         if kind is proportions.DISTAL:
             jitter[len(right)] = 0.0
-        # A slight bow of the shaft, to either side, leaves the ends in place.
+        # A slight bow of the shaft to either side, which does not move the ends.
         bow = rng.normal(0.0, 0.05 * width) * np.sin(np.pi * corners[:, 1] / length)
         corners = corners + jitter
         corners[1 : len(right), 0] += bow[1 : len(right)]
@@ -218,9 +220,9 @@ class Skeleton:
         )
 
 
-def _draw(rng: np.random.Generator, mean: float, sd: float, most: float) -> float:
-    """Draws a normal number that lies at most `most` from the mean."""
-    return float(np.clip(rng.normal(mean, sd), mean - most, mean + most))
+def _draw(rng: np.random.Generator, mean: float, sd: float, limit: float) -> float:
+    """Draws a normal number, clipped to at most `limit` from the mean."""
+    return float(np.clip(rng.normal(mean, sd), mean - limit, mean + limit))
 
 
 def _phase(rng: np.random.Generator) -> float:
@@ -235,10 +237,10 @@ def _right_of(along: np.ndarray) -> np.ndarray:
     return np.array([along[1], -along[0]])
 
 
-def _turned(places: np.ndarray, degrees: float, about: np.ndarray) -> np.ndarray:
-    """Turns places from y towards x."""
+def _rotated(points: np.ndarray, degrees: float, about: np.ndarray) -> np.ndarray:
+    """Rotates points from y towards x."""
     along = _direction(degrees)
-    return about + (places - about) @ np.array([_right_of(along), along])
+    return about + (points - about) @ np.array([_right_of(along), along])
 
 
 def _parse(text: str) -> np.ndarray:

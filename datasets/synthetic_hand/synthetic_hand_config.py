@@ -5,21 +5,21 @@ import tensorflow_datasets as tfds
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class SyntheticHandConfig(tfds.core.BuilderConfig):
-    """Which synthetic hands: how large, how many, from which seed.
+    """Size, numbers and seed of synthetic hands.
 
-    Hands of one seed and index are the same at every size and in every number, and
-    test hands are never among the training hands.
+    Hands of the same seed and index are the same at every size and for all numbers of
+    images. Test hands are never among the training hands.
 
     Args:
         size: Pair of ints, rows and columns of the images.
         train: Int, the number of training images.
         test: Int, the number of test images.
         seed: Int, not negative.
-        name: Str, the folder's name. Defaults to one that tells all four apart.
-        description: Str. Defaults to one that says all four.
+        name: Str, the name of the folder. Defaults to one of the four arguments above.
+        description: Str. Defaults to a sentence with the four arguments.
 
     Raises:
-        ValueError: If a number of images is less than 1.
+        ValueError: If a number of images is below 1.
 
     Example:
 

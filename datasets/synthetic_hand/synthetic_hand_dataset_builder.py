@@ -11,15 +11,15 @@ from scn_keras.datasets.synthetic_hand.hand_generator import generate_hand
 from scn_keras.datasets.synthetic_hand.synthetic_hand_config import SyntheticHandConfig
 from scn_keras.geometry import affine_from_spacing
 
-# The index of the first test hand: no training set reaches so far, so that test
-# hands stay the same, and unseen, whatever the number of training hands.
+# The index of the first test hand, beyond all training sets, so that test hands are the
+# same and unseen for any number of training hands.
 _FIRST_TEST_INDEX = 1_000_000_000
 
 
 class Builder(LandmarkBuilder):
     """TFDS builder of synthetic hands. Nothing is downloaded.
 
-    Any size, number and seed is a configuration of its own:
+    Each size, number and seed is a configuration:
 
     ```python
     config = SyntheticHandConfig(size=(1024, 800), train=1000, test=200, seed=7)

@@ -6,7 +6,7 @@ from scn_keras.datasets.synthetic_volume.volume_generator import (
     generate_volume as generate_volume,
 )
 
-# The generator needs NumPy alone: without TFDS there is just no builder.
+# Without TFDS there is no builder, but a generator, which needs only NumPy.
 if importlib.util.find_spec("tensorflow_datasets") is not None:
     from scn_keras.datasets.synthetic_volume.synthetic_volume_config import (
         SyntheticVolumeConfig as SyntheticVolumeConfig,

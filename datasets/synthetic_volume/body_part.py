@@ -5,20 +5,19 @@ import numpy as np
 
 @dataclasses.dataclass
 class BodyPart:
-    """A rounded body in space, which can draw itself into a volume.
+    """A rounded body in space.
 
-    Its surface is `(|x|^e + |y|^e)^(p/e) + |z|^p = 1` in units of its half axes: an
-    ellipsoid for `e = p = 2`, a drum for a larger `p`. It is symmetric about its
-    centre, so that the centre of what is drawn is `centre`.
+    Its surface is `(x^2 + y^2)^(p/2) + |z|^p = 1` in units of its half axes: an
+    ellipsoid for `p = 2`, a drum for a larger `p`. It is symmetric about its centre.
 
     Args:
         centre: Array `(3,)`, mm.
-        axes: Array `(3, 3)`, its own x, y and z as columns, orthonormal.
-        half: Array `(3,)`, half its length along each of them, mm.
+        axes: Array `(3, 3)`, the axes x, y and z of the body as columns, orthonormal.
+        half: Array `(3,)`, half the length along each of them, mm.
         density: Float, HU inside.
         shell: Float, HU at the surface; None for the same as inside.
         drum: Float, the exponent `p`.
-        hole: Float, how much of its half axes x and y a hole along z takes.
+        hole: Float, the radius of a hole along z, relative to the half axes x and y.
     """
 
     centre: np.ndarray
@@ -30,10 +29,10 @@ class BodyPart:
     hole: float = 0.0
 
     def draw(self, volume: np.ndarray, affine: np.ndarray) -> None:
-        """Lays the part over what is in a volume already.
+        """Draws the body into a volume.
 
         Args:
-            volume: Float32 array `(z, y, x)`, HU; written to.
+            volume: Float32 array `(z, y, x)`, HU, changed in place.
             affine: Array `(4, 4)`, index coordinates x, y, z to mm.
         """
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
@@ -41,14 +40,14 @@ class BodyPart:
         reach = self.half + edge
         to_index = np.linalg.inv(affine[:3, :3])
         middle = to_index @ (self.centre - affine[:3, 3])
-        # The box, in index coordinates, of a box along the part's own axes.
+        # The bounding box, in index coordinates, of a box along the axes of the body.
         extent = np.abs(to_index @ self.axes) @ reach
         low = np.maximum(np.ceil(middle - extent), 0).astype(int)
         high = np.minimum(np.floor(middle + extent), volume.shape[::-1] - np.ones(3))
         high = high.astype(int) + 1
         if (low >= high).any():
             return
-        # Its own coordinates of every voxel of the box, in units of its half axes.
+        # The coordinates of the voxels along the axes of the body, in half axes.
         step = (self.axes.T @ affine[:3, :3]) / self.half[:, None]
         x, y, z = (
             np.arange(a, b) - m for a, b, m in zip(low, high, middle, strict=True)
@@ -74,7 +73,7 @@ class BodyPart:
             share *= np.clip(0.5 + inner / edge, 0, 1)
         value = np.float32(self.density)
         if self.shell is not None:
-            # Compact bone of 2 mm, blurred as a voxel is.
+            # Compact bone of 2 mm, blurred by the size of a voxel.
             compact = np.clip(1 + (outside + 2) / edge, 0, 1)
             value = value + (self.shell - value) * compact
         region = volume[

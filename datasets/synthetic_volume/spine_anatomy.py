@@ -1,4 +1,4 @@
-"""A lower spine: vertebrae that look alike on a sacrum that does not."""
+"""A lower spine: similar vertebrae on a sacrum of another shape."""
 
 import dataclasses
 
@@ -7,22 +7,22 @@ import numpy as np
 from scn_keras.datasets.synthetic_volume.body_part import BodyPart
 
 VERTEBRAE = 6  # with a landmark, from the sacrum upwards
-_DRAWN = 12  # on to the edge of the field, so that counting from above is of no use
+_DRAWN = 12  # beyond the edge of the field, so that counting from above is impossible
 
-# Of a grown person, mm. Left, back and up are positive, as in LPS.
+# Of an adult, mm. Left, back and up are positive, as in LPS.
 _BODY = np.array([22.0, 16.0, 12.5])  # half width, depth and height
 _DISC = 8.0  # height
 
 
 @dataclasses.dataclass
 class Spine:
-    """One person's spine in the person's own frame, the sacrum at the origin.
+    """The spine of one person in a coordinate frame with the sacrum at the origin.
 
     Args:
-        parts: List of BodyPart, in the order in which they are drawn.
-        points: Array `(VERTEBRAE + 3, 3)`, mm: the middles of the vertebral bodies
-            from the lowest upwards, of the sacrum, and of its left and right wing.
-        bodies: List of BodyPart, those of `parts` that are vertebral bodies.
+        parts: List of `BodyPart`, in the order in which they are drawn.
+        points: Array `(VERTEBRAE + 3, 3)`, mm: the centres of the vertebral bodies from
+            the lowest upwards, of the sacrum, and of its left and right wing.
+        bodies: List of `BodyPart`, the vertebral bodies in `parts`.
     """
 
     parts: list[BodyPart]
@@ -31,15 +31,18 @@ class Spine:
 
 
 def sample_spine(rng: np.random.Generator) -> Spine:
-    """Draws one person's spine.
+    """Draws the spine of one person at random.
 
-    What is drawn for a vertebra does not depend on which it is; only the sacrum and
-    the order along the spine tell.
+    The distribution of a vertebra's shape does not depend on its number, which can be
+    found only by the sacrum and the order along the spine.
+
+    Args:
+        rng: `np.random.Generator`.
     """
     scale = rng.uniform(0.85, 1.12)
     bone, compact = rng.uniform(120, 260), rng.uniform(480, 800)
     step = scale * (2 * _BODY[2] + _DISC)
-    # Curves to the side and to the front, each of its own amplitude, length and start.
+    # Curves to the side and to the front: amplitude, wavelength and phase of each.
     bend, length, start = (
         rng.uniform(low, high, 2)
         for low, high in ((0.02, 0.25), (150, 320), (0, 2 * np.pi))
@@ -51,23 +54,23 @@ def sample_spine(rng: np.random.Generator) -> Spine:
 
     parts: list[BodyPart] = []
     bodies: list[BodyPart] = []
-    place, height = np.zeros(3), 0.0
+    center, height = np.zeros(3), 0.0
     for number in range(_DRAWN):
         half = scale * _BODY * rng.normal(1, 0.05, 3)
         gap = scale * _DISC * rng.uniform(0.75, 1.25)
         rise = half[2] + gap + (bodies[-1].half[2] if bodies else 0.4 * step)
         axis = np.array([*lean(height + rise / 2), 1.0])
-        below, place = place, place + rise * axis / np.linalg.norm(axis)
+        below, center = center, center + rise * axis / np.linalg.norm(axis)
         height += rise
         axes = _upright(lean(height) + rng.normal(0, 0.04, 2), rng.normal(0, 0.05))
         if number:
-            middle = (below + place) / 2
+            middle = (below + center) / 2
             parts.append(
                 BodyPart(
                     middle, axes, np.array([*0.9 * half[:2], gap / 2]), 90, None, 4.0
                 )
             )
-        body = BodyPart(place, axes, half, bone, compact * rng.uniform(0.9, 1.1), 5.0)
+        body = BodyPart(center, axes, half, bone, compact * rng.uniform(0.9, 1.1), 5.0)
         bodies.append(body)
         parts += [*_arch(body, 0.6 * compact, rng), body]
     sacrum, wings = _sacrum(scale, bone, compact, rng)
@@ -77,7 +80,7 @@ def sample_spine(rng: np.random.Generator) -> Spine:
 
 
 def _upright(lean: np.ndarray, turn: float) -> np.ndarray:
-    """Returns axes whose z leans to the left and to the back, turned about it."""
+    """Returns axes with z tilted to the left and to the back, rotated about z."""
     up = np.array([*lean, 1.0])
     up /= np.linalg.norm(up)
     back = np.array([-np.sin(turn), np.cos(turn), 0.0])
@@ -87,7 +90,7 @@ def _upright(lean: np.ndarray, turn: float) -> np.ndarray:
 
 
 def _arch(body: BodyPart, density: float, rng: np.random.Generator) -> list[BodyPart]:
-    """Draws what is behind a vertebral body: the arch and its three processes."""
+    """Returns the parts behind a vertebral body: the arch and its three processes."""
     depth = body.half[1]
 
     def part(offset, half, tilt=0.0, **more):
@@ -115,7 +118,7 @@ def _arch(body: BodyPart, density: float, rng: np.random.Generator) -> list[Body
 def _sacrum(
     scale: float, bone: float, compact: float, rng: np.random.Generator
 ) -> tuple[BodyPart, tuple[BodyPart, BodyPart]]:
-    """Draws the sacrum, tilted to the back, and its wings."""
+    """Returns the sacrum, tilted to the back, and its wings."""
     sizes = scale * rng.normal(1, 0.06, (2, 3))
     tilt = rng.uniform(0.4, 0.8)
     axes = _upright(np.array([rng.normal(0, 0.03), -np.tan(tilt)]), rng.normal(0, 0.04))

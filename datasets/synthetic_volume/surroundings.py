@@ -1,4 +1,4 @@
-"""What is around the spine in the field of a scanner: muscle, bowel, air, noise."""
+"""The surroundings of the spine in a scan: muscle, bowel, air and noise."""
 
 import numpy as np
 
@@ -16,10 +16,10 @@ def draw_surroundings(
     """Fills a volume with the trunk, before the spine is drawn.
 
     Args:
-        volume: Float32 array `(z, y, x)`, HU; overwritten.
+        volume: Float32 array `(z, y, x)`, HU, overwritten.
         affine: Array `(4, 4)`, index coordinates x, y, z to mm.
-        axis: Array `(P, 3)`, the middles of vertebrae, mm, along which the trunk runs.
-        rng: Generator.
+        axis: Array `(P, 3)`, the centres of vertebrae along the trunk, mm.
+        rng: `np.random.Generator`.
     """
     volume[...] = _AIR
     middle, up = axis.mean(0), axis[-1] - axis[0]
@@ -34,18 +34,23 @@ def draw_surroundings(
         centre = middle - back * (depth - rng.uniform(62, 78))
         BodyPart(centre, axes, half, density, None, 8.0).draw(volume, affine)
     for _ in range(rng.integers(6, 12)):  # organs and bowel, in front of the spine
-        place = rng.uniform((-70, -100, -130), (70, -35, 130))
+        offset = rng.uniform((-70, -100, -130), (70, -35, 130))
         half = rng.uniform(8, 28, 3)
         gas = rng.random() < 0.3
         density = rng.uniform(-900, -500) if gas else rng.uniform(-60, 110)
         part = BodyPart(
-            middle + axes @ place, axes, half * (0.5 if gas else 1.0), density
+            middle + axes @ offset, axes, half * (0.5 if gas else 1.0), density
         )
         part.draw(volume, affine)
 
 
 def scan(volume: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Returns what a scanner makes of densities: int16, blurred, with noise."""
+    """Returns a scan of densities: blurred, with noise, as int16.
+
+    Args:
+        volume: Float32 array `(z, y, x)`, HU.
+        rng: `np.random.Generator`.
+    """
     for index in (1, 2):  # in the plane of the slices
         volume = 0.5 * volume + 0.25 * (
             _shifted(volume, 1, index) + _shifted(volume, -1, index)

@@ -5,21 +5,21 @@ import tensorflow_datasets as tfds
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class SyntheticVolumeConfig(tfds.core.BuilderConfig):
-    """Which synthetic volumes: how large, how many, from which seed.
+    """Size, numbers and seed of synthetic volumes.
 
-    Volumes of one seed and index show the same at every size and in every number, and
-    test volumes are never among the training volumes.
+    Volumes of the same seed and index show the same person at every size and for all
+    numbers of volumes. Test volumes are never among the training volumes.
 
     Args:
         size: Three ints, slices, rows and columns.
         train: Int, the number of training volumes.
         test: Int, the number of test volumes.
         seed: Int, not negative.
-        name: Str, the folder's name. Defaults to one that tells all four apart.
-        description: Str. Defaults to one that says all four.
+        name: Str, the name of the folder. Defaults to one of the four arguments above.
+        description: Str. Defaults to a sentence with the four arguments.
 
     Raises:
-        ValueError: If a number of volumes is less than 1.
+        ValueError: If a number of volumes is below 1.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Synthetic CT volumes of a lower spine: vertebrae that only their order tells."""
+"""Synthetic CT volumes of a lower spine with vertebrae that differ only in order."""
 
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -13,15 +13,15 @@ from scn_keras.datasets.synthetic_volume.synthetic_volume_config import (
 from scn_keras.datasets.synthetic_volume.volume_generator import generate_volume
 from scn_keras.landmark_schema import LandmarkSchema
 
-# The index of the first test volume: no training set reaches so far, so that test
-# volumes stay the same, and unseen, whatever the number of training volumes.
+# The index of the first test volume, beyond all training sets, so that test volumes are
+# the same and unseen for any number of training volumes.
 _FIRST_TEST_INDEX = 1_000_000_000
 
 
 class Builder(LandmarkBuilder):
     """TFDS builder of synthetic volumes. Nothing is downloaded.
 
-    Any size, number and seed is a configuration of its own:
+    Each size, number and seed is a configuration:
 
     ```python
     config = SyntheticVolumeConfig(size=(144, 96, 96), train=200, test=50, seed=7)

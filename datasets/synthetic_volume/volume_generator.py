@@ -1,4 +1,4 @@
-"""Draws synthetic CT volumes of a lower spine with exactly known landmarks."""
+"""Synthetic CT volumes of a lower spine with exactly known landmarks."""
 
 from typing import TypedDict
 
@@ -12,7 +12,7 @@ _MARGIN = 20.0  # mm
 
 
 class SpineVolume(TypedDict):
-    """What `generate_volume` returns."""
+    """The result of `generate_volume`."""
 
     image: np.ndarray
     points: np.ndarray
@@ -24,16 +24,15 @@ def generate_volume(
 ) -> SpineVolume:
     """Draws one CT volume of a lower spine.
 
-    A pure function of its arguments: the same seed and index give the same person,
-    pose and field, whatever was drawn before. The numbers come from
-    `PCG64(SeedSequence([seed, index]))`. Another size shows the same field at another
-    resolution; only the noise is drawn anew.
+    A pure function of its arguments: the same seed and index give the same person, pose
+    and field. The random numbers are those of `PCG64(SeedSequence([seed, index]))`.
+    Another size shows the same field at another resolution; only the noise differs.
 
-    The person is turned in the scanner, and the field is turned again: `affine` has
-    an oblique direction, unlike spacings, and an origin somewhere.
+    The person is rotated in the scanner, and the field relative to the person: `affine`
+    has an oblique direction, anisotropic spacing and an arbitrary origin.
 
     Args:
-        seed: Int, the data set's seed, not negative.
+        seed: Int, the seed of the data set, not negative.
         index: Int, the number of the volume, not negative.
         size: Three ints, slices, rows and columns.
 
@@ -44,7 +43,7 @@ def generate_volume(
         float64 array `(4, 4)`, index coordinates x, y, z to mm (LPS).
 
     Raises:
-        ValueError: If seed or index is negative or size is not three sizes >= 16.
+        ValueError: If seed or index is negative, or a size is below 16.
 
     Example:
 
@@ -62,24 +61,23 @@ def generate_volume(
             "`size` must be the number of slices, rows and columns, each at least 16. "
             f"Received: size={size}"
         )
-    # Separate streams: the noise does not depend on how many numbers the spine took.
+    # Separate streams, so that the noise does not depend on the numbers for the spine.
     streams = np.random.SeedSequence([seed, index]).spawn(4)
-    spine_rng, place_rng, around_rng, noise_rng = (
+    spine_rng, pose_rng, surroundings_rng, noise_rng = (
         np.random.Generator(np.random.PCG64(stream)) for stream in streams
     )
     spine = sample_spine(spine_rng)
-    # The person is moved by `pose`, the lattice lies in space by `affine`.
-    turn = _rotation(place_rng.uniform(-0.15, 0.15, 3))
-    shift = place_rng.uniform(-200, 200, 3)
+    turn = _rotation(pose_rng.uniform(-0.15, 0.15, 3))
+    shift = pose_rng.uniform(-200, 200, 3)
     for part in spine.parts:
         part.centre = turn @ part.centre + shift
         part.axes = turn @ part.axes
     points = spine.points @ turn.T + shift
-    affine = _field(points, size, place_rng)
+    affine = _field(points, size, pose_rng)
 
     volume = np.empty(size, np.float32)
     axis = np.array([body.centre for body in spine.bodies[:VERTEBRAE]])
-    draw_surroundings(volume, affine, axis, around_rng)
+    draw_surroundings(volume, affine, axis, surroundings_rng)
     for part in spine.parts:
         part.draw(volume, affine)
     inverse = np.linalg.inv(affine)
@@ -93,7 +91,7 @@ def generate_volume(
 def _field(
     points: np.ndarray, size: tuple[int, int, int], rng: np.random.Generator
 ) -> np.ndarray:
-    """Returns the affine of a field that shows all points, turned and off centre."""
+    """Returns the affine of a rotated and shifted field that contains all points."""
     turn = _rotation(rng.uniform(-0.12, 0.12, 3))
     inner = points @ turn
     low, high = inner.min(0), inner.max(0)
@@ -109,7 +107,7 @@ def _field(
 
 
 def _rotation(angles: np.ndarray) -> np.ndarray:
-    """Returns the rotation about x, then y, then z, in radians."""
+    """Returns the rotation about x, then y, then z by angles in radians."""
     rotation = np.eye(3)
     for axis, angle in enumerate(angles):
         i, j = (axis + 1) % 3, (axis + 2) % 3

@@ -1,15 +1,15 @@
-"""Reading coarse tables at fine places."""
+"""Interpolation of coarse tables at fine coordinates."""
 
 import numpy as np
 
 
 def look_up(table: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Reads a table with linear interpolation, repeating it without end.
+    """Interpolates a periodic table linearly.
 
     Args:
-        table: Array of shape `(R, C)`.
-        u: Array, places along the columns.
-        v: Array of the same shape, places along the rows.
+        table: Array of shape `(R, C)`, repeated beyond its borders.
+        u: Array, coordinates along the columns.
+        v: Array of the same shape, coordinates along the rows.
 
     Example:
 
@@ -28,16 +28,16 @@ def look_up(table: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def resample(
-    table: np.ndarray, place: np.ndarray, axis: int, smooth: bool = False
+    table: np.ndarray, coordinates: np.ndarray, axis: int, smooth: bool = False
 ) -> np.ndarray:
-    """Reads a table at other places along one axis.
+    """Interpolates a table along one axis.
 
     Args:
         table: Float32 array.
-        place: Array of shape `(P,)`, in whole and broken steps of the table.
-        axis: Int, which axis.
-        smooth: Bool, whether to ease from node to node rather than go straight, so
-            that no kinks show.
+        coordinates: Array of shape `(P,)`, fractional indices of the table.
+        axis: Int, the axis.
+        smooth: Bool, whether to interpolate by a cubic with zero slopes at the nodes
+            instead of linearly, so that no kinks are visible.
 
     Returns:
         Float32 array, `P` long along the axis.
@@ -48,8 +48,8 @@ def resample(
     >>> resample(table, np.array([0.5, 2.0]), axis=0).tolist()
     [5.0, 30.0]
     """
-    low = np.clip(np.floor(place).astype(int), 0, table.shape[axis] - 2)
-    share = (place - low).astype(np.float32)
+    low = np.clip(np.floor(coordinates).astype(int), 0, table.shape[axis] - 2)
+    share = (coordinates - low).astype(np.float32)
     if smooth:
         share = share * share * (3 - 2 * share)
     share = share.reshape([-1 if a == axis else 1 for a in range(table.ndim)])

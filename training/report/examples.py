@@ -88,7 +88,7 @@ def heatmap_pictures(
         yield remark("Each part of the cross-validation has a model of its own.")
         return
     locator = locator or run.locator(calibration=None)
-    model = locator.model
+    model: Any = locator.model
     typical, farthest = reported.typical_image, reported.farthest_points[0]
     figures = (
         (typical, None, f"{typical}, an image of median error: all landmarks."),

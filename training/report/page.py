@@ -91,7 +91,7 @@ def write_report(
         "worst": overlay_pictures(reported, worst_ids, samples, truths),
         "best": overlay_pictures(reported, best_ids, samples, truths),
         "heatmaps": heatmap_pictures(
-            reported, samples, truths, evaluation and evaluation.locator
+            reported, samples, truths, evaluation.locator if evaluation else None
         ),
         "curves": curve_pictures(reported),
     }

@@ -1,54 +1,100 @@
 import dataclasses
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from scn_keras import warp
+from scn_keras.training.augmentation._built_in import (
+    BY_NAME,
+    IN_ORDER_OF_DRAWING,
+    IN_ORDER_OF_GREY_VALUES,
+    POSE,
+    numbers_of,
+)
+from scn_keras.training.augmentation._pose import Pose
+from scn_keras.training.augmentation._user_transforms import (
+    draw_user_parameters,
+    with_user_parameters,
+)
+from scn_keras.training.augmentation._validation import validate_transform
+from scn_keras.training.augmentation.elastic import Elastic
+from scn_keras.training.augmentation.geometric_transform import GeometricTransform
+from scn_keras.training.augmentation.intensity_transform import IntensityTransform
+from scn_keras.training.augmentation.named_transform import NamedTransform
+from scn_keras.training.augmentation.transform import Transform
 
-_AXES = "xyz"
+_ON_BY_DEFAULT = (
+    *("translation", "rotation", "scale", "scale_per_axis"),
+    *("intensity_shift", "intensity_scale"),
+)
+
+
+class _AlsoOfTheClass:
+    """A method that can also be called on the class, which means the default instance.
+
+    The methods that use it were static before there were user-defined transforms.
+    """
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self.method = method
+
+    def __get__(self, instance: Any, owner: type[Any]) -> Callable[..., Any]:
+        return self.method.__get__(owner() if instance is None else instance, owner)
 
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
     """Random changes of position, shape and grey value of images and volumes.
 
-    `draw` draws the parameters, the other methods apply them: what
-    was drawn can be looked at, stored and applied again, with NumPy, in a graph of
-    `tf.data` or on the device. A point of the image is scaled, mirrored, turned about
-    the grid's centre, moved, and then displaced by the inverse of the elastic part.
-    Where no range is named, values are drawn evenly from -x to x. What is 0 is off.
+    It holds the numbers of the built-in transforms, and user-defined transforms. `draw`
+    draws parameters, the other methods apply them: parameters can be looked at, stored
+    and applied again, with NumPy, in a graph of `tf.data` or on the device.
+
+    A point of the image is scaled, mirrored, rotated about the grid's centre and moved;
+    user-defined geometric transforms follow; the inverse of the elastic part is last.
+    Grey values go through blur, gamma, contrast, shift, scale, noise, clipping and
+    erasing, then through user-defined transforms. Unless stated otherwise, x means
+    uniform in [-x, x]; 0 disables the transform.
 
     Args:
-        translation: Float, share of the grid's size by which the image moves at
-            most along each axis.
-        rotation: Float, radians, at most to either side; of a volume about each axis
-            (x, then y, then z).
-        scale: Float, 0.2 for 0.8 to 1.2 times, all axes alike.
-        scale_per_axis: Float, the same for each axis on its own.
+        translation: Float, share of the grid's size by which the image moves along each
+            axis.
+        rotation: Float, radians; of a volume about each axis (x, then y, then z).
+        scale: Float below 1, 0.2 for factors from 0.8 to 1.2 of all axes together.
+        scale_per_axis: Float below 1, the same for each axis on its own.
         intensity_shift: Float, added to grey values of -1 to 1.
-        intensity_scale: Float, 0.25 for 0.75 to 1.25 times, after the shift.
+        intensity_scale: Float below 1, 0.25 for factors from 0.75 to 1.25, after the
+            shift.
         translation_mm: Float, as `translation`, which is then 0, in millimetres.
-        any_rotation: Bool, whether every orientation is equally likely, instead of
+        any_rotation: Bool, whether every orientation is equally likely, in place of
             `rotation`: all angles of an image, all of SO(3) of a volume.
         crop: Str, the axes (of `"xyz"`) along which a grid that is smaller than the
             image lies anywhere within it.
         flip: Float, the probability of a mirror image in x. Landmarks change places
             with their partners, so it needs a schema with `pairs`.
         elastic: Float, share of the grid's size by which each control point of a cubic
-            B-spline moves at most along each axis. Never farther than to where the
+            B-spline moves along each axis. Never farther than to where the
             deformation would fold (0.48 of their distance, 0.40 in a volume).
         elastic_mm: Float, as `elastic`, which is then 0, in millimetres.
         elastic_points: Int, control points an axis, at least 4: of the reference's 5,
             one on each side is outside of the grid.
         blur: Float, the highest standard deviation of a Gaussian, pixels of the grid.
         gamma: Float, 0.5 for grey values (of 0 to 1) to the power of e^-0.5 to e^0.5.
-        contrast: Float, 0.25 for 0.75 to 1.25 times the difference from the mean.
-        noise: Float, the highest standard deviation of white noise.
-        clip: Bool, whether grey values then end at -1 and 1.
+        contrast: Float below 1, 0.25 for 0.75 to 1.25 times the difference from the
+            mean.
+        noise: Float, the highest standard deviation of white noise, in grey values.
+        clip: Bool, whether grey values are limited to -1 to 1.
         erase: Float, the probability of a box of one random grey value.
-        erase_size: Float, the longest side of that box as a share of the grid's.
+        erase_size: Float, up to 1, the longest side of that box as a share of the
+            grid's.
+        transforms: Sequence of user-defined transforms, in the order of their
+            application, each in any form that `NamedTransform.of` takes: a function
+            `f(image, parameters, xp, **arguments)`, with float32 parameters uniform in
+            [-1, 1] of shape `(..., f.num_parameters)`, 1 without that attribute; an
+            instance of a class that derives from `IntensityTransform` or
+            `GeometricTransform`; or a name `"module:attribute"`, alone or as
+            `{"name": ..., "arguments": {...}}`. Stored as a tuple of `NamedTransform`.
 
     Raises:
         ValueError: If a range is negative, a scale reaches 0 or values do not go
@@ -56,10 +102,23 @@ class Augmentation:
 
     Example:
 
+    >>> from scn_keras.training.augmentation import Augmentation
     >>> augmentation = Augmentation(rotation=0.2)
     >>> drawn = augmentation.draw(7, (480, 384))
     >>> augmentation.affine(drawn, (480, 384)).shape
     (3, 3)
+
+    A user-defined transform with one parameter for each image:
+
+    ```python
+    def darken(image, parameters, xp, strength=0.2):
+        share = strength * (parameters[..., 0] + 1.0) / 2.0
+        # As many axes as the grid has: an image alone, or a batch of them.
+        d = len(image.shape) - len(share.shape)
+        return image - scn_keras.warp.spread(share, d)
+
+    augmentation = Augmentation(rotation=0.2, transforms=[darken])
+    ```
     """
 
     translation: float = 0.05
@@ -82,40 +141,61 @@ class Augmentation:
     clip: bool = True
     erase: float = 0.0
     erase_size: float = 0.3
+    transforms: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        below_one = ("scale", "scale_per_axis", "intensity_scale", "contrast")
-        up_to_one = ("flip", "erase", "erase_size")
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, (int, float)):
+        for kind in IN_ORDER_OF_DRAWING:
+            self._built_in(kind)  # checks its numbers
+        if not isinstance(self.transforms, (list, tuple)):
+            raise ValueError(
+                "`transforms` of the augmentation must be a list. "
+                f"Received: transforms={self.transforms!r}"
+            )
+        transforms = tuple(map(NamedTransform.of, self.transforms))
+        if any(named.name == "Flip" for named in transforms):
+            raise ValueError(
+                "Mirror images by `flip` of the augmentation, with which landmarks "
+                "change places. Received: transforms=Flip"
+            )
+        object.__setattr__(self, "transforms", transforms)
+
+    @classmethod
+    def from_list(cls, transforms: Sequence[Any]) -> "Augmentation":
+        """Returns an augmentation of the given transforms alone.
+
+        Built-in transforms set its numbers; all others are off, so that grey values are
+        not limited without `Clip`. Whatever their order in the list, built-in
+        transforms are applied in the order of `Augmentation`, before user-defined ones.
+
+        Args:
+            transforms: Sequence of built-in and user-defined transforms, each in any
+                form that `NamedTransform.of` takes.
+
+        Raises:
+            ValueError: If a built-in transform comes twice, or something is no
+                transform.
+
+        Example:
+
+        >>> from scn_keras.training.augmentation import Augmentation, Gamma, Rotation
+        >>> augmentation = Augmentation.from_list([Rotation(0.2), Gamma(0.3)])
+        >>> augmentation.rotation, augmentation.gamma, augmentation.scale
+        (0.2, 0.3, 0.0)
+        """
+        numbers: dict[str, Any] = dict.fromkeys(_ON_BY_DEFAULT, 0.0) | {"clip": False}
+        used, user_defined = set(), []
+        for named in map(NamedTransform.of, transforms):
+            if named.name not in BY_NAME:
+                user_defined.append(named)
                 continue
-            bound = 1.0 if field.name in below_one else math.inf
-            if field.name in up_to_one:
-                bound = math.nextafter(1.0, 2.0)
-            if not 0.0 <= value < bound:
+            if named.name in used:
                 raise ValueError(
-                    f"`{field.name}` of the augmentation must be from 0 to "
-                    f"{'1' if field.name in up_to_one else f'below {bound}'}. "
-                    f"Received: {field.name}={value}"
+                    "A list of transforms must hold each built-in transform once. "
+                    f"Received: {named.name} twice"
                 )
-        for name in ("translation", "elastic"):
-            if getattr(self, name) and getattr(self, f"{name}_mm"):
-                raise ValueError(
-                    f"Set `{name}` of the augmentation or `{name}_mm`, the other to 0. "
-                    f"Received: {name}={getattr(self, name)}, "
-                    f"{name}_mm={getattr(self, f'{name}_mm')}"
-                )
-        if self.elastic_points < 4:
-            raise ValueError(
-                "`elastic_points` of the augmentation must be at least 4. "
-                f"Received: elastic_points={self.elastic_points}"
-            )
-        if set(self.crop) - set(_AXES):
-            raise ValueError(
-                "`crop` of the augmentation names axes of 'xyz'. "
-                f"Received: crop={self.crop!r}"
-            )
+            used.add(named.name)
+            numbers |= named.checked()
+        return cls(**numbers, transforms=tuple(user_defined))
 
     @classmethod
     def cephalogram(cls) -> "Augmentation":
@@ -166,7 +246,9 @@ class Augmentation:
     ) -> dict[str, Any]:
         """Draws one set of parameters, or a batch of them, from a stateless seed.
 
-        The same seed gives the same parameters, for each library its own.
+        The same seed gives the same parameters, for each library its own. User-defined
+        transforms draw from seeds that are derived from it, so that they do not change
+        what built-in ones draw. (A `SeedGenerator` advances with each of them.)
 
         Args:
             seed: What the library takes: an int or several for NumPy, int32 `(2,)`
@@ -177,72 +259,24 @@ class Augmentation:
             batch: Leading sizes of all parameters.
 
         Returns:
-            Dict of float32 xp. What is off has no entry.
+            Dict of float32 arrays, without those of transforms that are off. Names of
+            user-defined transforms begin with `transforms.` and their number.
         """
-        d, batch = len(grid), tuple(batch)
-        counts = {
-            "translation": d,
-            "rotation": 1 if d == 2 else 3,
-            "scale": 1,
-            "scale_per_axis": d,
-            "intensity_shift": 1,
-            "intensity_scale": 1,
-            **({"flip": 1} if self.flip else {}),
-            **({"crop": d} if self.crop else {}),
-            **(
-                {"elastic": d * self.elastic_points**d}
-                if self.elastic or self.elastic_mm
-                else {}
-            ),
-            **({"erase": 2 * d + 2} if self.erase else {}),
-            **{
-                name: 1
-                for name in ("blur", "gamma", "contrast", "noise")
-                if getattr(self, name)
-            },
-        }
-        numbers = xp.cast(xp.uniform(seed, (*batch, sum(counts.values()))), "float32")
-        unit, first = {}, 0
-        for name, count in counts.items():
-            unit[name] = numbers[..., first : first + count]
+        transforms = [self._built_in(kind) for kind in IN_ORDER_OF_DRAWING]
+        counts = [transform.count(len(grid)) for transform in transforms]
+        numbers = xp.cast(xp.uniform(seed, (*batch, sum(counts))), "float32")
+        drawn: dict[str, Any] = {}
+        first = 0
+        for transform, count in zip(transforms, counts, strict=True):
+            if count:
+                unit = numbers[..., first : first + count]
+                drawn |= transform.draw(unit, grid, xp, seed)
             first += count
+        return drawn | draw_user_parameters(self.transforms, seed, grid, xp, batch)
 
-        drawn = {
-            "rotation": self._rotation(unit["rotation"], d, xp),
-            "scale": (1.0 + unit["scale"] * self.scale)
-            * (1.0 + unit["scale_per_axis"] * self.scale_per_axis),
-            "intensity_shift": unit["intensity_shift"][..., 0] * self.intensity_shift,
-            "intensity_scale": 1.0
-            + unit["intensity_scale"][..., 0] * self.intensity_scale,
-        }
-        name = "translation_mm" if self.translation_mm else "translation"
-        drawn[name] = unit["translation"] * getattr(self, name)
-        if self.flip:
-            mirrored = unit["flip"][..., 0] < 2.0 * self.flip - 1.0
-            drawn["flip"] = xp.cast(mirrored, "float32")
-        if self.crop:
-            axes = np.array([axis in self.crop for axis in _AXES[:d]], "float32")
-            drawn["crop"] = unit["crop"] * xp.convert_to_tensor(axes)
-        if "elastic" in unit:
-            name = "elastic_mm" if self.elastic_mm else "elastic"
-            shape = (*batch, d, *[self.elastic_points] * d)
-            drawn[name] = xp.reshape(unit["elastic"], shape) * getattr(self, name)
-        if self.blur:
-            drawn["blur"] = (unit["blur"][..., 0] + 1.0) * (0.5 * self.blur)
-        if self.noise:
-            level = (unit["noise"] + 1.0) * (0.5 * self.noise)
-            field = xp.cast(xp.normal(seed, (*batch, *grid)), "float32")
-            drawn["noise"] = field * warp.spread(level[..., 0], d)
-        if self.gamma:
-            drawn["gamma"] = xp.exp(unit["gamma"][..., 0] * self.gamma)
-        if self.contrast:
-            drawn["contrast"] = 1.0 + unit["contrast"][..., 0] * self.contrast
-        if self.erase:
-            drawn["erase_box"], drawn["erase_value"] = self._box(unit["erase"], d, xp)
-        return drawn
-
-    @staticmethod
+    @_AlsoOfTheClass
     def affine(
+        self,
         drawn: Mapping[str, Any],
         grid: Sequence[int],
         spacing: Any = None,
@@ -252,7 +286,7 @@ class Augmentation:
         """Returns the map from the grid to the grid before augmentation.
 
         Args:
-            drawn: What `draw` drew.
+            drawn: Mapping, the result of `draw`.
             grid: The sizes of the grid in array order.
             spacing: Array `(..., D)`, x, y(, z) mm per pixel of the grid; `None` for
                 pixels of one millimetre.
@@ -263,41 +297,21 @@ class Augmentation:
         Returns:
             Array `(..., D + 1, D + 1)`.
         """
-        # A point p moves to c + R S (p - c) + t: scaled, rotated about the centre c,
-        # then moved. The grid is filled by asking where each pixel came from.
-        sides = xp.convert_to_tensor(np.array(grid[::-1], "float32"))
-        center = (sides - 1.0) * 0.5
-        scale, d = drawn["scale"], len(grid)
-        if "flip" in drawn:
-            left = xp.convert_to_tensor(np.eye(d, dtype="float32")[0])
-            scale = scale * (1.0 - 2.0 * drawn["flip"][..., None] * left)
-        rows = [
-            [drawn["rotation"][..., k, row] / scale[..., row] for k in range(d)]
-            for row in range(d)
-        ]
-        if spacing is not None:  # turned in millimetres
-            for row in range(d):
-                for k in range(d):
-                    rows[row][k] = rows[row][k] * (spacing[..., k] / spacing[..., row])
-        if "translation_mm" in drawn:
-            move = drawn["translation_mm"]
-            moved = center + (move if spacing is None else move / spacing)
-        else:
-            moved = center + drawn["translation"] * sides
-        offset = [
-            center[row] - sum(rows[row][k] * moved[..., k] for k in range(d))
-            for row in range(d)
-        ]
-        if "crop" in drawn:
-            shift = drawn["crop"] * xp.maximum(size - sides, 0.0) * 0.5
-            offset = [o + shift[..., row] for row, o in enumerate(offset)]
-        zero = drawn["scale"][..., 0] * 0.0
-        rows = [[*row, o] for row, o in zip(rows, offset, strict=True)]
-        rows.append([zero] * d + [zero + 1.0])
-        return xp.stack([xp.stack(row, axis=-1) for row in rows], axis=-2)
+        pose = Pose()
+        for kind in POSE:
+            pose = self._built_in(kind).place(pose, drawn, grid, spacing, size, xp)
+        result = pose.affine(grid, spacing, xp)
+        for transform, parameters in self._user_defined(
+            GeometricTransform, drawn, len(grid)
+        ):
+            after = transform.affine(parameters, grid, spacing, size, xp)
+            if after is not None:
+                result = xp.contract(result, after)
+        return result
 
-    @staticmethod
+    @_AlsoOfTheClass
     def elastic_displacements(
+        self,
         drawn: Mapping[str, Any],
         grid: Sequence[int],
         spacing: Any = None,
@@ -312,57 +326,38 @@ class Augmentation:
             Array `(..., D, *n)` in pixels of the grid, see `warp.lattice`.
         """
         d = len(grid)
-        if "elastic_mm" in drawn:
-            field = drawn["elastic_mm"]
-            if spacing is not None:
-                field = field / warp.spread(spacing, d)
-        elif "elastic" in drawn:
-            sides = xp.convert_to_tensor(np.array(grid[::-1], "float32"))
-            field = drawn["elastic"] * warp.spread(sides, d)
-        else:
+        fields = [self._built_in(Elastic).displacements(drawn, grid, spacing, xp)]
+        for transform, parameters in self._user_defined(GeometricTransform, drawn, d):
+            fields.append(transform.displacements(parameters, grid, spacing, xp))
+        fields = [field for field in fields if field is not None]
+        if not fields:
             return None
-        return warp.bounded(field, grid, xp)
+        counts = [tuple(field.shape[-d:]) for field in fields]
+        if len(set(counts)) > 1:
+            raise ValueError(
+                "Elastic transforms must have the same number of control points. "
+                f"Received: {' and '.join(map(str, counts))}"
+            )
+        return warp.bounded(sum(fields[1:], fields[0]), grid, xp)
 
     def intensity(
         self, drawn: Mapping[str, Any], image: Any, xp: Any = warp.NUMPY
     ) -> Any:
         """Changes grey values of -1 to 1.
 
-        Blur, gamma, contrast, shift, scale, noise, clipping, the erased box, in this
-        order.
+        Blur, gamma, contrast, shift, scale, noise, clipping, the erased box, then
+        user-defined transforms, in this order.
 
         Args:
-            drawn: What `draw` drew.
+            drawn: Mapping, the result of `draw`.
             image: Array `(..., *grid)`.
             xp: The library, see `draw`.
         """
         d = len(image.shape) - len(drawn["intensity_shift"].shape)
-
-        def of(name):
-            return warp.spread(drawn[name], d)
-
-        if "blur" in drawn:
-            image = _blurred(image, drawn["blur"], d, xp)
-        if "gamma" in drawn:
-            share = xp.clip(image * 0.5 + 0.5, 1e-6, 1.0)
-            image = share ** of("gamma") * 2.0 - 1.0
-        if "contrast" in drawn:
-            mean = xp.mean(image, axis=tuple(range(-d, 0)), keepdims=True)
-            image = (image - mean) * of("contrast") + mean
-        image = (image + of("intensity_shift")) * of("intensity_scale")
-        if "noise" in drawn:
-            image = image + drawn["noise"]
-        if self.clip:
-            image = xp.clip(image, -1.0, 1.0)
-        if "erase_box" in drawn:
-            sizes, inside = image.shape[-d:], True
-            for k, place in enumerate(warp.grid_axes(sizes, xp)):
-                low, high = (
-                    warp.spread(drawn["erase_box"][..., side, k] * sizes[-1 - k], d)
-                    for side in (0, 1)
-                )
-                inside = (place >= low) & (place < high) & inside
-            image = xp.where(inside, of("erase_value"), image)
+        for kind in IN_ORDER_OF_GREY_VALUES:
+            image = self._built_in(kind).apply(image, drawn, xp)
+        for transform, parameters in self._user_defined(IntensityTransform, drawn, d):
+            image = transform.apply(image, parameters, xp)
         return image
 
     def apply(
@@ -380,7 +375,7 @@ class Augmentation:
         it once, from the source image.
 
         Args:
-            drawn: What `draw` drew for this grid and batch.
+            drawn: Mapping, the result of `draw` for this grid and batch.
             image: float32 array `(..., *grid, 1)`.
             points: float32 array `(..., N, D)` in pixels of the grid.
             affine: float32 array `(..., D + 1, D + 1)`, from those to millimetres.
@@ -397,43 +392,41 @@ class Augmentation:
         back = self.affine(drawn, grid, spacing, size, xp)
         elastic = self.elastic_displacements(drawn, grid, spacing, xp)
         bordered = warp.pad_border(image[..., 0], d, -1.0, xp)
-        places = warp.lattice(back, grid, elastic, xp)
-        image = self.intensity(drawn, warp.interpolate(bordered, places, xp), xp)
+        coordinates = warp.lattice(back, grid, elastic, xp)
+        image = self.intensity(drawn, warp.interpolate(bordered, coordinates, xp), xp)
         points = warp.invert_map(back, points, grid, elastic, xp)
         if "flip" in drawn:
             points = swap_pairs(points, drawn["flip"], pairs, xp)
         affine = xp.contract(affine, back)
         return image[..., None], {"points": points, "affine": affine}
 
-    def _rotation(self, unit, d, xp):
-        """A matrix `(..., D, D)`, from one number or three of -1 to 1."""
-        if self.any_rotation and d == 3:
-            return _random_rotation(unit, xp)
-        angle = unit * (math.pi if self.any_rotation else self.rotation)
-        cos, sin = xp.cos(angle), xp.sin(angle)
-        if d == 2:
-            c, s = cos[..., 0], sin[..., 0]
-            return _matrix([[c, -s], [s, c]], xp)
-        (cx, cy, cz), (sx, sy, sz) = (
-            [values[..., k] for k in range(3)] for values in (cos, sin)
-        )
-        return _matrix(
-            [
-                [cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx],
-                [sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx],
-                [-sy, cy * sx, cy * cx],
-            ],
-            xp,
-        )
+    def validate(self, grid: Sequence[int]) -> None:
+        """Tries user-defined transforms on a small batch of images of the grid.
 
-    def _box(self, unit, d, xp):
-        """Two corners `(..., 2, D)` as shares of the grid, and a grey value."""
-        share = unit * 0.5 + 0.5
-        center, side = share[..., :d], share[..., d : 2 * d] * self.erase_size
-        there = xp.cast(share[..., 2 * d] < self.erase, "float32")
-        half = 0.5 * side * there[..., None]
-        box = xp.stack([center - half, center + half], axis=-2)
-        return box, unit[..., 2 * d + 1]
+        Called before a training, it refuses a transform that fails or returns a wrong
+        shape or dtype.
+
+        Args:
+            grid: The sizes of the grid in array order.
+
+        Raises:
+            ValueError: If a transform does not exist, fails or returns something else
+                than expected.
+            ImportError: If the module of a transform cannot be imported.
+        """
+        for named in self.transforms:
+            validate_transform(named, grid)
+        if self.transforms:
+            self.elastic_displacements(self.draw(0, grid), grid)
+
+    def _built_in(self, kind: type[Any]) -> Any:
+        return kind(**{name: getattr(self, name) for name in numbers_of(kind)})
+
+    def _user_defined(
+        self, kind: type[Transform], drawn: Mapping[str, Any], dimensions: int
+    ) -> list[tuple[Any, dict[str, Any]]]:
+        found = with_user_parameters(self.transforms, drawn, dimensions)
+        return [pair for pair in found if isinstance(pair[0], kind)]
 
 
 def swap_pairs(
@@ -452,39 +445,3 @@ def swap_pairs(
         order[[left, right]] = right, left
     swapped = xp.take(points, xp.convert_to_tensor(order), axis=-2)
     return xp.where(warp.spread(flip, 2) > 0.5, swapped, points)
-
-
-def _matrix(rows, xp):
-    return xp.stack([xp.stack(row, axis=-1) for row in rows], axis=-2)
-
-
-def _random_rotation(unit, xp):
-    """Uniform on SO(3): a unit quaternion from three even numbers.
-
-    Shoemake: Uniform random rotations, Graphics Gems III, 1992.
-    """
-    first = unit[..., 0] * 0.5 + 0.5
-    near, far = xp.sqrt(1.0 - first), xp.sqrt(first)
-    a, b = unit[..., 1] * math.pi, unit[..., 2] * math.pi
-    x, y = near * xp.sin(a), near * xp.cos(a)
-    z, w = far * xp.sin(b), far * xp.cos(b)
-    return _matrix(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ],
-        xp,
-    )
-
-
-def _blurred(image, sigma, d, xp):
-    """Smooths with a Gaussian whose weights are those of the pixels that are there."""
-    sigma = warp.spread(xp.maximum(sigma, 0.05), 3)
-    for axis in range(d):
-        place = np.arange(image.shape[axis - d], dtype="float32")
-        distance = xp.convert_to_tensor(place[:, None] - place)
-        weights = xp.exp(-0.5 * (distance / sigma) ** 2)
-        weights = weights / xp.sum(weights, axis=-1, keepdims=True)
-        image = warp.along_axis(weights, image, axis, d, xp, xp.matmul)
-    return image

@@ -1,0 +1,120 @@
+"""Trials of user-defined transforms before a training."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from scn_keras.array_api import KERAS, NUMPY
+from scn_keras.training.augmentation._user_transforms import (
+    draw_user_parameters,
+    transform_of,
+    with_user_parameters,
+)
+from scn_keras.training.augmentation.geometric_transform import GeometricTransform
+from scn_keras.training.augmentation.intensity_transform import IntensityTransform
+from scn_keras.training.augmentation.named_transform import NamedTransform
+
+_BATCH = 3
+
+
+def validate_transform(named: NamedTransform, grid: Sequence[int]) -> None:
+    """Draws and applies a transform, on a batch and on one image of it.
+
+    Raises:
+        ValueError: If the transform fails, or returns something else than expected.
+        ImportError: If its module cannot be imported.
+    """
+    transform_of(named)  # errors of names and arguments need no other words
+    label = f"The transform {named.name!r}"
+    drawn = _attempt(label, draw_user_parameters, [named], 0, grid, NUMPY, (_BATCH,))
+    for name, value in drawn.items():
+        if np.shape(value)[:1] != (_BATCH,):
+            raise ValueError(
+                f"{label} must draw parameters of each image of a batch. Expected: "
+                f"shape=({_BATCH}, ...) of a batch of {_BATCH}. Received: "
+                f"shape={np.shape(value)} of {name.split('.', 2)[2]!r}"
+            )
+    for transform, parameters in with_user_parameters([named], drawn, len(grid)):
+        if isinstance(transform, IntensityTransform):
+            _validate_intensity(label, transform, parameters, grid)
+        if isinstance(transform, GeometricTransform):
+            _validate_geometry(label, transform, parameters, grid)
+
+
+def _validate_intensity(label, transform, parameters, grid):
+    size = _BATCH * int(np.prod(grid))
+    image = np.linspace(-1.0, 1.0, size, dtype="float32").reshape(_BATCH, *grid)
+    batch = _attempt(label, transform.apply, image.copy(), parameters, NUMPY)
+    _require(label, "a batch of images", batch, image.shape)
+    first = {name: value[0] for name, value in parameters.items()}
+    single = _attempt(label, transform.apply, image[0].copy(), first, NUMPY)
+    _require(label, "an image", single, tuple(grid))
+    if not np.allclose(_array(single), _array(batch)[0], rtol=0, atol=1e-4):
+        raise ValueError(
+            f"{label} must give an image of a batch what it gives the image alone: "
+            "let each image depend on its own parameters, and on no other random "
+            "numbers."
+        )
+    convert = KERAS.convert_to_tensor
+    on_device = {name: convert(value) for name, value in parameters.items()}
+    batch = _attempt(label, transform.apply, convert(image), on_device, KERAS)
+    _require(label, "a batch of images", batch, image.shape)
+
+
+def _validate_geometry(label, transform, parameters, grid):
+    d = len(grid)
+    spacing, size = np.ones((_BATCH, d), "f4"), np.full((_BATCH, d), grid[::-1], "f4")
+    affine = _attempt(label, transform.affine, parameters, grid, spacing, size, NUMPY)
+    if affine is not None:
+        _require(label, "an affine", affine, (_BATCH, d + 1, d + 1))
+        affine = _array(affine)
+        if not np.array_equal(affine[:, d], np.tile(np.eye(d + 1)[d], (_BATCH, 1))):
+            raise ValueError(
+                f"{label} must return an affine. Expected: the last row "
+                f"{np.eye(d + 1)[d].tolist()}. Received: {affine[0, d].tolist()}"
+            )
+        if not (np.linalg.det(affine) > 0.0).all():
+            raise ValueError(
+                f"{label} must return an affine that does not mirror or flatten the "
+                "image: mirror it by `flip`. Received: determinant="
+                f"{np.linalg.det(affine).min():.3g}"
+            )
+    elastic = _attempt(label, transform.displacements, parameters, grid, spacing, NUMPY)
+    if elastic is not None:
+        points = np.shape(elastic)[2:]
+        _require(label, "displacements", elastic, (_BATCH, d, *points))
+        if len(points) != d or min(points) < 4:
+            raise ValueError(
+                f"{label} must return displacements of at least 4 control points an "
+                f"axis. Expected: ({_BATCH}, {d}, *n) with {d} numbers n. Received: "
+                f"shape={np.shape(elastic)}"
+            )
+
+
+def _attempt(label, function, *arguments):
+    try:
+        return function(*arguments)
+    except Exception as error:
+        raise ValueError(
+            f"{label} failed in a trial on a batch and on one image of it, before the "
+            f"training: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _require(label, what, result: Any, shape):
+    received = getattr(result, "shape", None)
+    received = None if received is None else tuple(received)
+    dtype = None if received is None else keras.backend.standardize_dtype(result.dtype)
+    if received != shape or dtype != "float32":
+        raise ValueError(
+            f"{label} returned {what} of a wrong shape or dtype. Expected: "
+            f"shape={shape}, dtype=float32. Received: shape={received}, dtype={dtype}"
+        )
+
+
+def _array(result):
+    if isinstance(result, np.ndarray):
+        return result
+    return keras.ops.convert_to_numpy(result)

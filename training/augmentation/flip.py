@@ -1,0 +1,51 @@
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from scn_keras.training.augmentation._numbers import require_ranges
+from scn_keras.training.augmentation._pose import Pose, PoseTransform
+
+
+@dataclasses.dataclass(frozen=True)
+class Flip(PoseTransform):
+    """Mirrors the image in x, before it is rotated and moved.
+
+    Landmarks change places with their partners (`swap_pairs`), so that it needs a
+    schema with `pairs`.
+
+    Args:
+        flip: Float, from 0 to 1, the probability of a mirror image. 0 disables it.
+
+    Raises:
+        ValueError: If the probability is out of its range.
+    """
+
+    flip: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_ranges(self, up_to_one=("flip",))
+
+    def count(self, dimensions: int) -> int:
+        return 1 if self.flip else 0
+
+    def draw(
+        self, unit: Any, grid: Sequence[int], xp: Any, seed: Any = None
+    ) -> dict[str, Any]:
+        mirrored = unit[..., 0] < 2.0 * self.flip - 1.0
+        return {"flip": xp.cast(mirrored, "float32")}
+
+    def place(
+        self,
+        pose: Pose,
+        parameters: Mapping[str, Any],
+        grid: Sequence[int],
+        spacing: Any,
+        size: Any,
+        xp: Any,
+    ) -> Pose:
+        if "flip" not in parameters:
+            return pose
+        left = xp.convert_to_tensor(np.eye(len(grid), dtype="float32")[0])
+        return pose._replace(sign=1.0 - 2.0 * parameters["flip"][..., None] * left)

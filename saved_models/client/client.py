@@ -1,25 +1,26 @@
 import asyncio
 import concurrent.futures
 import contextlib
-import os
 import pathlib
 import random
 import re
 import threading
 import time
-from collections.abc import (
-    AsyncIterator,
-    Callable,
-    Coroutine,
-    Iterator,
-    Mapping,
-    Sequence,
-)
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from scn_keras.landmark_schema import LandmarkSchema
+from scn_keras.saved_models.client.image_requests import (
+    Files,
+    ImageRequest,
+    image_name,
+    list_images,
+    read_image_request,
+    split_by_size,
+    validate_spacing,
+)
 from scn_keras.saved_models.client.prediction_error import PredictionError
 from scn_keras.saved_models.client.transport import (
     RefusedError,
@@ -27,63 +28,59 @@ from scn_keras.saved_models.client.transport import (
     Transport,
     UnavailableError,
 )
-from scn_keras.saved_models.predicting.image_source import (
-    ImageSource,
-    affine_of,
-    call_of,
-    find_files,
-    read_image_source,
+from scn_keras.saved_models.predicting.prediction import (
+    Prediction,
+    prediction_of,
 )
-from scn_keras.saved_models.predicting.prediction import Prediction
 
 _URL = re.compile(
     r"(?P<scheme>https?|grpcs?)://(?P<address>[^/]+)"
     r"(?:/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>\d+))?(?::predict)?)?/?"
 )
-_FIRST_PAUSE = 0.2  # seconds, doubled from try to try
-_BATCH_BYTES = 2**24  # of what one call carries; a larger image goes alone
+_FIRST_PAUSE = 0.2  # seconds, doubled after each attempt
 _CLOSED = "The client is closed."
-
-_Files = Sequence[str | os.PathLike[str] | np.ndarray]
 
 
 class Client:
-    """Asks a served model for landmarks: TF Serving, or `scn-keras serve`.
+    """A client of served models: of TF Serving and of `scn-keras serve`.
 
-    Files of every format that SimpleITK reads are decoded here, and their spacing is
-    taken from their header; PNG, JPEG and BMP go as they are. Several images travel in
-    one call, several calls at a time. A call that fails because the server cannot be
-    reached or is overloaded (502, 503, 429, UNAVAILABLE) is repeated after growing
-    pauses. An image that the server cannot decode makes its whole call fail: the call
-    is divided until that image is alone, so that its neighbours get their answers. A
-    server that batches puts calls together, and fails them together: an image that was
-    refused alone is asked for once more when no other call of this client is under way.
+    Files of all formats that SimpleITK reads are decoded by the client, with the
+    spacing in their header; PNG, JPEG and BMP files are sent as they are. A call holds
+    several images, and several calls are sent at a time. A call that fails because the
+    server cannot be reached or is overloaded (502, 503, 429, UNAVAILABLE) is repeated
+    after growing pauses. An image that the server cannot decode makes its whole call
+    fail: the call is then divided until that image is alone, so that the other images
+    are answered. A server with batching joins calls, which then fail together: an
+    image that was refused alone is sent once more while this client sends no other.
 
     REST needs neither TensorFlow nor Keras; gRPC, which suits volumes, needs grpcio.
-    Both come with `pip install scn-keras[client]`.
+    `pip install scn-keras[client]` installs the packages for both.
 
     Args:
         url: Str, `http://HOST:8501`, `https://...`, `grpc://HOST:8500` or, with TLS,
-            `grpcs://...`; of REST also with `/v1/models/NAME[/versions/VERSION]`.
-        model: Str, the model's name, where the address does not say it.
-        version: Int; `None` for the latest.
-        names: Sequence of str, the landmarks' names; `None` to ask the model.
-        batch_size: Int, how many images travel in one call; no more than the server's
-            batches hold.
-        concurrency: Int, how many calls are under way at a time, of all callers.
-        timeout: Float, seconds until a call is given up, all its tries together.
+            `grpcs://...`. A REST address may end with
+            `/v1/models/NAME[/versions/VERSION]`.
+        model: Str, the name of the model; `None` if the address contains it.
+        version: Int, the version of the model; `None` for the latest.
+        names: Sequence of str, the names of the landmarks; `None` to ask the model.
+        batch_size: Int, the largest number of images in a call; it should not exceed
+            the server's batch size.
+        concurrency: Int, the largest number of calls at a time, of all callers.
+        timeout: Float, seconds until a call is given up, with all its attempts.
         retries: Int, how often a call is repeated.
-        headers: Mapping of str, sent with each call, for example for log-in.
+        headers: Mapping of str to str, sent with each call, for example for
+            authentication.
 
     Raises:
-        ValueError: If the address or a number is not one.
+        ImportError: If the packages for REST or gRPC are not installed.
+        ValueError: If an argument is not valid.
 
     Example:
 
     ```python
     with Client("http://127.0.0.1:8501", model="hands") as client:
-        for found in client.predict(["hand.dcm", "films/"], spacing=(0.1, 0.1)):
-            print(found if isinstance(found, Exception) else found.points_mm)
+        for answer in client.predict(["hand.dcm", "films/"], spacing=(0.1, 0.1)):
+            print(answer if isinstance(answer, Exception) else answer.points_mm)
     ```
     """
 
@@ -108,15 +105,17 @@ class Client:
         model = model or parts["model"]
         if not model:
             raise ValueError(f"Which model of {url}? Give its name: model='...'.")
-        for key, value, least in (
+        for key, value, minimum in (
             ("batch_size", batch_size, 1),
             ("concurrency", concurrency, 1),
             ("retries", retries, 0),
         ):
-            if value < least:
-                raise ValueError(f"`{key}` must be at least {least}. Received: {value}")
+            if value < minimum:
+                raise ValueError(
+                    f"`{key}` must be at least {minimum}. Received: {key}={value}"
+                )
         if not timeout > 0.0:
-            raise ValueError(f"`timeout` must be above 0. Received: {timeout}")
+            raise ValueError(f"`timeout` must be above 0. Received: timeout={timeout}")
         if version is None and parts["version"]:
             version = int(parts["version"])
         self._names = None if names is None else tuple(names)
@@ -129,47 +128,48 @@ class Client:
             parts["scheme"], parts["address"], model, version, dict(headers or {})
         )
         self._transport: Transport | None = None
-        self._free = asyncio.Semaphore(concurrency)
-        self._lone = asyncio.Lock()
+        self._calls = asyncio.Semaphore(concurrency)
+        self._exclusive = asyncio.Lock()
         self._closed = False
         self._closing = threading.Lock()
-        # One loop for all callers, of any thread or loop: connections stay open.
+        # All callers, of any thread or event loop, share one loop and its connections.
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
     def predict(
         self,
-        files: _Files | str | os.PathLike[str] | np.ndarray,
+        files: Files,
         spacing: Sequence[float] | None = None,
     ) -> list[Prediction | PredictionError]:
         """Finds the landmarks of images.
 
         Args:
-            files: Sequence of paths of image files and of folders of them, or of
-                arrays `(y, x)` or `(z, y, x)`: integers of any type, whose range is
-                that from black to white, or floats from 0 to 1. Or one of these.
-            spacing: Millimetres per pixel, x, y(, z), of arrays and of files that do
-                not say; `None` where it is not known.
+            files: Sequence of paths of image files and folders, and of arrays
+                `(y, x)` or `(z, y, x)`, or one of these. Arrays hold integers, whose
+                type gives the range from black to white, or floats from 0 to 1.
+            spacing: Sequence of floats, mm per pixel in x, y(, z), for arrays and for
+                files without a spacing; `None` if it is unknown.
 
         Returns:
-            One entry an image, in order: a `Prediction`, or a `PredictionError` for an
-            image that could not be read here or there.
+            List with an entry for each image, in order: a `Prediction`, or a
+            `PredictionError` for an image that the client or the server cannot read.
 
         Raises:
-            ConnectionError: If the server cannot be reached, or stays overloaded.
-            RuntimeError: If it fails, or has no such model; if the client is closed.
-            TimeoutError: If it does not answer in time.
-            ValueError: If `spacing` is none.
+            ConnectionError: If the server cannot be reached or stays overloaded.
+            RuntimeError: If the server fails or has no such model, or if the client
+                is closed.
+            TimeoutError: If the server does not answer in time.
+            ValueError: If `spacing` is not valid.
         """
         return self._wait(self._predict(files, spacing))
 
     async def predict_async(
         self,
-        files: _Files | str | os.PathLike[str] | np.ndarray,
+        files: Files,
         spacing: Sequence[float] | None = None,
     ) -> list[Prediction | PredictionError]:
-        """As `predict`, without blocking the caller's event loop."""
+        """Finds landmarks like `predict`, without blocking the caller's event loop."""
         try:
             return await asyncio.wrap_future(self._run(self._predict(files, spacing)))
         except asyncio.CancelledError:
@@ -179,17 +179,17 @@ class Client:
             raise
 
     def names(self, count: int) -> tuple[str, ...]:
-        """Returns the names of the landmarks, or numbers where the model has none.
+        """Returns the names of the landmarks, or their numbers if they have no names.
 
         Args:
-            count: Int, how many landmarks the model has.
+            count: Int, the number of landmarks of the model.
         """
         if self._names is None:
             self._names = self._wait(self._ask_names(count))
         return self._names
 
     def close(self) -> None:
-        """Closes the connections; calls that are under way end with a RuntimeError."""
+        """Closes the connections; calls in progress end with a RuntimeError."""
         with self._closing:
             if self._closed:
                 return
@@ -218,7 +218,7 @@ class Client:
             return future.result()
         except concurrent.futures.CancelledError as error:
             raise RuntimeError(_CLOSED) from error
-        except BaseException:  # Ctrl-C: the calls end, too
+        except BaseException:  # also after Ctrl-C, the calls are ended
             future.cancel()
             raise
 
@@ -231,133 +231,136 @@ class Client:
             await self._transport.close()
 
     async def _predict(self, files, spacing):
-        spacing = _checked_spacing(spacing)
-        entries = await asyncio.to_thread(_entries, files)
-        if not entries:
+        spacing = validate_spacing(spacing)
+        images = await asyncio.to_thread(list_images, files)
+        if not images:
             return []
         stored = await self._takes_stored_values()
 
-        async def batch(begin):
-            async with self._free:
-                part = entries[begin : begin + self._batch_size]
-                return await self._batch(part, begin, spacing, stored)
+        async def predict_part(begin):
+            async with self._calls:
+                part = images[begin : begin + self._batch_size]
+                return await self._predict_batch(part, begin, spacing, stored)
 
-        begins = range(0, len(entries), self._batch_size)
-        batches = [asyncio.create_task(batch(begin)) for begin in begins]
+        begins = range(0, len(images), self._batch_size)
+        tasks = [asyncio.create_task(predict_part(begin)) for begin in begins]
         try:
-            found = [one for part in await asyncio.gather(*batches) for one in part]
+            parts = await asyncio.gather(*tasks)
         finally:
-            for task in batches:
+            for task in tasks:
                 task.cancel()
-        refused = [n for n, one in enumerate(found) if isinstance(one, RefusedError)]
-        again = [n for n in refused if not isinstance(found[n], TooLargeError)]
-        if again:
-            async with self._quiet():
-                for n in again:
-                    (found[n],) = await self._batch([entries[n]], n, spacing, stored)
+        answers = [answer for part in parts for answer in part]
+        refused = [n for n, a in enumerate(answers) if isinstance(a, RefusedError)]
+        repeated = [n for n in refused if not isinstance(answers[n], TooLargeError)]
+        if repeated:
+            async with self._without_other_calls():
+                for n in repeated:
+                    (answers[n],) = await self._predict_batch(
+                        [images[n]], n, spacing, stored
+                    )
         for n in refused:
-            if isinstance(found[n], RefusedError):
-                file = _name(entries[n], n)
-                found[n] = PredictionError(file, f"{file}: {found[n]}")
-        return found
+            if isinstance(answers[n], RefusedError):
+                file = image_name(images[n], n)
+                answers[n] = PredictionError(file, f"{file}: {answers[n]}")
+        return answers
 
     @contextlib.asynccontextmanager
-    async def _quiet(self) -> AsyncIterator[None]:
-        """While it is open, no other call for images is under way."""
+    async def _without_other_calls(self) -> AsyncIterator[None]:
+        """Lets no other call with images run until the block ends."""
         async with contextlib.AsyncExitStack() as held:
-            await held.enter_async_context(self._lone)
+            await held.enter_async_context(self._exclusive)
             for _ in range(self._concurrency):
-                await held.enter_async_context(self._free)
+                await held.enter_async_context(self._calls)
             yield
 
-    async def _batch(self, entries, number, spacing, stored):
-        """Reads some images and asks for them, in as few calls as they fit into.
+    async def _predict_batch(self, images, first_number, spacing, stored):
+        """Reads images and sends them in as few calls as possible.
 
         Returns a `Prediction`, a `PredictionError` or a `RefusedError` for each.
         """
-        found: list[Any] = [None] * len(entries)
-        groups: dict[Any, list[tuple[int, _Question]]] = {}
-        for index, entry in enumerate(entries):
-            read = await asyncio.to_thread(
-                _question, entry, number + index, spacing, stored
+        answers: list[Any] = [None] * len(images)
+        groups: dict[Any, list[tuple[int, ImageRequest]]] = {}
+        for index, image in enumerate(images):
+            request = await asyncio.to_thread(
+                read_image_request, image, first_number + index, spacing, stored
             )
-            if isinstance(read, PredictionError):
-                found[index] = read
-                continue
-            kind = (read.signature, *(a.shape[1:] for a in read.inputs.values()))
-            groups.setdefault(kind, []).append((index, read))
-        for members in groups.values():
-            for part in _within_bytes(members):
-                answers = await self._answers([question for _, question in part])
-                for (index, _), answer in zip(part, answers, strict=True):
-                    found[index] = answer
-        return found
+            if isinstance(request, PredictionError):
+                answers[index] = request
+            else:
+                groups.setdefault(request.kind, []).append((index, request))
+        for group in groups.values():
+            for part in split_by_size(group):
+                part_answers = await self._send([request for _, request in part])
+                for (index, _), answer in zip(part, part_answers, strict=True):
+                    answers[index] = answer
+        return answers
 
-    async def _answers(self, questions):
-        inputs = questions[0].inputs
-        if len(questions) > 1:
+    async def _send(self, requests):
+        """Sends requests of one kind in one call, and in halves if it is refused."""
+        inputs = requests[0].inputs
+        if len(requests) > 1:
             inputs = {
-                key: np.concatenate([one.inputs[key] for one in questions])
+                key: np.concatenate([request.inputs[key] for request in requests])
                 for key in inputs
             }
         try:
-            outputs = await self._call(questions[0].signature, inputs)
+            outputs = await self._call(requests[0].signature, inputs)
         except RefusedError as error:
-            if len(questions) == 1:
+            if len(requests) == 1:
                 return [error]
-            half = len(questions) // 2
-            first = await self._answers(questions[:half])
-            return first + await self._answers(questions[half:])
+            half = len(requests) // 2
+            first = await self._send(requests[:half])
+            return first + await self._send(requests[half:])
         return [
-            Prediction.of(one.source, {k: value[row] for k, value in outputs.items()})
-            for row, one in enumerate(questions)
+            prediction_of(request.source, {k: v[row] for k, v in outputs.items()})
+            for row, request in enumerate(requests)
         ]
 
     async def _call(self, signature, inputs):
-        """Asks once, and again while that is worth it and there is time."""
+        """Calls a signature, and repeats the call while the server is unavailable."""
         if self._transport is None:
             self._transport = self._connect()
         deadline = time.monotonic() + self._timeout
-        pause, tries = _FIRST_PAUSE, 0
+        pause, failures = _FIRST_PAUSE, 0
         while True:
-            left = deadline - time.monotonic()
+            remaining = deadline - time.monotonic()
             try:
-                async with asyncio.timeout(left):
-                    return await self._transport.call(signature, inputs, left)
+                async with asyncio.timeout(remaining):
+                    return await self._transport.call(signature, inputs, remaining)
             except TimeoutError as error:
+                reason = str(error)
                 late = (
-                    f"in time: {error}"
-                    if str(error)
-                    else f"within {self._timeout:g} s."
+                    f"in time: {reason}" if reason else f"within {self._timeout:g} s."
                 )
                 raise TimeoutError(f"The server did not answer {late}") from error
             except UnavailableError as error:
-                if tries >= self._retries or time.monotonic() + pause > deadline:
+                is_last = failures >= self._retries
+                if is_last or time.monotonic() + pause > deadline:
                     raise ConnectionError(
                         f"The server cannot be reached or is overloaded: {error}"
                     ) from error
-                tries += 1
+                failures += 1
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause *= 2.0
 
     async def _takes_stored_values(self):
         if self._stored_values is None:
-            about = await self._about_landmarks(0, 1)
-            # Of an export that does not say: no.
-            self._stored_values = bool(np.any(about.get("stored_values", False)))
+            outputs = await self._describe_landmarks(0, 1)
+            # Early exports do not have this output, and do not take stored values.
+            self._stored_values = bool(np.any(outputs.get("stored_values", False)))
         return self._stored_values
 
     async def _ask_names(self, count):
         names: list[Any] = []
         for begin in range(0, count, self._batch_size):
             end = min(begin + self._batch_size, count)
-            about = await self._about_landmarks(begin, end)
+            outputs = await self._describe_landmarks(begin, end)
             numbers = [str(number + 1) for number in range(begin, end)]
-            names += np.asarray(about.get("name", numbers)).tolist()
+            names += np.asarray(outputs.get("name", numbers)).tolist()
         return tuple(n.decode() if isinstance(n, bytes) else n for n in names)
 
-    async def _about_landmarks(self, begin, end):
-        """What the model says of some landmarks; nothing where it does not."""
+    async def _describe_landmarks(self, begin, end):
+        """Calls the signature `landmarks`; returns `{}` if the model has none."""
         numbers = np.arange(begin, end, dtype=np.int32)
         try:
             return await self._call("landmarks", {"landmark": numbers})
@@ -374,107 +377,23 @@ def predict_served(
     files: Sequence[str | pathlib.Path],
     spacing: Sequence[float] | None = None,
 ) -> tuple[list[Prediction], list[str], LandmarkSchema]:
-    """Asks a served model as `predict` asks one on this machine.
+    """Finds landmarks with a served model, as `predict` does with a local one.
 
     Args:
-        url: Str, see `Client`; it says the model's name.
+        url: Str, see `Client`; it contains the model's name.
         files: Sequence of paths, see `Client.predict`.
-        spacing: Likewise.
+        spacing: Sequence of floats or `None`, see `Client.predict`.
 
     Returns:
-        `(predictions, problems, schema)`: one sentence for each file that was not
-        answered; the landmarks without links.
+        `(predictions, problems, schema)`: the answers, a sentence for each image
+        without one, and the landmarks without their links.
     """
     with Client(url) as client:
-        found = client.predict(files, spacing)
-        results = [entry for entry in found if isinstance(entry, Prediction)]
-        names = client.names(len(results[0].score)) if results else ()
-    problems = [str(entry) for entry in found if isinstance(entry, PredictionError)]
-    return results, problems, LandmarkSchema(names)
-
-
-class _Question(NamedTuple):
-    """An image as a signature takes it."""
-
-    source: ImageSource
-    signature: str
-    inputs: dict[str, np.ndarray]
-
-
-def _checked_spacing(spacing) -> tuple[float, ...] | None:
-    if spacing is None:
-        return None
-    numbers = tuple(map(float, spacing))
-    if len(numbers) not in (2, 3) or not all(0.0 < one < np.inf for one in numbers):
-        raise ValueError(
-            "`spacing` must be two or three numbers above 0, in millimetres: x, y(, "
-            f"z). Received: spacing={spacing}"
-        )
-    return numbers
-
-
-def _entries(files) -> list[Any]:
-    """What to read, folders by their images; an error for one without any."""
-    if isinstance(files, str | os.PathLike | np.ndarray):
-        files = [files]
-    entries: list[Any] = []
-    for file in files:
-        if isinstance(file, np.ndarray):
-            entries.append(file)
-            continue
-        paths, problems = find_files([file])
-        entries += paths
-        entries += [PredictionError(pathlib.Path(file), text) for text in problems]
-    return entries
-
-
-def _name(entry, number: int) -> pathlib.Path:
-    return pathlib.Path(f"array {number}") if isinstance(entry, np.ndarray) else entry
-
-
-def _question(
-    entry, number: int, spacing: tuple[float, ...] | None, stored: bool
-) -> _Question | PredictionError:
-    if isinstance(entry, PredictionError):
-        return entry
-    file = _name(entry, number)
-    try:
-        source = _read(entry, file, spacing, stored)
-        return _Question(source, *call_of(source, stored))
-    except (ValueError, OSError) as error:
-        return PredictionError(file, str(error))
-
-
-def _read(entry, file: pathlib.Path, spacing, stored: bool) -> ImageSource:
-    if not isinstance(entry, np.ndarray):
-        return read_image_source(file, spacing, None, stored)
-    if entry.ndim not in (2, 3) or entry.dtype.kind not in "uif":
-        raise ValueError(
-            "An image must be an array of numbers with the axes (y, x) or (z, y, x). "
-            f"Received: {entry.dtype} {entry.shape}"
-        )
-    if not entry.size:
-        raise ValueError(f"{file} holds no pixel. Received: shape {entry.shape}")
-    return ImageSource(file, None, entry, affine_of(file, spacing, entry.ndim), ())
-
-
-def _within_bytes(
-    members: list[tuple[int, _Question]],
-) -> Iterator[list[tuple[int, _Question]]]:
-    """Divides images into lists that one call can carry."""
-    part: list[tuple[int, _Question]] = []
-    size = 0
-    for member in members:
-        more = sum(
-            sum(map(len, array)) if array.dtype == object else array.nbytes
-            for array in member[1].inputs.values()
-        )
-        if part and size + more > _BATCH_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(member)
-        size += more
-    yield part
+        answers = client.predict(files, spacing)
+        predictions = [a for a in answers if isinstance(a, Prediction)]
+        names = client.names(len(predictions[0].score)) if predictions else ()
+    problems = [str(a) for a in answers if isinstance(a, PredictionError)]
+    return predictions, problems, LandmarkSchema(names)
 
 
 def _connector(
@@ -484,7 +403,7 @@ def _connector(
     version: int | None,
     headers: dict[str, str],
 ) -> Callable[[], Transport]:
-    """Returns what opens the connection, inside of the event loop that uses it."""
+    """Returns a function that opens the connection in the running event loop."""
     try:
         if scheme.startswith("grpc"):
             from scn_keras.saved_models.client.grpc_transport import GrpcTransport

@@ -24,7 +24,7 @@ _OPTIONS = [
 ]
 _FAILURES = {
     grpc.StatusCode.INVALID_ARGUMENT: RefusedError,
-    # Of TF Serving: there is no such signature.
+    # TF Serving uses this code for an unknown signature.
     grpc.StatusCode.FAILED_PRECONDITION: RefusedError,
     grpc.StatusCode.OUT_OF_RANGE: RefusedError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: UnavailableError,
@@ -39,9 +39,9 @@ class GrpcTransport:
     Args:
         address: Str, `HOST:PORT`.
         model: Str, the model's name.
-        version: Int, or `None` for the latest.
-        secure: Bool, whether by TLS.
-        headers: Mapping of str, sent as metadata with each call.
+        version: Int, the version of the model; `None` for the latest.
+        secure: Bool, whether to use TLS.
+        headers: Dict of str to str, sent as metadata with each call.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class GrpcTransport:
             self._channel = grpc.aio.secure_channel(address, credentials, _OPTIONS)
         else:
             self._channel = grpc.aio.insecure_channel(address, _OPTIONS)
-        # Bytes to bytes: messages are built and read in threads.
+        # From bytes to bytes: the messages are built and parsed in threads.
         self._predict = self._channel.unary_unary(PREDICT)
 
     async def call(

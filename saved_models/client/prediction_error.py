@@ -2,11 +2,11 @@ import pathlib
 
 
 class PredictionError(Exception):
-    """One image that was not answered, in the place of its `Prediction`.
+    """The reason why an image has no `Prediction`.
 
     Args:
-        file: Path of the image, or what stands for an array.
-        message: Str, why, in one sentence.
+        file: Path of the image, or a name with the number of an array.
+        message: Str, the reason in one sentence.
     """
 
     def __init__(self, file: pathlib.Path, message: str) -> None:

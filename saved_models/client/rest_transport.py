@@ -27,12 +27,12 @@ class RestTransport:
 
     Args:
         url: Str, `http://HOST:PORT/v1/models/NAME`, with or without a version.
-        headers: Mapping of str, sent with each call.
+        headers: Mapping of str to str, sent with each call.
     """
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         self._url = f"{url}:predict"
-        # The deadline is the caller's; certificates are of https alone, and slow.
+        # The caller has its own timeout. Loading certificates is slow: for https only.
         self._http = httpx.AsyncClient(
             headers=dict(headers), timeout=None, verify=url.startswith("https:")
         )
@@ -40,7 +40,7 @@ class RestTransport:
     async def call(
         self, signature: str, inputs: Arrays, timeout: float
     ) -> dict[str, np.ndarray]:
-        # In a thread: other calls go on, and the deadline holds.
+        # In a thread, so that other calls continue and the timeout takes effect.
         body = await asyncio.to_thread(format_call, signature, inputs)
         try:
             response = await self._http.post(
@@ -70,5 +70,5 @@ class RestTransport:
 def _reason(response: httpx.Response) -> str:
     try:
         return str(response.json()["error"])[:500]
-    except (ValueError, KeyError, TypeError):  # of a proxy, for example
+    except (ValueError, KeyError, TypeError):  # the answer of a proxy, for example
         return response.text[:200]

@@ -1,4 +1,4 @@
-"""How a client's calls travel to a server, and which failures mean what."""
+"""The interface of connections to a server, and the failures of calls."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -9,42 +9,42 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class RefusedError(Exception):
-    """The server did not take the inputs.
+    """The server did not accept the inputs.
 
-    Asking again is of no use, unless the server batches: then the fault may lie in
-    what it put together with them.
+    Repeating the call does not help, unless the server has batching: then the fault
+    may lie in another call of the same batch.
     """
 
 
 class TooLargeError(RefusedError):
-    """The call is larger than the server reads: asking again is of no use."""
+    """The call is larger than the server accepts; repeating it does not help."""
 
 
 class UnavailableError(Exception):
-    """The server could not be reached or is overloaded; it may be asked again."""
+    """The server cannot be reached or is overloaded; the call may be repeated."""
 
 
 class Transport(Protocol):
-    """One connection, used from one event loop."""
+    """A connection to a server, used from one event loop."""
 
     async def call(
         self, signature: str, inputs: Arrays, timeout: float
     ) -> dict[str, np.ndarray]:
-        """Asks one signature.
+        """Calls a signature of the model.
 
         Args:
-            signature: Str.
-            inputs: Mapping of names to arrays, `object` for bytes.
-            timeout: Float, the seconds that are left.
+            signature: Str, the name of the signature.
+            inputs: Mapping of names to arrays, of dtype `object` for bytes.
+            timeout: Float, the remaining seconds.
 
         Returns:
-            The outputs by name.
+            Dict of the outputs by name.
 
         Raises:
-            RefusedError: If the inputs were not taken.
-            RuntimeError: If the server answered with any other failure.
-            TimeoutError: If the server gave up.
-            UnavailableError: If it is worth to ask again.
+            RefusedError: If the server does not accept the inputs.
+            RuntimeError: If the server fails in another way.
+            TimeoutError: If the server gives the call up.
+            UnavailableError: If the call may be repeated.
         """
 
     async def close(self) -> None:

@@ -18,6 +18,7 @@ from scn_keras.cli import main
 from scn_keras.saved_models import Client, Prediction, PredictionError
 from scn_keras.saved_models import serving_messages as messages
 from scn_keras.saved_models.client import client as client_module
+from scn_keras.saved_models.client import image_requests
 from scn_keras.saved_models.client.rest_transport import RestTransport
 from scn_keras.saved_models.client.transport import (
     RefusedError,
@@ -84,7 +85,7 @@ def test_files_are_answered_as_predict_does(address, grpc_address, blob_model, p
         with Client(url, model="blob") as client:
             (found,) = client.predict([png], (0.1, 0.2))
         assert isinstance(found, Prediction)
-        for name in ("points_px", "points_mm", "score", "spread_px", "spread_mm"):
+        for name in ("points_px", "points_mm", "score", "covariance_px2"):
             np.testing.assert_allclose(
                 getattr(found, name), getattr(expected, name), rtol=1e-3, atol=2e-3
             )
@@ -476,7 +477,7 @@ def test_failures_over_rest(status, content, error, message):
 def test_failures_over_grpc(code, text, error):
     import grpc
 
-    from scn_keras.saved_models.client.client import grpc_transport
+    from scn_keras.saved_models.client import grpc_transport
 
     none = grpc.aio.Metadata()
     failed = grpc.aio.AioRpcError(getattr(grpc.StatusCode, code), none, none, text)
@@ -490,7 +491,7 @@ def test_batches_and_concurrency_are_bounded(scripted, films, monkeypatch):
     assert [entry.file for entry in found] == films
     assert sorted(transport.sizes) == [2, *[3] * 6]
     assert transport.most == 2
-    monkeypatch.setattr(client_module, "_BATCH_BYTES", 40)
+    monkeypatch.setattr(image_requests, "_MAX_CALL_BYTES", 40)
     transport = Scripted()
     with scripted(transport, batch_size=4) as client:
         client.predict(films[:4])

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from scn_keras._references import checked_arguments, name_of, resolve
 from scn_keras.training.augmentation._built_in import BY_NAME
 from scn_keras.training.augmentation.geometric_transform import GeometricTransform
 from scn_keras.training.augmentation.intensity_transform import IntensityTransform
 from scn_keras.training.augmentation.transform import Transform
-from scn_keras._references import checked_arguments, name_of, resolve
 
 _WHAT = "augmentation.transforms"
 _PACKAGE = "scn_keras.training.augmentation:"

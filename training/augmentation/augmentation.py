@@ -419,6 +419,15 @@ class Augmentation:
         if self.transforms:
             self.elastic_displacements(self.draw(0, grid), grid)
 
+    def code(self) -> tuple[Any, ...]:
+        """Returns the functions and classes of the user-defined transforms.
+
+        Raises:
+            ValueError: If there is no such function or class.
+            ImportError: If the module of a transform cannot be imported.
+        """
+        return tuple(named.code() for named in self.transforms)
+
     def _built_in(self, kind: type[Any]) -> Any:
         return kind(**{name: getattr(self, name) for name in numbers_of(kind)})
 

@@ -120,9 +120,10 @@ def augment(
     seed = tf.stack([tf.cast(recipe.seed, tf.int64), number])
     draw = tf.random.stateless_uniform([], seed + tf.constant([0, 1 << 40], "int64"))
     points = observed_points(prepared, recipe.observer, draw, TENSORFLOW)
-    drawn = None
+    drawn, code = None, ()
     if recipe.augmentation is not None:
         drawn = recipe.augmentation.draw(seed, recipe.grid, TENSORFLOW)
+        code = recipe.augmentation.code()
     return on_grid(
         prepared["reduced"],
         prepared["sizes"],
@@ -132,7 +133,7 @@ def augment(
         drawn,
         pairs,
         TENSORFLOW,
-        _compiled_image,
+        functools.partial(_compiled_image, code=code),
     )
 
 
@@ -188,7 +189,10 @@ def grid_element(
 
 # Some thirty passes over the grid become one, which takes a third of the time.
 @functools.partial(tf.function, jit_compile=True, autograph=False)
-def _compiled_image(flat, sizes, affine, elastic, drawn, grid, augmentation):
+def _compiled_image(flat, sizes, affine, elastic, drawn, grid, augmentation, code):
+    # A function that has been edited in a notebook has its old name: the code itself is
+    # an argument, so that it is compiled anew.
+    del code
     return image_on_grid(
         flat, sizes, affine, elastic, drawn, grid, augmentation, TENSORFLOW
     )

@@ -155,8 +155,26 @@ def has_usable_spacing(affine, xp):
     volume = lengths[..., 0]
     for k in range(1, d):
         volume = volume * lengths[..., k]
-    independent = xp.abs(xp.det(linear)) > 1e-6 * volume
+    independent = xp.abs(_determinant(linear)) > 1e-6 * volume
     return independent & spacing_is_usable(lengths, xp)
+
+
+def _determinant(matrix):
+    """The determinant of matrices of two or three rows, as XLA can compile it."""
+
+    def minor(row, column):
+        a, b = (k for k in range(matrix.shape[-1]) if k != column)
+        first, second = matrix[..., row, :], matrix[..., row + 1, :]
+        return first[..., a] * second[..., b] - first[..., b] * second[..., a]
+
+    if matrix.shape[-1] == 2:
+        first, second = matrix[..., 0, :], matrix[..., 1, :]
+        return first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]
+    return (
+        matrix[..., 0, 0] * minor(1, 0)
+        - matrix[..., 0, 1] * minor(1, 1)
+        + matrix[..., 0, 2] * minor(1, 2)
+    )
 
 
 def usable_spacing(affine, xp):
@@ -204,9 +222,7 @@ def spacing_of(affine: np.ndarray) -> np.ndarray:
     return np.linalg.norm(affine[..., :d, :d], axis=-2)
 
 
-def root_mean_square_width(
-    affine: np.ndarray, covariance: np.ndarray
-) -> np.ndarray:
+def root_mean_square_width(affine: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Returns the root mean square widths of covariances in space, in mm.
 
     Args:

@@ -289,9 +289,8 @@ def _accept_moved_settings(function: Callable[..., None]) -> Callable[..., None]
     """Lets the constructor take settings where they were in version 0.1."""
 
     def __init__(self: Recipe, *args: Any, **settings: Any) -> None:
-        for name in [name for name in settings if name in _recipe_values.MOVED]:
-            _warn_of_move(name, stacklevel=3)
-        if not set(_recipe_values.MOVED).isdisjoint(settings):
+        if moved := [name for name in settings if name in _recipe_values.MOVED]:
+            _warn_of_move(moved, stacklevel=3)
             settings.setdefault("image_to_grid", ImageToGrid())
             settings = _recipe_values.moved_in(settings)
         function(self, *args, **settings)
@@ -308,15 +307,16 @@ def _in_new_place(key: str) -> str:
     *stages, name = key.split(".")
     if name not in _recipe_values.MOVED or set(stages) - {"coarse"}:
         return key
-    _warn_of_move(key, stacklevel=4)
+    _warn_of_move([key], stacklevel=4)
     return ".".join([*stages, _recipe_values.MOVED[name]])
 
 
-def _warn_of_move(name: str, stacklevel: int) -> None:
-    new = _recipe_values.MOVED[name.rpartition(".")[2]]
+def _warn_of_move(names: Sequence[str], stacklevel: int) -> None:
+    new = [_recipe_values.MOVED[name.rpartition(".")[2]] for name in names]
+    moves = ", ".join(f"`{a}` to `{b}`" for a, b in zip(names, new, strict=True))
     warnings.warn(
-        f"The setting `{name}` of a recipe is now `{new}`: "
-        f"Recipe(image_to_grid=ImageToGrid(...)), or --set {new}=...",
+        f"Settings of a recipe have moved: {moves}. Write "
+        f"Recipe(image_to_grid=ImageToGrid(...)), or --set {new[0]}=...",
         FutureWarning,
         stacklevel=stacklevel,
     )

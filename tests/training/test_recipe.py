@@ -1,6 +1,8 @@
 import dataclasses
 import inspect
 import json
+import pathlib
+import re
 
 import keras
 import numpy as np
@@ -12,7 +14,13 @@ from scn_keras.layers import heatmap_peak
 from scn_keras.training.augmentation import Augmentation
 from scn_keras.training.build import build_model, make_loss
 from scn_keras.training.recipe import LOSSES, PEAKS, Recipe
-from scn_keras.training.recipe_settings import NETWORKS, Network, Optimizer, Target
+from scn_keras.training.recipe_settings import (
+    NETWORKS,
+    Network,
+    Optimizer,
+    Refinement,
+    Target,
+)
 
 SMALL = Recipe(name="small", dataset="somewhere")
 UNUSUAL = Recipe(
@@ -341,3 +349,33 @@ def test_recipes_written_before_networks_had_kinds_are_read():
     assert recipe.target == Target()
     assert recipe.augmentation == Augmentation(rotation=0.2)
     assert set(written) == set(recipe.to_dict())
+
+
+DOCUMENTED = {
+    "Recipe": Recipe,
+    "image_to_grid": ImageToGrid,
+    "local": Refinement,
+    "target": Target,
+    "optimizer": Optimizer,
+    "augmentation": Augmentation,
+}
+
+
+@pytest.mark.parametrize("part", DOCUMENTED)
+def test_every_setting_is_documented_with_its_default(part):
+    page = pathlib.Path(__file__).parents[2] / "docs" / "recipes.md"
+    if not page.is_file():
+        pytest.skip("The documentation is not part of the wheel.")
+    section = page.read_text("utf-8").partition(f"\n### {part}\n")[2]
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", section.partition("\n### ")[0], re.M)
+    documented = dict(rows)
+    fields = {field.name: field for field in dataclasses.fields(DOCUMENTED[part])}
+    assert list(documented) == list(fields)
+    for name, field in fields.items():
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        if default is dataclasses.MISSING:
+            assert documented[name] == "required"
+        elif not dataclasses.is_dataclass(default):
+            assert documented[name] == f"`{default!r}`", name

@@ -48,10 +48,10 @@ def _validate_intensity(label, transform, parameters, grid):
     image = np.linspace(-1.0, 1.0, size, dtype="float32").reshape(_BATCH, *grid)
     batch = _attempt(label, transform.apply, image.copy(), parameters, NUMPY)
     _require(label, "a batch of images", batch, image.shape)
-    first = {name: value[0] for name, value in parameters.items()}
-    single = _attempt(label, transform.apply, image[0].copy(), first, NUMPY)
+    last = {name: value[-1] for name, value in parameters.items()}
+    single = _attempt(label, transform.apply, image[-1].copy(), last, NUMPY)
     _require(label, "an image", single, tuple(grid))
-    if not np.allclose(_array(single), _array(batch)[0], rtol=0, atol=1e-4):
+    if not np.allclose(_array(single), _array(batch)[-1], rtol=0, atol=1e-4):
         raise ValueError(
             f"{label} must give an image of a batch what it gives the image alone: "
             "let each image depend on its own parameters, and on no other random "
@@ -97,9 +97,10 @@ def _attempt(label, function, *arguments):
     try:
         return function(*arguments)
     except Exception as error:
+        cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ValueError(
-            f"{label} failed in a trial on a batch and on one image of it, before the "
-            f"training: {type(error).__name__}: {error}"
+            f"{label} failed in a trial on a batch or on one image of it, before the "
+            f"training. Received: {cause}"
         ) from error
 
 

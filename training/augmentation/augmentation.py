@@ -268,9 +268,8 @@ class Augmentation:
         drawn: dict[str, Any] = {}
         first = 0
         for transform, count in zip(transforms, counts, strict=True):
-            if count:
-                unit = numbers[..., first : first + count]
-                drawn |= transform.draw(unit, grid, xp, seed)
+            unit = numbers[..., first : first + count]
+            drawn |= transform.draw(unit, grid, xp, seed)
             first += count
         return drawn | draw_user_parameters(self.transforms, seed, grid, xp, batch)
 

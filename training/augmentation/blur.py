@@ -32,6 +32,8 @@ class Blur(IntensityTransform):
     def draw(
         self, unit: Any, grid: Sequence[int], xp: Any, seed: Any = None
     ) -> dict[str, Any]:
+        if not self.blur:
+            return {}
         return {"blur": (unit[..., 0] + 1.0) * (0.5 * self.blur)}
 
     def apply(self, image: Any, parameters: Mapping[str, Any], xp: Any) -> Any:

@@ -30,6 +30,8 @@ class Contrast(IntensityTransform):
     def draw(
         self, unit: Any, grid: Sequence[int], xp: Any, seed: Any = None
     ) -> dict[str, Any]:
+        if not self.contrast:
+            return {}
         return {"contrast": 1.0 + unit[..., 0] * self.contrast}
 
     def apply(self, image: Any, parameters: Mapping[str, Any], xp: Any) -> Any:

@@ -35,6 +35,8 @@ class Crop(PoseTransform):
     def draw(
         self, unit: Any, grid: Sequence[int], xp: Any, seed: Any = None
     ) -> dict[str, Any]:
+        if not self.crop:
+            return {}
         axes = [axis in self.crop for axis in _AXES[: len(grid)]]
         return {"crop": unit * xp.convert_to_tensor(np.array(axes, "float32"))}
 

@@ -47,6 +47,8 @@ class Elastic(GeometricTransform):
     def draw(
         self, unit: Any, grid: Sequence[int], xp: Any, seed: Any = None
     ) -> dict[str, Any]:
+        if not (self.elastic or self.elastic_mm):
+            return {}
         d = len(grid)
         name = "elastic_mm" if self.elastic_mm else "elastic"
         shape = (*xp.shape(unit)[:-1], d, *[self.elastic_points] * d)

@@ -32,6 +32,8 @@ class Erase(IntensityTransform):
     def draw(
         self, unit: Any, grid: Sequence[int], xp: Any, seed: Any = None
     ) -> dict[str, Any]:
+        if not self.erase:
+            return {}
         d = len(grid)
         share = unit * 0.5 + 0.5
         center, side = share[..., :d], share[..., d : 2 * d] * self.erase_size

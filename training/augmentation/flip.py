@@ -33,6 +33,8 @@ class Flip(PoseTransform):
     def draw(
         self, unit: Any, grid: Sequence[int], xp: Any, seed: Any = None
     ) -> dict[str, Any]:
+        if not self.flip:
+            return {}
         mirrored = unit[..., 0] < 2.0 * self.flip - 1.0
         return {"flip": xp.cast(mirrored, "float32")}
 

@@ -30,6 +30,8 @@ class Gamma(IntensityTransform):
     def draw(
         self, unit: Any, grid: Sequence[int], xp: Any, seed: Any = None
     ) -> dict[str, Any]:
+        if not self.gamma:
+            return {}
         return {"gamma": xp.exp(unit[..., 0] * self.gamma)}
 
     def apply(self, image: Any, parameters: Mapping[str, Any], xp: Any) -> Any:

@@ -30,6 +30,8 @@ class Noise(IntensityTransform):
     def draw(
         self, unit: Any, grid: Sequence[int], xp: Any, seed: Any = None
     ) -> dict[str, Any]:
+        if not self.noise:
+            return {}
         level = (unit + 1.0) * (0.5 * self.noise)
         shape = (*xp.shape(unit)[:-1], *grid)
         field = xp.cast(xp.normal(seed, shape), "float32")

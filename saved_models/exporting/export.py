@@ -26,7 +26,7 @@ from scn_keras.saved_models.exporting.tf_serving import (
     write_warm_up,
 )
 from scn_keras.saved_models.publishing.model_card import export_card
-from scn_keras.saved_models.publishing.provenance import about
+from scn_keras.saved_models.publishing.provenance import provenance
 from scn_keras.training.run import Run, write_json
 
 # What reads images, the specifications of its inputs, and those to warm it up with.
@@ -255,7 +255,7 @@ def _signatures(folder):
 
 def _describe(run, extra, name, version, format, precision, signatures, lost):
     card = {
-        **about(run),
+        **provenance(run),
         "name": name,
         "version": version,
         "format": format,

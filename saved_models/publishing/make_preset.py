@@ -1,10 +1,11 @@
-"""Turns an evaluated run into a preset, which `scn_keras.models.from_preset` reads."""
+"""Makes a preset of an evaluated run, for `scn_keras.models.from_preset`."""
 
 import dataclasses
 import datetime
 import json
 import pathlib
 import shutil
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import h5py
@@ -16,16 +17,24 @@ from scn_keras.files.atomic_write import write_text
 from scn_keras.metrics.on_arrays import point_distances
 from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE
 from scn_keras.saved_models.publishing.model_card import model_card
-from scn_keras.saved_models.publishing.provenance import about
+from scn_keras.saved_models.publishing.provenance import provenance
 from scn_keras.training.evaluation.evaluate import (
     locate_images,
     locator_for,
     split_of,
 )
+from scn_keras.training.evaluation.folder_split import FolderSplit
 from scn_keras.training.evaluation.points_table import read_points
+from scn_keras.training.evaluation.prepared_split import PreparedSplit
 from scn_keras.training.run import Run, write_json
 
-# What half precision may move the points by, as a share of the mean point error.
+# The entries of `metadata.json`, in their order.
+_METADATA_KEYS = (
+    *("name", "keras_version", "scn_keras_version", "parameter_count", "size_mb"),
+    *("date_saved", "license", "limits", "half_precision", "command", "seconds"),
+    *("environment", "results"),
+)
+# How far half precision may move the points on average, as a share of their error.
 _TOLERANCE = 0.01
 
 
@@ -38,71 +47,64 @@ def make_preset(
     """Makes a preset of a run: its model in half precision, and a model card.
 
     The card is written from the run's recipe, environment and results. The images of
-    one split that the run was evaluated on are located again with the new files, so
-    that it also says by how much half precision moves the points.
+    one split that the run was evaluated on are located again with the preset, to
+    measure how far half precision moves the points.
 
     Args:
         run: `Run`, finished and evaluated on its data set.
-        folder: The folder of the preset; its name is the preset's.
-        license: Str, under which terms the weights may be used. `None` for what the
-            data set says.
-        data_dir: Where prepared data sets lie.
+        folder: Str or path, the new folder of the preset, whose name is the preset's.
+        license: Str, the terms of use of the weights; `None` for the statement of the
+            data set.
+        data_dir: Str or path, the folder of prepared data sets; `None` for the
+            default of TensorFlow Datasets.
 
     Returns:
-        What `metadata.json` holds.
+        Dict, the content of `metadata.json`.
 
     Raises:
         FileExistsError: If the folder exists.
-        FileNotFoundError: If the run is not finished or not evaluated, or its data set
-            is not there.
-        ValueError: If the terms of use are not known, or half precision is not
+        FileNotFoundError: If the run is not finished or not evaluated, or if its data
+            set has not been prepared.
+        ValueError: If the terms of use are unknown, or if half precision is not
             precise enough for this model.
+
+    Example:
+
+    ```python
+    make_preset(Run("runs/hand"), "presets/hand", license="CC BY 4.0")
+    ```
     """
-    run.require_network("A preset")
     folder = pathlib.Path(folder).resolve()
     if folder.exists():
         raise FileExistsError(f"{folder} exists. Name another folder, or remove it.")
-    said = about(run)
-    results = said["results"]
-    if not results:
-        raise FileNotFoundError(
-            f"{run.path} has not been evaluated, and a preset says how good it is. Run "
-            f"`scn-keras evaluate {run.path}` first."
-        )
-    whole = [r["protocol"] for r in results if r["protocol"]["subset_of"] is None]
-    splits = list(dict.fromkeys(protocol["split"] for protocol in whole))
-    split = run.recipe.test_split if run.recipe.test_split in splits else splits[0]
-    images = split_of(run, split, data_dir)
-    license = license or images.builder.LICENSE
-    if not license:
+    facts = provenance(run)
+    images = split_of(run, _choose_split(run, facts["results"]), data_dir)
+    facts["license"] = license or images.builder.LICENSE
+    facts["limits"] = images.builder.LIMITS
+    if not facts["license"]:
         raise ValueError(
             f"The data set {run.recipe.dataset!r} does not say under which terms its "
-            'images, and so a model of them, may be used: say so with --license "...".'
+            "images, and so a model of them, may be used. Give the terms with "
+            '--license "...".'
         )
     temporary = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        made = _write_model(run, temporary)
-        moved = _moved(run, made, images)
+        preset = _write_model(run, temporary)
         metadata = {
             "name": folder.name,
-            "keras_version": keras.__version__,
-            "scn_keras_version": __version__,
-            "parameter_count": made.load_model().count_params(),
-            "size_mb": round(_size(temporary) / 1e6, 2),
-            "date_saved": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-            "license": license,
-            "limits": images.builder.LIMITS,
-            "half_precision": {"split": split, **moved},
-            "command": said["command"],
-            "seconds": said["seconds"],
-            "environment": said["environment"],
-            "results": results,
+            "half_precision": {
+                "split": images.name,
+                **_accuracy_lost(run, preset, images),
+            },
+            **_description(preset),
+            **facts,
         }
+        metadata = {key: metadata[key] for key in _METADATA_KEYS}
         write_json(temporary / "metadata.json", metadata)
         write_text(
             temporary / "model_card.md",
-            model_card(metadata, made.recipe, run.schema, made.calibration),
+            model_card(metadata, preset.recipe, run.schema, preset.calibration),
         )
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary.rename(folder)
@@ -111,11 +113,35 @@ def make_preset(
     return metadata
 
 
+def _choose_split(run: Run, results: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the test split, or the first split that the run was evaluated on."""
+    if not results:
+        raise FileNotFoundError(
+            f"{run.path} has not been evaluated, and the card of a preset states its "
+            f"results. Run `scn-keras evaluate {run.path}` first."
+        )
+    protocols = [result["protocol"] for result in results]
+    splits = [p["split"] for p in protocols if p["subset_of"] is None]
+    return run.recipe.test_split if run.recipe.test_split in splits else splits[0]
+
+
+def _description(preset: Run) -> dict[str, Any]:
+    size = sum(f.stat().st_size for f in preset.path.rglob("*") if f.is_file())
+    return {
+        "keras_version": keras.__version__,
+        "scn_keras_version": __version__,
+        "parameter_count": preset.load_model().count_params(),
+        "size_mb": round(size / 1e6, 2),
+        "date_saved": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+    }
+
+
 def _write_model(run: Run, folder: pathlib.Path) -> Run:
+    """Writes recipe, landmarks, weights and calibration of a preset."""
     folder.mkdir(parents=True)
     recipe = run.recipe
     if recipe.start is not None:
-        # Its name: where it lay is of no use to anyone else.
+        # The name alone: the path is of no use to others.
         recipe = dataclasses.replace(recipe, start=pathlib.Path(recipe.start).name)
     write_json(folder / "recipe.json", recipe.to_dict())
     write_json(folder / "landmarks.json", run.schema.to_dict())
@@ -137,8 +163,8 @@ def _write_model(run: Run, folder: pathlib.Path) -> Run:
     full.unlink()
     write_json(folder / CONFIG_FILE, config)
     if (calibration := run.calibration) is not None:
-        # Half precision is refused where it would move points by more than a hundredth
-        # of their error: the calibration holds.
+        # Still valid: `_accuracy_lost` refuses weights in half precision that move
+        # points by more than a hundredth of their error.
         made.write_calibration(
             dataclasses.replace(calibration, weights=made.weights_digest())
         )
@@ -146,7 +172,7 @@ def _write_model(run: Run, folder: pathlib.Path) -> Run:
 
 
 def _halve(path: pathlib.Path, half: pathlib.Path) -> None:
-    """Copies a file of weights, those of single precision in half precision."""
+    """Copies a file of weights, and converts those of single precision to half."""
     with h5py.File(path) as old, h5py.File(half, "w") as new:
 
         def copy(name, item):
@@ -168,10 +194,12 @@ def _halve(path: pathlib.Path, half: pathlib.Path) -> None:
         old.visititems(copy)
 
 
-def _moved(run, made, images):
-    split = images.name
-    located, _ = locate_images(locator_for(made, images), images, made.recipe)
-    before = read_points(run, split)
+def _accuracy_lost(
+    run: Run, preset: Run, images: PreparedSplit | FolderSplit
+) -> dict[str, Any]:
+    """Measures how far half precision moves the points of images, in their pixels."""
+    located, _ = locate_images(locator_for(preset, images), images, preset.recipe)
+    before = read_points(run, images.name)
     moved = np.array(
         [
             point_distances(image.points_px, before[image.id]["points_px"])
@@ -180,21 +208,17 @@ def _moved(run, made, images):
     )
     truth = images.truths[0]
     errors = np.array([image.distances(truth, "px") for image in located])
-    result = {
-        "n_images": len(located),
-        "mean_px": float(moved.mean()),
-        "max_px": float(moved.max()),
-        "error_px": float(np.nanmean(errors)),
-    }
-    if not result["mean_px"] <= _TOLERANCE * result["error_px"]:
+    mean, error = float(moved.mean()), float(np.nanmean(errors))
+    if not mean <= _TOLERANCE * error:
         raise ValueError(
-            f"In half precision the points of {split} are {result['mean_px']:.3g} px "
-            "from those of the run's results in the mean, more than "
-            f"{100 * _TOLERANCE:.0f} % of their error of {result['error_px']:.3g} px. "
+            f"In half precision the points of {images.name} are {mean:.3g} px "
+            "from those of the run's results on average, more than "
+            f"{100 * _TOLERANCE:.0f} % of their error of {error:.3g} px. "
             "If the results are of another model, evaluate the run again."
         )
-    return result
-
-
-def _size(folder):
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return {
+        "n_images": len(located),
+        "mean_px": mean,
+        "max_px": float(moved.max()),
+        "error_px": error,
+    }

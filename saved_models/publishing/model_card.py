@@ -1,3 +1,5 @@
+"""Model cards of presets and exported models, in Markdown."""
+
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,8 +9,8 @@ from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.training.evaluation.result_table import coverage
 from scn_keras.training.recipe import Recipe
 
-# Of a landmark, how often it was off is for the results; these say what to look at.
-_WORST = 3
+# How many landmarks are listed by their mean error, the largest first.
+_LISTED_LANDMARKS = 3
 
 
 def model_card(
@@ -17,21 +19,23 @@ def model_card(
     schema: LandmarkSchema,
     calibration: Calibration | None = None,
 ) -> str:
-    """Writes the model card of a preset, in Markdown, from what its files hold.
+    """Returns the model card of a preset.
 
     Args:
-        metadata: What `metadata.json` holds, see `make_preset`.
+        metadata: Dict, the content of `metadata.json`, see `make_preset`.
         recipe: `Recipe` of the preset.
         schema: `LandmarkSchema`.
-        calibration: `Calibration` of the run, `None` for a card that says nothing of
-            it.
+        calibration: `Calibration` of the preset; `None` for a card without a section
+            on uncertainty.
+
+    Returns:
+        Str, Markdown.
     """
     name = metadata["name"]
-    axes = "volumes" if len(recipe.grid) == 3 else "2D images"
     half = metadata["half_precision"]
     parts = [
         f"# {name}",
-        f"{len(schema)} landmarks in {axes}: a preset of scn-keras "
+        f"{len(schema)} landmarks in {_images(recipe)}: a preset of scn-keras "
         f"{metadata['scn_keras_version']}. {recipe.network.kind}, "
         f"{metadata['parameter_count']:,} parameters, {metadata['size_mb']} MB in half "
         "precision.",
@@ -45,13 +49,13 @@ def model_card(
 model = scn_keras.models.from_preset("{name}")
 ```
 
-In place of the name, the path of this folder.""",
+The path of this folder can be given instead of the name.""",
         "## Results",
         *_results(metadata["results"]),
-        f"These are from before its weights went into half precision, which moves the "
-        f"points of the {half['n_images']} images of `{half['split']}` by "
-        f"{half['mean_px']:.2g} px of the images in the mean, {half['max_px']:.2g} px "
-        f"at most. They are {half['error_px']:.2g} px off in the mean.",
+        "These results were measured in single precision. In half precision, the "
+        f"points of the {half['n_images']} images of `{half['split']}` move by "
+        f"{half['mean_px']:.2g} px on average and {half['max_px']:.2g} px at most, in "
+        f"pixels of the images; their mean point error is {half['error_px']:.2g} px.",
         *(["## Uncertainty", _uncertainty(calibration)] if calibration else []),
         "## Training",
         _training(metadata, recipe, "recipe.json"),
@@ -70,25 +74,30 @@ def export_card(
     calibration: Calibration | None,
     inference: str,
 ) -> str:
-    """Writes the model card of an exported model, in Markdown.
+    """Returns the model card of an exported model.
 
     Args:
-        metadata: What `about_run.about` returned, with `name`, `version`, `format`,
-            `precision`, `scn_keras_version` and, for reduced precision, `accuracy`.
-        recipe, schema, calibration: Of the run.
-        inference: Str, how points come about: `Run.inference`.
+        metadata: Dict that `provenance` returned, with `name`, `version`, `format`,
+            `precision`, `scn_keras_version` and `accuracy`, which is `None` for
+            float32.
+        recipe: `Recipe` of the run.
+        schema: `LandmarkSchema` of the run.
+        calibration: `Calibration` of the run, or `None`.
+        inference: Str, a description of the inference, see `Run.inference`.
+
+    Returns:
+        Str, Markdown.
     """
-    axes = "volumes" if len(recipe.grid) == 3 else "2D images"
     results = _results(metadata["results"]) if metadata["results"] else []
     parts = [
         f"# {metadata['name']}, version {metadata['version']}",
-        f"{len(schema)} landmarks in {axes}, exported by scn-keras "
+        f"{len(schema)} landmarks in {_images(recipe)}, exported by scn-keras "
         f"{metadata['scn_keras_version']} as {metadata['format']} in "
-        f"{metadata['precision']}. {recipe.network.kind}, {inference}. What goes in "
-        "and what comes out is in `export.json`.",
+        f"{metadata['precision']}. {recipe.network.kind}, {inference}. Inputs and "
+        "outputs are listed in `export.json`.",
         *([f"**Terms of use.** {metadata['license']}"] if metadata["license"] else []),
         "## Results",
-        *(results or ["It has not been evaluated: how good it is is not known."]),
+        *(results or ["The model has not been evaluated: its accuracy is unknown."]),
         *_precision(metadata),
         "## Uncertainty",
         _uncertainty(calibration),
@@ -102,40 +111,46 @@ def export_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _precision(metadata):
+def _images(recipe: Recipe) -> str:
+    return "volumes" if len(recipe.grid) == 3 else "2D images"
+
+
+def _precision(metadata: Mapping[str, Any]) -> list[str]:
     lost = metadata["accuracy"]
     if lost is None:
         return []
     unit = lost["unit"]
     return [
         "## Precision",
-        f"The results are of the model in float32. In {metadata['precision']}, on the "
-        f"{lost['n_images']} images of `{lost['split']}`, the mean point error is "
-        f"{lost['error']:.3f} {unit} in place of {lost['float32_error']:.3f} {unit}: "
+        f"The results above were measured in float32. In {metadata['precision']}, on "
+        f"the {lost['n_images']} images of `{lost['split']}`, the mean point error is "
+        f"{lost['error']:.3f} {unit} instead of {lost['float32_error']:.3f} {unit}: "
         f"{lost['error'] - lost['float32_error']:+.3f} {unit}. Points move by "
-        f"{lost['moved']:.3f} {unit} in the mean, {lost['moved_max']:.3f} {unit} at "
+        f"{lost['moved']:.3f} {unit} on average and {lost['moved_max']:.3f} {unit} at "
         "most.",
     ]
 
 
-def _uncertainty(calibration):
+def _uncertainty(calibration: Calibration | None) -> str:
     if calibration is None:
         return (
-            "It was not calibrated (`scn-keras calibrate`): `radius90_mm` is NaN, "
-            "`present` says no more than that the score is above 0, and `trusted` is "
-            "always false, since nothing vouches for any image."
+            "The model was not calibrated (`scn-keras calibrate`): `radius90_mm` is "
+            "NaN, `present` is true for every score above 0, and `trusted` is false "
+            "for every image."
         )
-    rows = "\n".join(
-        f"| {key} | {_text(value)} |" for key, value in calibration.protocol.items()
-    )
     return (
-        "`radius90_mm` holds nine in ten true points of images like those below; "
-        "`trusted` tells whether an image is like them. Calibrated on:\n\n"
-        f"| | |\n|---|---|\n{rows}"
+        "`radius90_mm` is the radius that contains nine in ten true points in images "
+        "like those below; `trusted` tells whether an image is like them. Calibrated "
+        f"on:\n\n{_two_columns(calibration.protocol)}"
     )
 
 
-def _commands(name):
+def _two_columns(entries: Mapping[str, Any]) -> str:
+    rows = "\n".join(f"| {key} | {_text(value)} |" for key, value in entries.items())
+    return f"| | |\n|---|---|\n{rows}"
+
+
+def _commands(name: str) -> str:
     commands = [
         f"predict {name} FILE...",
         f"export {name} DIR",
@@ -145,6 +160,7 @@ def _commands(name):
 
 
 def _results(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns a table of the results in each unit, and the paragraphs below it."""
     tables = []
     for unit in ("mm", "px"):
         of_unit = [r for r in results if r["protocol"].get("unit", "mm") == unit]
@@ -171,20 +187,28 @@ def _results(results: Sequence[Mapping[str, Any]]) -> list[str]:
                 ]
             )
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        sure = [coverage(r) for r in of_unit if "coverage90_percent" in r]
-        tables += [table, _worst(of_unit[0], unit), *sure, _protocol(of_unit)]
+        coverages = [coverage(r) for r in of_unit if "coverage90_percent" in r]
+        tables += [
+            table,
+            _largest_errors(of_unit[0], unit),
+            *coverages,
+            _protocol(of_unit),
+        ]
     return tables
 
 
-def _worst(result, unit):
-    measured = [one for one in result["per_landmark"] if one["n"]]
-    worst = sorted(measured, key=lambda one: -one[f"mre_{unit}"])[:_WORST]
-    named = "; ".join(f"{one['name']} {one[f'mre_{unit}']:.2f} {unit}" for one in worst)
-    return f"The largest mean errors in `{result['protocol']['split']}`: {named}."
+def _largest_errors(result: Mapping[str, Any], unit: str) -> str:
+    measured = [landmark for landmark in result["per_landmark"] if landmark["n"]]
+    measured.sort(key=lambda landmark: -landmark[f"mre_{unit}"])
+    listed = "; ".join(
+        f"{landmark['name']} {landmark[f'mre_{unit}']:.2f} {unit}"
+        for landmark in measured[:_LISTED_LANDMARKS]
+    )
+    return f"The largest mean errors in `{result['protocol']['split']}`: {listed}."
 
 
-def _protocol(results):
-    """What is the same for all results; the table has the rest."""
+def _protocol(results: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the entries that all results share; the table has the others."""
     first = results[0]["protocol"]
     shared = {
         key: value
@@ -192,17 +216,16 @@ def _protocol(results):
         if all(result["protocol"].get(key) == value for result in results)
         and value is not None
     }
-    rows = "\n".join(f"| {key} | {_text(value)} |" for key, value in shared.items())
-    return f"The protocol of all of these numbers:\n\n| | |\n|---|---|\n{rows}"
+    return f"The protocol of these results:\n\n{_two_columns(shared)}"
 
 
-def _training(metadata, recipe, file):
+def _training(metadata: Mapping[str, Any], recipe: Recipe, file: str) -> str:
     environment = metadata["environment"]
     backend = environment["backend"]
     versions = environment["versions"]
-    held_out = f"{100 * recipe.validation:.0f} % of them held out"
+    held_out = f"{100 * recipe.validation:.0f} % of it held out"
     if recipe.fold is not None:
-        held_out = "part {} of {} of them, from 0, held out".format(*recipe.fold)
+        held_out = "part {} of {}, counted from 0, held out".format(*recipe.fold)
     lines = [
         f"- data: `{recipe.dataset}`, split `{recipe.train_split}`, {held_out}",
         f"- {recipe.steps} steps of {recipe.batch_size} images, seed {recipe.seed}",
@@ -211,33 +234,34 @@ def _training(metadata, recipe, file):
         f"{environment['system']}",
     ]
     if recipe.observer is not None:
-        lines.insert(1, f"- on the points of: {recipe.observer}")
+        lines.insert(1, f"- points of the observer: {recipe.observer}")
     if recipe.start is not None:
         lines.insert(0, f"- started from the weights of `{recipe.start}`")
     if metadata["seconds"] is not None:
         minutes = metadata["seconds"] / 60
-        lines.append(f"- {minutes:.0f} minutes by the clock")
-    command = f"The whole recipe is in `{file}`."
+        lines.append(f"- duration: {minutes:.0f} minutes")
+    reference = f"The whole recipe is in `{file}`."
     if metadata["command"] is not None:
-        command = f"```\n{shlex.join(metadata['command'])}\n```\n\n{command}"
-    return "\n".join(lines) + f"\n\n{command}"
+        command = shlex.join(metadata["command"])
+        reference = f"```\n{command}\n```\n\n{reference}"
+    return "\n".join(lines) + f"\n\n{reference}"
 
 
-def _limits(metadata, recipe):
-    axes = " x ".join(map(str, recipe.grid))
+def _limits(metadata: Mapping[str, Any], recipe: Recipe) -> str:
+    grid = " x ".join(map(str, recipe.grid))
     lines = [
         *filter(None, [metadata["limits"]]),
-        "This is a result of research, not a medical device. It is not for diagnosis.",
-        "On images of another kind than those that it was trained on, it gives points "
-        "all the same.",
-        f"It sees an image on a grid of {axes}, and finds every landmark in every "
-        "image; the score, from 0 to 1, tells what a heatmap says of its own point, "
-        "not how likely the point is right.",
+        "Research software, not a medical device: not for diagnosis.",
+        "The model gives points for every image, also for images that are unlike its "
+        "training images.",
+        f"Images are resampled to a grid of {grid}. Every landmark is located in every "
+        "image; the score, from 0 to 1, rates a point by its heatmap and is not the "
+        "probability that the point is right.",
     ]
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _text(value):
+def _text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_text, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)

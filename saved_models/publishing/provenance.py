@@ -1,4 +1,4 @@
-"""What is to be said of a model: where it comes from, how good it is, its limits."""
+"""The provenance of a model: its training, its results and the terms of its data."""
 
 import csv
 import dataclasses
@@ -6,93 +6,111 @@ import json
 import pathlib
 from typing import Any
 
-from scn_keras.training.input import prepared_sets as data
+from scn_keras.datasets import builder_class
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.recipes import load_recipe, recipe_names
 from scn_keras.training.run import Run
 
+# Entries of results and of their protocols that name images or places.
+_PRIVATE_ENTRIES = ("ids", "excluded", "seconds")
+# `start`: the recipe has the name of the run that it started from, without its path.
+_PRIVATE_PROTOCOL_ENTRIES = ("run", "command", "start")
 
-def about(run: Run) -> dict[str, Any]:
-    """Returns what the card of a run's model says, also of a preset.
+
+def provenance(run: Run) -> dict[str, Any]:
+    """Returns the facts about a run that model cards state.
+
+    They name no image and no place on this machine.
+
+    Args:
+        run: `Run`; for a preset, the facts in its `metadata.json` are returned.
 
     Returns:
-        Dict: `results`, those on the run's own data set; `command`, what trains the
-        recipe, or `None`; `seconds` of the training, or `None`; `environment`;
-        `license` and `limits`, what the data set says of models of its images, which
-        may be empty.
+        Dict: `results`, those on the run's own data set; `command`, the command that
+        trains the recipe, as a list of str, or `None`; `seconds`, the duration of the
+        training, or `None`; `environment`; and `license` and `limits`, the statements
+        of the data set on models of its images, each possibly empty.
+
+    Example:
+
+    ```python
+    provenance(Run("runs/mine"))["command"]
+    ```
     """
     preset = run.path / "metadata.json"
     if preset.is_file():
-        said = json.loads(preset.read_text("utf-8"))
-    else:
-        license, limits = _terms(run.recipe)
-        said = {
-            "results": _results(run),
-            "command": _command(run.recipe),
-            "seconds": _seconds(run),
-            "environment": _environment(run),
-            "license": license,
-            "limits": limits,
-        }
-    names = ("results", "command", "seconds", "environment", "license", "limits")
-    return {name: said[name] for name in names}
+        metadata = json.loads(preset.read_text("utf-8"))
+        keys = ("results", "command", "seconds", "environment", "license", "limits")
+        return {key: metadata[key] for key in keys}
+    license, limits = _terms(run.recipe)
+    return {
+        "results": _results(run),
+        "command": _command(run.recipe),
+        "seconds": _seconds(run),
+        "environment": _environment(run),
+        "license": license,
+        "limits": limits,
+    }
 
 
-def _results(run):
-    """What was measured on the run's own data set, but for images and places."""
+def _results(run: Run) -> list[dict[str, Any]]:
+    """Returns the results on the run's own data set without private entries."""
     results = []
     for result in run.results():
         protocol = result["protocol"]
-        name = protocol["dataset"].partition("/")[0]
-        if name != run.recipe.dataset.partition("/")[0]:
+        if _data_set(protocol["dataset"]) != _data_set(run.recipe.dataset):
             continue
-        for part, keys in (
-            (result, ("ids", "excluded", "seconds")),
-            # Where it started from is in the recipe, without its place.
-            (protocol, ("run", "command", "start")),
-        ):
-            for key in keys:
-                part.pop(key, None)
+        for key in _PRIVATE_ENTRIES:
+            result.pop(key, None)
+        for key in _PRIVATE_PROTOCOL_ENTRIES:
+            protocol.pop(key, None)
         results.append(result)
     return results
 
 
-def _terms(recipe):
+def _data_set(name: str) -> str:
+    """Returns the name of a data set without its configuration and version."""
+    return name.partition("/")[0]
+
+
+def _terms(recipe: Recipe) -> tuple[str, str]:
     try:
-        builder = data.builder_class(recipe.dataset.partition("/")[0])
-    except ValueError:  # of a program that has a data set of its own
+        builder = builder_class(_data_set(recipe.dataset))
+    except ValueError:  # a data set that another program has registered
         return "", ""
     return builder.LICENSE, builder.LIMITS
 
 
 def _command(recipe: Recipe) -> list[str] | None:
-    """The command that trains a recipe, exactly as it is now; `None` if there is none.
+    """Returns the command that trains a recipe, or `None` if the package lacks it.
 
-    Not the one that was typed, which names places of one machine.
+    The command that was typed is not used: it may name places of one machine, and the
+    recipe of the package may have changed since.
     """
     if recipe.name not in recipe_names():
         return None
-    base = load_recipe(recipe.name)
     start = []
     if recipe.start is not None:
         start = ["--from", pathlib.Path(recipe.start).name]
-    settings = dataclasses.replace(recipe, start=None).settings(base)
+    settings = dataclasses.replace(recipe, start=None).settings(
+        load_recipe(recipe.name)
+    )
     changes = [part for setting in settings for part in ("--set", setting)]
     return ["scn-keras", "train", recipe.name, *start, *changes]
 
 
-def _seconds(run):
-    """How long the training took, all of its parts; `None` of an ensemble."""
+def _seconds(run: Run) -> float | None:
+    """Returns the duration of the training with all stages; `None` for an ensemble."""
     if not run.history_path.is_file():
         return None
-    with run.history_path.open(newline="") as file:
+    with run.history_path.open(newline="", encoding="utf-8") as file:
         seconds = float([*csv.DictReader(file)][-1]["seconds"])
     if run.recipe.coarse is not None:
-        seconds += _seconds(Run(run.path / "coarse"))
+        seconds += _seconds(Run(run.path / "coarse")) or 0.0
     return seconds
 
 
-def _environment(run):
+def _environment(run: Run) -> dict[str, Any]:
     path = run.path / "environment.json"
     environment = json.loads(path.read_text("utf-8"))
     environment.pop("command")

@@ -11,7 +11,9 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 from scn_keras.cli import main
+from scn_keras.datasets import builder_class
 from scn_keras.inference.calibration import Calibration
+from scn_keras.inference.held_out_images import HeldOutImages
 from scn_keras.models import from_preset
 from scn_keras.saved_models.predicting.predict import predict, schema_of
 from scn_keras.saved_models.publishing.make_preset import make_preset
@@ -72,12 +74,14 @@ def test_a_calibration_goes_with_the_half_weights(changed, tiny_data, tmp_path):
     random = np.random.default_rng(0)
     truth = random.uniform(5.0, 40.0, (12, len(changed.schema), 2))
     made = Calibration.fit(
-        truth + random.normal(size=truth.shape),
-        random.uniform(0.5, 0.9, truth.shape[:2]),
-        np.tile(np.eye(2), (*truth.shape[:2], 1, 1)),
-        truth,
-        np.tile(np.eye(3), (12, 1, 1)),
-        np.arange(12) % 4,
+        HeldOutImages(
+            truth + random.normal(size=truth.shape),
+            random.uniform(0.5, 0.9, truth.shape[:2]),
+            np.tile(np.eye(2), (*truth.shape[:2], 1, 1)),
+            truth,
+            np.tile(np.eye(3), (12, 1, 1)),
+            np.arange(12) % 4,
+        ),
         weights=changed.weights_digest(),
         protocol={"n_images": 12},
     )
@@ -207,9 +211,7 @@ def test_what_makes_no_preset_leaves_nothing(
 def test_terms_that_the_data_set_does_not_know_are_asked_for(
     evaluated, tiny_data, tmp_path, monkeypatch
 ):
-    from scn_keras.training.input import prepared_sets as data
-
-    builder = data.builder_class("tiny_hands")
+    builder = builder_class("tiny_hands")
     monkeypatch.setattr(builder, "LICENSE", "")
     with pytest.raises(ValueError, match="under which terms.*--license"):
         make_preset(evaluated, tmp_path / "mine", data_dir=tiny_data)

@@ -84,11 +84,15 @@ def start_from(
             f"No layer of {source.path} has the shapes of the recipe's network: "
             f"{', '.join(unlike)}."
         )
+    return _summary(source, layers, anew, schema, known)
+
+
+def _summary(source, layers, anew, schema, known):
     text = (
         f"Started from {source.path}: {len(layers) - len(anew)} of {len(layers)} "
         f"layers, {len(known)} of {len(schema)} landmarks."
     )
-    unknown = [name for name in schema.names if name not in names]
+    unknown = [name for name in schema.names if name not in known]
     for what, which in (("Layers", anew), ("Landmarks", unknown)):
         if which:
             text += f"\n{what} that start anew: {', '.join(which)}."

@@ -1,4 +1,4 @@
-"""Keras layers for heatmaps and votes of landmarks, in 1D to 3D, on every backend."""
+"""Keras layers for landmark heatmaps and patch votes, in 1D to 3D, on every backend."""
 
 from scn_keras.layers.convolution_block import ConvolutionBlock as ConvolutionBlock
 from scn_keras.layers.gaussian_heatmap import GaussianHeatmap as GaussianHeatmap

@@ -1,7 +1,8 @@
-"""What bounds the heatmaps of a network, and what standard deviation suits it.
+"""Activations of heatmaps and the standard deviations of the kernels before them.
 
-The functions and the first kernels' standard deviations are those of the networks for
-the vertebrae of VerSe 2020; for 2019 and earlier it is none, or tanh.
+The functions and the standard deviations of the initial kernels are taken from the
+VerSe 2020 networks for vertebrae. The networks of 2019 and earlier use no activation
+or tanh.
 """
 
 import keras
@@ -25,7 +26,7 @@ def inv_gauss(x):
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 def squash(x):
-    """From 0 below 4.5 to 1 above 5.5, with soft corners."""
+    """A smoothed ramp from 0 below 4.5 to 1 above 5.5."""
     return ops.softplus(x - 4.5) - ops.softplus(x - 5.5)
 
 
@@ -34,7 +35,7 @@ def late_sigmoid(x):
     return ops.sigmoid(x - 5.0)
 
 
-# Name -> (function, standard deviation of the head's first kernel)
+# Name -> (function, standard deviation of the head's initial kernel)
 HEATMAP_ACTIVATIONS = {
     None: (keras.activations.linear, 1e-3),
     "tanh": (keras.activations.tanh, 1e-3),

@@ -5,27 +5,31 @@ from keras import ops
 
 from scn_keras.layers._spatial import he_normal
 
-# Those of PyTorch's defaults, which the published networks were trained with.
+# PyTorch's defaults, with which the published networks were trained.
 MOMENTUM, EPSILON = 0.9, 1e-5
 
 
 class LandmarkConvolution(keras.layers.Layer):
-    """A convolution, with normalisation and ReLU, for each landmark one of its own.
+    """Applies a separate convolution, with normalisation and ReLU, to each landmark.
 
-    All in a few products of matrices. Grouped convolutions do the same; on a CPU, Keras
-    has TensorFlow compile these by XLA, whose gradient takes seconds, and TensorFlow
-    itself has none for volumes.
+    All landmarks are computed in a few matrix products. Grouped convolutions would give
+    the same result. On a CPU, however, Keras has TensorFlow compile grouped
+    convolutions with XLA, whose gradient takes seconds, and TensorFlow itself has no
+    grouped convolution of volumes.
 
     Args:
-        num_landmarks: Int.
-        filters: Int.
-        kernel_size: Int, odd.
-        normalize: Bool, whether batch normalisation takes the place of a bias.
-        activation: Bool, whether ReLU follows.
+        num_landmarks: Int, the number of landmarks.
+        filters: Int, the number of filters per landmark.
+        kernel_size: Int, odd, the kernel size along each axis.
+        normalize: Bool, whether to use batch normalisation instead of a bias.
+        activation: Bool, whether to apply ReLU to the result.
         bias_initializer: As in Keras.
 
     Input shape:
-        `(landmarks, batch, *spatial, channels)`; zeros lie outside.
+        `(landmarks, batch, *spatial, channels)`, padded with zeros.
+
+    Output shape:
+        `(landmarks, batch, *spatial, filters)`.
     """
 
     def __init__(
@@ -51,7 +55,7 @@ class LandmarkConvolution(keras.layers.Layer):
         taps = (self.kernel_size,) * rank
         self.kernel = self.add_weight(
             shape=(self.num_landmarks, *taps, channels, self.filters),
-            initializer=_for_each_landmark,
+            initializer=_initial_kernels,
             name="kernel",
         )
 
@@ -60,7 +64,7 @@ class LandmarkConvolution(keras.layers.Layer):
                 shape=(self.num_landmarks, self.filters),
                 initializer=initializer,
                 trainable=trainable,
-                autocast=False,  # normalisation is in float32, as in Keras
+                autocast=False,  # normalisation is computed in float32, as in Keras
                 name=name,
             )
 
@@ -86,8 +90,8 @@ class LandmarkConvolution(keras.layers.Layer):
         kernel = ops.cast(self.kernel, x.dtype)
         if self.kernel_size > 1:
             x = ops.pad(x, [(0, 0), (0, 0), *[(reach, reach)] * rank, (0, 0)])
-        # Along the last axis all taps at once, as channels: products of small matrices
-        # are slow, and all taps of a volume would be 27 times as much memory.
+        # The taps of the last axis become channels, because products of small matrices
+        # are slow. The taps of all axes of a volume would need 27 times the memory.
         taps = [
             _part(x, 1 + rank, tap, shape[1 + rank]) for tap in range(self.kernel_size)
         ]
@@ -96,7 +100,7 @@ class LandmarkConvolution(keras.layers.Layer):
         return ops.reshape(total, (*shape[:-1], self.filters))
 
     def _sum_of_taps(self, x, kernel, sizes):
-        """Sums over the taps of all axes but the last, one axis after the other."""
+        """Sums over the taps of all axes except the last, one axis at a time."""
         if not sizes:
             columns = x.shape[-1]
             weight = (self.num_landmarks, columns, self.filters)
@@ -110,7 +114,7 @@ class LandmarkConvolution(keras.layers.Layer):
 
     def _normalized(self, x, rank, training):
         dtype, x = x.dtype, ops.cast(x, "float32")
-        if training and self.trainable:  # as in Keras: what is frozen stays
+        if training and self.trainable:  # as in Keras: a frozen layer keeps its moments
             mean, variance = ops.moments(x, axes=tuple(range(1, rank + 2)))
             for moving, value in (
                 (self.moving_mean, mean),
@@ -129,9 +133,9 @@ class LandmarkConvolution(keras.layers.Layer):
 
 
 def _part(x, axis, start, length):
-    """`length` entries along an axis."""
-    # Of three axes, and not by square brackets: on TensorFlow the gradient of these is
-    # twenty times as slow as a convolution.
+    """Returns `length` entries along an axis, from index `start`."""
+    # Slices an array of three axes instead of indexing with brackets: on TensorFlow the
+    # gradient of an indexed array is twenty times as slow as a convolution.
     shape = list(ops.shape(x))
     inner = math.prod(shape[axis + 1 :])
     flat = ops.reshape(x, (-1, shape[axis], inner))
@@ -141,13 +145,13 @@ def _part(x, axis, start, length):
 
 
 def _by_channel(values, rank):
-    """Brings `(landmarks, channels)` to the rank of features."""
+    """Reshapes `(landmarks, channels)` so that it broadcasts to features."""
     return ops.reshape(values, (values.shape[0], *[1] * (rank + 1), values.shape[1]))
 
 
-def _for_each_landmark(shape, dtype=None):
-    """Initialises the kernel of each landmark as if it were the only one."""
-    # One draw of all: with the landmarks as further filters the fan-in is the same.
+def _initial_kernels(shape, dtype=None):
+    """Initialises the kernel of each landmark with the fan-in of a single network."""
+    # One draw serves all landmarks: as additional filters they keep the fan-in.
     landmarks, *rest, filters = shape
     drawn = he_normal()((*rest, landmarks * filters), dtype=dtype)
     drawn = ops.reshape(drawn, (*rest, landmarks, filters))

@@ -5,10 +5,11 @@ from scn_keras.layers._spatial import spatial_rank
 
 
 class OtherHeatmaps(keras.layers.Layer):
-    """Convolves, for each heatmap, all the others to one.
+    """Computes each output heatmap by a convolution of all other heatmaps.
 
-    One convolution, whose kernel is zero where a heatmap meets itself: its weights
-    have no place for that, so they are as many as those of as many small ones.
+    All landmarks are computed by one convolution whose kernel is zero where the input
+    and the output landmark are the same. The weights do not store these zeros, so that
+    their number equals that of separate convolutions.
     """
 
     def __init__(self, kernel_size, stddev, activation=None, **kwargs):
@@ -39,8 +40,9 @@ class OtherHeatmaps(keras.layers.Layer):
         return tuple(input_shape)
 
     def _whole_kernel(self):
-        # Read row after row, a square matrix is its first diagonal element, then
-        # again and again as many others as it has rows, then one of the diagonal.
+        # In row-major order, a square matrix of n rows consists of its first diagonal
+        # element and then n - 1 groups of n off-diagonal elements and one diagonal
+        # element. The groups are the rows of the stored kernel, padded by a zero.
         *size, others, landmarks = self.kernel.shape
         lead = [(0, 0)] * len(size)
         kernel = ops.pad(self.kernel, [*lead, (0, 0), (0, 1)])

@@ -1,10 +1,10 @@
-"""What patches and votes have in common, see `PatchCenters` and `PatchVote`."""
+"""Functions shared by the layers on patches, see `PatchCenters` and `PatchVote`."""
 
 from keras import ops
 
 
 def patch_centers(sizes, patch_size):
-    """Centres of patches `(1, *sizes, D)`, columns x, y(, z), in pixels."""
+    """Returns the centres of patches `(1, *sizes, D)` in pixels, columns x, y(, z)."""
     rank = len(sizes)
     columns = []
     for axis in reversed(range(rank)):  # arrays run (z,) y, x
@@ -17,11 +17,12 @@ def patch_centers(sizes, patch_size):
 
 
 def check_votes(layer, votes_shape):
-    """Refuses what is not `(batch, *patches, landmarks, 1 + D)`."""
+    """Raises an error unless votes are `(batch, *patches, landmarks, 1 + D)`."""
     rank = len(votes_shape) - 3
     if not 1 <= rank <= 3 or votes_shape[-1] not in (None, 1 + rank):
         raise ValueError(
-            f"`{layer.name}` expects votes of shape (batch, *patches, landmarks, 1 + "
-            "D) with D axes of patches, 1 to 3: the logit of the landmark's presence "
-            f"and D displacements. Received: shape={tuple(votes_shape)}"
+            f"Layer `{layer.name}` expects votes of shape (batch, *patches, landmarks, "
+            "1 + D), where D is the number of patch axes, 1 to 3. The last axis has "
+            "the logit of the landmark's presence and D displacements. "
+            f"Received: shape={tuple(votes_shape)}"
         )

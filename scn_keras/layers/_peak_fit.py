@@ -1,9 +1,9 @@
-"""From the pixels around a peak to its place and shape.
+"""Estimates the position and the covariance of a peak from the pixels around it.
 
-Values are `(..., pixels)`, offsets `(pixels, D)` in array order; whatever counts axes
-in the results runs x, y(, z). Products are sums of products, since matrix products of
-float32 are not that precise on GPUs; there is no operation of linear algebra, since
-ONNX and LiteRT have none.
+Values have the shape `(..., pixels)`, offsets `(pixels, D)` in array order. The axes of
+all results are ordered x, y(, z). Matrix products are written as sums of products,
+because float32 matrix products are less precise on GPUs. No operation of linear algebra
+is used, because ONNX and LiteRT have none.
 """
 
 import itertools
@@ -15,13 +15,13 @@ _REWEIGHTINGS = 3
 
 
 def cube(radius, rank):
-    """Offsets of a window, `((2 radius + 1)^rank, rank)`."""
+    """Returns the offsets of a window, `((2 radius + 1)^rank, rank)`."""
     steps = range(-radius, radius + 1)
     return np.array(list(itertools.product(steps, repeat=rank)))
 
 
 def star(rank):
-    """Offsets of what first and second derivatives take: no corners in 3D."""
+    """Returns the offsets used by first and second differences, no corners in 3D."""
     offsets = cube(1, rank)
     return offsets[np.abs(offsets).sum(axis=1) <= 2]
 
@@ -35,7 +35,7 @@ def dot(values, matrix):
 
 
 def central_differences(values, offsets):
-    """Slope `(..., D)` and curvature `(..., D, D)` at offset 0 of a star."""
+    """Returns slope `(..., D)` and curvature `(..., D, D)` at offset 0 of a star."""
     rank = offsets.shape[1]
     offsets = offsets[:, ::-1]
     steps = np.abs(offsets).sum(axis=1)
@@ -49,19 +49,20 @@ def central_differences(values, offsets):
 
 
 def smooth(values, offsets, targets, sigma):
-    """Means of pixels under Gaussians about other offsets, `(..., targets)`."""
+    """Smooths pixels with a Gaussian around each target offset, `(..., targets)`."""
     squared = np.sum((offsets[:, None] - targets[None]) ** 2, axis=-1)
     kernel = np.exp(-0.5 * squared / sigma**2)
     return dot(values, kernel / kernel.sum(axis=0))
 
 
 def fit_gaussian(values, inside, offsets, floor):
-    """Slope and curvature at offset 0 of the logarithm of a fitted Gaussian.
+    """Fits a Gaussian and returns slope and curvature of its logarithm at offset 0.
 
-    A quadratic is fitted to the logarithm by least squares. Where the noise is alike on
-    all pixels, that of the logarithm is inverse to the value: pixels are weighted with
-    their values squared, then with what was fitted, which is free of noise. Three
-    times are enough for a peak of sigma 1 in a window of 13 px.
+    A quadratic is fitted to the logarithm by weighted least squares. If all pixels have
+    the same noise, the noise of the logarithm is inversely proportional to the value.
+    The first fit therefore uses the squared values as weights. The following fits use
+    the squared fitted values, which are free of noise. Three reweightings are enough
+    for a peak of sigma 1 in a window of 13 px.
 
     Reference: Guo, IEEE Signal Processing Magazine 28(5), 2011.
     """
@@ -71,11 +72,13 @@ def fit_gaussian(values, inside, offsets, floor):
     pairs = list(itertools.combinations_with_replacement(range(rank), 2))
     powers = np.array([0 * axes[0], *axes, *(axes[i] + axes[j] for i, j in pairs)])
     basis = _monomials(unit, powers)
-    # The products of two of them, each once.
-    products, which = np.unique(
+    # The distinct products of two monomials, and the index of each pair's product.
+    products, product_of_pair = np.unique(
         (powers[:, None] + powers[None]).reshape(-1, rank), axis=0, return_inverse=True
     )
-    which = ops.convert_to_tensor(which.reshape(len(powers), -1), "int32")
+    product_of_pair = ops.convert_to_tensor(
+        product_of_pair.reshape(len(powers), -1), "int32"
+    )
     products = _monomials(unit, products)
 
     usable = ops.logical_and(inside, values > floor)
@@ -83,10 +86,10 @@ def fit_gaussian(values, inside, offsets, floor):
     log = ops.log(ops.maximum(values, floor) / top)
     fitted = log
     for _ in range(1 + _REWEIGHTINGS):
-        # Nothing is weighted higher than the largest pixel.
+        # No pixel is weighted higher than the largest one.
         weight = ops.exp(2.0 * ops.minimum(fitted, 0.0))
         weight = ops.where(usable, weight, 0.0)
-        matrix = ops.take(dot(weight, products), which, axis=-1)
+        matrix = ops.take(dot(weight, products), product_of_pair, axis=-1)
         right = dot(weight * log, basis)
         coefficients = solve(matrix, right[..., None])[..., 0]
         fitted = dot(coefficients, basis.T)
@@ -110,8 +113,8 @@ def _monomials(coordinates, powers):
 def solve(matrix, right):
     """Solves positive definite systems `(..., M, M)` by elimination.
 
-    M steps over all systems at once, no pivoting. What is not positive definite gives
-    finite numbers that mean nothing.
+    It takes M steps over all systems at once, without pivoting. Matrices that are not
+    positive definite give finite but meaningless numbers.
     """
     size = matrix.shape[-1]
     unit = _unit(size)
@@ -122,19 +125,20 @@ def solve(matrix, right):
     for i in range(size):
         row = system[..., i : i + 1, :]
         row = row / ops.maximum(row[..., i : i + 1], 1e-6)
-        # Row i becomes `row`, the others lose their column i.
+        # Row i becomes `row`, and column i of the other rows becomes zero.
         factor = system[..., i : i + 1] - unit[:, i : i + 1]
         system = system - factor * row
     return system[..., size:] * scale[..., None]
 
 
 def newton(slope, curvature):
-    """Where a quadratic logarithm has its top, and the Gaussian's covariance.
+    """Returns the maximum of a quadratic logarithm and the Gaussian's covariance.
 
     Returns:
-        Step `(..., D)` in px, covariance `(..., D, D)` in px², positive definite, and
-        `(..., D)` whether the logarithm is concave along the axis. Along others the
-        step is 0 and the covariance as large as a float can usefully say.
+        The step to the maximum `(..., D)` in px, the covariance `(..., D, D)` in px²,
+        which is positive definite, and `(..., D)` whether the logarithm is concave
+        along the axis. Along an axis that is not concave, the step is 0 and the
+        variance is 1e6 px².
     """
     rank = slope.shape[-1]
     unit = _unit(rank)
@@ -163,14 +167,17 @@ def newton(slope, curvature):
 
 
 def steps_by_axis(slope, curvature):
-    """Where the parabola along each axis has its top; 0 where it has none."""
+    """Returns the step to the maximum of the parabola along each axis.
+
+    It is 0 along an axis where the parabola has no maximum.
+    """
     diagonal = ops.sum(curvature * _unit(slope.shape[-1]), axis=-1)
     concave = diagonal < 0.0
     return ops.where(concave, -slope / ops.where(concave, diagonal, -1.0), 0.0)
 
 
 def moments(weights, offsets):
-    """Mean `(..., D)` and covariance `(..., D, D)` of offsets under weights."""
+    """Returns weighted mean `(..., D)` and covariance `(..., D, D)` of offsets."""
     offsets = offsets[:, ::-1].astype("float32")
     total = ops.sum(weights, axis=-1, keepdims=True)
     weights = weights / ops.where(total > 0.0, total, 1.0)
@@ -180,14 +187,14 @@ def moments(weights, offsets):
 
 
 def whole_moments(weights, center):
-    """The same over whole heatmaps, about one pixel of each.
+    """Returns the moments of whole heatmaps, relative to one pixel of each.
 
     Args:
         weights: `(batch, *spatial, landmarks)`, positive at `center`.
         center: List by axis of int32 `(batch, landmarks)`.
     """
     axes = range(len(center) - 1, -1, -1)  # x, y(, z)
-    # From the pixel, since squares of whole coordinates would take all digits.
+    # Relative to the pixel, because squares of absolute coordinates would cancel.
     offsets = [
         ops.cast(ops.arange(size)[None, :, None] - i[:, None, :], "float32")
         for size, i in zip(ops.shape(weights)[1:-1], center, strict=True)

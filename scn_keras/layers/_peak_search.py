@@ -1,4 +1,4 @@
-"""Where the largest pixels of heatmaps are, and what lies around them."""
+"""Finds the largest pixels of heatmaps and gathers the pixels around them."""
 
 from keras import ops
 
@@ -6,10 +6,10 @@ from keras import ops
 def find_largest(heatmaps, count):
     """Returns the `count` largest pixels of every heatmap, the largest first.
 
-    One axis at a time, the last first: the `count` largest pixels lie in the `count`
-    lines with the largest maxima. On channels-last memory this is several times as
-    fast as sorting or one argmax over all pixels. `top_k`, since Keras's argmax
-    exports to neither ONNX nor OpenVINO on TensorFlow.
+    The search reduces one axis at a time, beginning with the last: the `count` largest
+    pixels lie in the `count` lines with the largest maxima. With channels-last memory
+    this is several times as fast as sorting or one argmax over all pixels. It uses
+    `top_k`, because Keras's argmax on TensorFlow exports to neither ONNX nor OpenVINO.
 
     Returns:
         Values `(batch, landmarks, count)`, and their indices, a list by axis.
@@ -26,30 +26,32 @@ def find_largest(heatmaps, count):
     pixels = ops.reshape(pixels, (-1, shape[-1], count * length))
     values, index = ops.top_k(pixels, count)
     index = ops.cast(index, "int32")
-    which = index // length
-    lines = [_choose(line, which, count) for line in lines]
-    return values, [*lines, index - which * length]
+    line_index = index // length
+    lines = [_choose(line, line_index, count) for line in lines]
+    return values, [*lines, index - line_index * length]
 
 
-def _choose(values, which, count):
-    # `take_along_axis` for the few peaks there are, in operations every format has.
+def _choose(values, chosen, count):
+    # Replaces `take_along_axis` by operations that every export format has. `count` is
+    # small.
     if count == 1:
         return values
-    same = ops.equal(which[..., None], ops.arange(count, dtype="int32"))
+    same = ops.equal(chosen[..., None], ops.arange(count, dtype="int32"))
     return ops.sum(ops.where(same, values[..., None, :], 0), axis=-1)
 
 
 def keep_local_maxima(heatmaps, radius):
-    """Sets to zero what is not positive and the largest within `radius` on every axis.
+    """Sets all pixels to zero except positive local maxima.
 
-    Of equal pixels within the radius the first is kept: a plateau is one peak.
+    A local maximum is the largest pixel within `radius` along every axis. Of equal
+    pixels within the radius the first is kept, so that a plateau is one peak.
     """
     heatmaps = ops.maximum(heatmaps, 0.0)
     kept = ops.ones_like(heatmaps, dtype="bool")
     around = heatmaps
     for axis in range(len(heatmaps.shape) - 2, 0, -1):
-        # What comes before in reading order: on this axis before, on later ones
-        # anywhere in the window.
+        # The pixels that precede in row-major order: those before along this axis, at
+        # any position of the window along the later axes.
         before = _slide(around, axis, (radius, 0), radius, trailing=1)
         kept = ops.logical_and(kept, heatmaps > before)
         around = _slide(around, axis, (radius, radius), 2 * radius + 1)
@@ -58,8 +60,8 @@ def keep_local_maxima(heatmaps, radius):
 
 
 def _slide(heatmaps, axis, padding, window, trailing=0):
-    """Maximum over a window that slides along one axis, zeros outside."""
-    # Always as two-dimensional pooling: LiteRT has no other.
+    """Returns the maximum over a window that slides along one axis, zeros outside."""
+    # Always computed by two-dimensional pooling, the only one that LiteRT has.
     shape = ops.shape(heatmaps)
     outer, inner = 1, 1
     for size in shape[:axis]:
@@ -99,17 +101,17 @@ def gather_window(heatmaps, center, offsets):
         offsets: int array `(pixels, D)` in array order.
 
     Returns:
-        Values and whether they are inside, `(all peaks, pixels)`. What is outside has
-        the value of the nearest pixel that is not.
+        Values and whether they lie inside, `(all peaks, pixels)`. Pixels outside the
+        heatmap have the value of the nearest pixel inside.
     """
     index, inside = [], True
     sizes = ops.shape(heatmaps)[1:-1]
     for axis, (i, size) in enumerate(zip(center, sizes, strict=True)):
         position = i[..., None] + ops.convert_to_tensor(offsets[:, axis], "int32")
-        held = ops.clip(position, 0, size - 1)
-        inside = ops.logical_and(inside, ops.equal(position, held))
-        index.append(held)
+        clipped = ops.clip(position, 0, size - 1)
+        inside = ops.logical_and(inside, ops.equal(position, clipped))
+        index.append(clipped)
     shape = (-1, len(offsets))
-    # An infinity times a zero of a stencil would be NaN.
+    # The product of an infinity and a zero of a stencil would be NaN.
     values = ops.maximum(gather(heatmaps, index), -1e37)
     return ops.reshape(values, shape), ops.reshape(inside, shape)

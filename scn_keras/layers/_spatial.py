@@ -1,4 +1,4 @@
-"""The keras.layers classes by spatial rank, so that layers are written once."""
+"""Makes Keras layers for a given spatial rank, so that layers are written once."""
 
 import keras
 from keras import ops
@@ -30,13 +30,13 @@ def check_positive_integers(**values):
 def check_channels_known(layer, input_shape):
     if input_shape[-1] is None:
         raise ValueError(
-            f"Layer `{layer.name}` needs to know its number of input channels when it "
-            f"is built. Received: input_shape={input_shape}"
+            f"Layer `{layer.name}` cannot be built without a known number of input "
+            f"channels. Received: input_shape={input_shape}"
         )
 
 
 def check_divisible(layer, shape, factor, reason):
-    """Refuses known spatial sizes that `factor` does not divide."""
+    """Raises an error if `factor` does not divide a known spatial size."""
     sizes = tuple(shape[1:-1])
     if any(isinstance(size, int) and size % factor for size in sizes):
         raise ValueError(
@@ -55,8 +55,8 @@ def check_choice(choices, **values):
 
 
 def convolution(rank, filters, kernel_size, padding="zero", **kwargs):
-    """Makes a convolution that keeps the size, to be called with `convolve`."""
-    # Always channels last: heatmaps are `(batch, *spatial, landmarks)` throughout.
+    """Makes a convolution that keeps the spatial size, to be called by `convolve`."""
+    # Always channels last, because all heatmaps are `(batch, *spatial, landmarks)`.
     return getattr(keras.layers, _CONVOLUTIONS[rank])(
         filters,
         kernel_size,
@@ -67,7 +67,7 @@ def convolution(rank, filters, kernel_size, padding="zero", **kwargs):
 
 
 def convolve(layer, x):
-    """Calls a layer of `convolution`."""
+    """Calls a layer made by `convolution`, with reflection padding where it is set."""
     return layer(_reflect(x, layer.kernel_size) if layer.padding == "valid" else x)
 
 
@@ -76,12 +76,13 @@ def _reflect(x, kernel_size):
     for size, (_, width) in zip(x.shape[1:-1], widths, strict=True):
         if isinstance(size, int) and size <= width:
             raise ValueError(
-                f"Reflection at the border takes more than {width} pixels along every "
-                f"axis for kernels of {tuple(kernel_size)}. Received: "
-                f"sizes={tuple(x.shape[1:-1])}. Give larger images or padding='zero'."
+                f"Reflection at the border requires more than {width} pixels along "
+                f"every axis for kernels of {tuple(kernel_size)}. Received: "
+                f"sizes={tuple(x.shape[1:-1])}. Use larger images or padding='zero'."
             )
     if keras.backend.backend() == "torch":
-        # PyTorch reflects the last three axes of five at most: channels go ahead.
+        # PyTorch reflects at most the last three of five axes, so the channels are
+        # moved before the spatial axes.
         axes = range(1, len(x.shape) - 1)
         x = ops.transpose(x, (0, len(x.shape) - 1, *axes))
         x = ops.pad(x, [(0, 0), (0, 0), *widths], mode="reflect")
@@ -92,13 +93,13 @@ def _reflect(x, kernel_size):
 def feature_convolution(
     rank, filters, kernel_size, padding, negative_slope, dtype, name, **kwargs
 ):
-    """Makes a hidden convolution of the published networks, to call with `convolve`."""
+    """Makes a hidden convolution of the published networks, for use by `convolve`."""
     return convolution(
         rank,
         filters,
         kernel_size,
         padding,
-        # By itself it would compute in the global policy.
+        # Without `dtype` it would compute in the global dtype policy.
         activation=keras.layers.LeakyReLU(negative_slope, dtype=dtype),
         kernel_initializer=he_normal(),
         dtype=dtype,
@@ -108,9 +109,11 @@ def feature_convolution(
 
 
 def reduce_image(image, filters, stride, negative_slope, dtype):
-    """Brings an image to heatmaps of a stride: each sees its pixels and as many around.
+    """Reduces an image to the size of heatmaps of a stride by a strided convolution.
 
-    Its details are then features, at a fraction of the time of a finer grid.
+    The kernel is twice as wide as the stride, so that each output depends on its own
+    pixels and as many around them. Image details are kept as features, at a fraction of
+    the time that a finer grid would take.
     """
     check_positive_integers(stride=stride)
     if stride == 1:
@@ -128,7 +131,7 @@ def reduce_image(image, filters, stride, negative_slope, dtype):
 
 
 def heatmap_convolution(rank, num_landmarks, kernel_size, stddev, **kwargs):
-    """Makes the head of a network, which starts close to zero."""
+    """Makes the head of a network, whose initial output is close to zero."""
     return convolution(
         rank,
         num_landmarks,
@@ -141,12 +144,12 @@ def heatmap_convolution(rank, num_landmarks, kernel_size, stddev, **kwargs):
 
 def pooling(rank, size, kind="average", **kwargs):
     if rank == 3 and keras.backend.backend() == "torch":
-        kwargs["dtype"] = "float32"  # on a CPU it has none for volumes in bfloat16
+        kwargs["dtype"] = "float32"  # PyTorch on CPU cannot pool bfloat16 volumes
     layer = getattr(keras.layers, f"{POOLINGS[kind]}{rank}D")
     return layer(size, data_format="channels_last", **kwargs)
 
 
 def he_normal():
-    # A fresh instance a layer: one instance gives every kernel of the same shape
-    # the same numbers.
+    # Each layer gets a new instance, because one instance gives all kernels of the same
+    # shape the same numbers.
     return keras.initializers.VarianceScaling(2.0, "fan_in", "truncated_normal")

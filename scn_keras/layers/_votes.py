@@ -3,10 +3,10 @@ from keras import ops
 
 
 class Votes(keras.layers.Layer):
-    """Puts the outputs of two heads together as votes, see `PatchVote`.
+    """Combines the outputs of two heads into votes, see `PatchVote`.
 
-    `(batch, *patches, landmarks)` and `(batch, *patches, landmarks * D)` become
-    `(batch, *patches, landmarks, 1 + D)`.
+    Presence `(batch, *patches, landmarks)` and displacement `(batch, *patches,
+    landmarks * D)` become votes `(batch, *patches, landmarks, 1 + D)`.
     """
 
     def __init__(self, **kwargs):

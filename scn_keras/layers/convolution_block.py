@@ -13,19 +13,19 @@ from scn_keras.layers._spatial import (
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class ConvolutionBlock(keras.layers.Layer):
-    """Convolutions one after the other, with dropout between them.
+    """A sequence of convolutions with dropout between them.
 
-    What the published networks are made of: He's initialisation, ReLU or LeakyReLU,
-    no normalisation.
+    This is the building block of the published networks: He initialisation, ReLU or
+    LeakyReLU, and no normalisation.
 
     Args:
-        filters: Int, the filters of every convolution.
-        convolutions: Int, how many.
+        filters: Int, the number of filters of every convolution.
+        convolutions: Int, the number of convolutions.
         kernel_size: Int, the size of every kernel.
-        negative_slope: Float, of the LeakyReLU; 0 for ReLU.
-        padding: `"zero"` or `"reflect"`, what lies outside of the input.
+        negative_slope: Float, the negative slope of the LeakyReLU; 0 for ReLU.
+        padding: `"zero"` or `"reflect"`, the padding of every convolution.
         dropout: Float, the dropout rate between the convolutions.
-        dropout_last: Bool, whether the last one is followed by dropout as well.
+        dropout_last: Bool, whether dropout also follows the last convolution.
 
     Input shape:
         `(batch, *spatial, channels)` with 1 to 3 spatial axes.
@@ -34,8 +34,8 @@ class ConvolutionBlock(keras.layers.Layer):
         `(batch, *spatial, filters)`.
 
     Raises:
-        ValueError: If an argument is out of its range, or sizes are too small to be
-            reflected.
+        ValueError: If an argument is out of its range, or a size is too small for
+            reflection padding.
 
     Example:
 

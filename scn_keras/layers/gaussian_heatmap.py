@@ -9,56 +9,57 @@ _FORMS = ("isotropic", "axis_aligned", "rotated")
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class GaussianHeatmap(keras.layers.Layer):
-    """Renders one Gaussian per landmark, the target that heatmaps are trained on.
+    """Renders one Gaussian per landmark, the target heatmaps of training.
 
     The heatmap of landmark `i` is `gamma / sqrt((2 pi)^D det C_i) * exp(-(x -
-    point_i)^T C_i^-1 (x - point_i) / 2)`, or, without `gamma`, the same at height 1.
-    With `learnable=True` the loss shapes each landmark's covariance `C_i`: it narrows
-    it where the network can be precise and widens it where it cannot. There are three
-    forms of it:
+    point_i)^T C_i^-1 (x - point_i) / 2)`. Without `gamma`, it is scaled to height 1.
+    With `learnable=True`, each landmark's covariance `C_i` is trained with the loss,
+    which narrows it where the network can be precise and widens it elsewhere. The
+    covariance has one of three forms:
 
-    - `"isotropic"`: `sigma^2` times the identity, one sigma a landmark.
-    - `"axis_aligned"`: a sigma for each of x, y(, z).
-    - `"rotated"`: a sigma along each of D orthogonal axes, and the rotation of these:
-      an angle in 2D; in 3D the vector `tan(angle / 2) * axis`, whose rotation is a
-      ratio of polynomials, smooth everywhere. A Gaussian with equal sigmas looks the
-      same rotated and would not teach the rotation anything: of one `sigma`, the axes
-      start up to 10 % apart.
+    - `"isotropic"`: `sigma^2` times the identity, with one sigma per landmark.
+    - `"axis_aligned"`: one sigma for each of x, y(, z).
+    - `"rotated"`: one sigma along each of D orthogonal axes, and the rotation of these
+      axes: an angle in 2D, the vector `tan(angle / 2) * axis` in 3D, whose rotation
+      matrix is a ratio of polynomials and smooth everywhere. With equal sigmas the
+      gradient of the rotation would vanish. If one `sigma` is given, the initial
+      sigmas of the axes therefore differ from it by up to 10 %.
 
-    Sigmas are standard deviations in pixels. (The authors' code for the rotated form
-    uses its "sigmas" as variances, the squares of these.) Heatmaps are rendered on
-    the device, in float32, without truncation, as a product of one-dimensional
-    Gaussians; in the rotated form each of these is shifted by what the other
-    coordinates explain of it. A missing landmark (a NaN row) gives a heatmap of zeros,
-    a landmark outside of the grid as much of its Gaussian as reaches into it.
+    Sigmas are standard deviations in pixels. (The "sigmas" in the authors' code for the
+    rotated form are variances, the squares of these.) Heatmaps are rendered on the
+    device, in float32, without truncation, as a product of one-dimensional Gaussians.
+    In the rotated form, the mean of each of these depends on the other coordinates. A
+    missing landmark (a NaN row) gives a heatmap of zeros. A landmark outside the grid
+    gives the part of its Gaussian that extends into the grid.
 
-    Reference: Payer et al., Medical Image Analysis 54, 2019, equations 1 and 3;
+    References: Payer et al., Medical Image Analysis 54, 2019, equations 1 and 3;
     Thaler et al., MELBA 2021 (`"rotated"`).
 
     Args:
         num_landmarks: Int, the number of landmarks.
-        sigma: Float, in pixels of the grid; unless isotropic, alternatively a sequence
-            of D floats in x, y(, z). Where learnable, the start.
+        sigma: Float, in pixels of the grid. The axis-aligned and the rotated form also
+            accept a sequence of D floats in x, y(, z). If `learnable`, this is the
+            initial value.
         gamma: Float or `None`, the integral of a heatmap; `None` for height 1.
         learnable: Bool, whether each landmark's covariance is trained.
-        minimum_sigma: Float, a learned sigma never falls below this.
-        size: Sequence of ints in array order ((z,) y, x), or `None` to take it
-            from `heatmaps` when called.
+        minimum_sigma: Float, the lower bound of a learned sigma.
+        size: Sequence of ints in array order ((z,) y, x), or `None` to use the size of
+            `heatmaps` when called.
         form: `"isotropic"`, `"axis_aligned"` or `"rotated"` (only learnable).
         penalty_power: Float, see `penalty`.
 
     Call arguments:
         points: `(batch, num_landmarks, D)`, in pixels of the grid, columns
             x, y(, z).
-        heatmaps: `(batch, *spatial, num_landmarks)`, whose size the targets get.
-            Its values are not used.
+        heatmaps: `(batch, *spatial, num_landmarks)`, which defines the size of the
+            targets. Its values are not used.
 
     Output shape:
         `(batch, *spatial, num_landmarks)`, float32.
 
     Raises:
-        ValueError: If an argument is out of its range, the number of landmarks
-            or the rank differs, or no size is given.
+        ValueError: If an argument is out of its range, the number of landmarks or the
+            rank does not match, or no size is given.
 
     Example:
 
@@ -86,15 +87,15 @@ class GaussianHeatmap(keras.layers.Layer):
         penalty_power=1.0,
         **kwargs,
     ):
-        # bfloat16 cannot hold a coordinate: it takes 301.3 for 302.
+        # bfloat16 cannot represent coordinates: it rounds 301.3 to 302.
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         if form not in _FORMS:
             raise ValueError(f"`form` must be one of {_FORMS}. Received: form={form!r}")
         if np.ndim(sigma) > (form != "isotropic"):
             raise ValueError(
-                f"`sigma` must be one number{' or D' * (form != 'isotropic')} in the "
-                f"{form} form. Received: sigma={sigma}"
+                f"`sigma` must be one number{' or D numbers' * (form != 'isotropic')} "
+                f"in the {form} form. Received: sigma={sigma}"
             )
         if not np.min(sigma) >= minimum_sigma > 0:
             raise ValueError(
@@ -105,12 +106,14 @@ class GaussianHeatmap(keras.layers.Layer):
             raise ValueError(f"`gamma` must be positive. Received: gamma={gamma}")
         if form == "rotated" and not learnable:
             raise ValueError(
-                "The rotated form has nothing but its training to rotate it. Set "
-                "`learnable=True`, or take the axis-aligned form."
+                "The rotated form requires `learnable=True`, since its rotation is "
+                "trained. Set `learnable=True` or use form='axis_aligned'. Received: "
+                f"form={form!r}, learnable={learnable}"
             )
         if not penalty_power > 0:
             raise ValueError(
-                f"`penalty_power` must be positive. Received: {penalty_power}"
+                "`penalty_power` must be positive. Received: "
+                f"penalty_power={penalty_power}"
             )
         self.num_landmarks = num_landmarks
         self.initial_sigma = tuple(sigma) if np.ndim(sigma) else sigma
@@ -127,16 +130,17 @@ class GaussianHeatmap(keras.layers.Layer):
         for size in (self.size, heatmaps_shape and heatmaps_shape[1:-1]):
             if size is not None and len(size) != self.rank:
                 raise ValueError(
-                    f"Layer `{self.name}` got points with {self.rank} coordinates for "
-                    f"heatmaps with {len(size)} spatial axes: {tuple(size)}. They "
-                    "must be as many."
+                    f"Layer `{self.name}` expects points with as many coordinates as "
+                    "the heatmaps have spatial axes. Received: "
+                    f"{self.rank} coordinates, {len(size)} spatial axes, "
+                    f"size={tuple(size)}"
                 )
         isotropic = self.form == "isotropic"
         self.sigma = self.add_weight(
             shape=(self.num_landmarks, *[self.rank] * (not isotropic)),
-            initializer=keras.initializers.Constant(self._start()),
+            initializer=keras.initializers.Constant(self._initial_value()),
             trainable=self.learnable,
-            constraint=_AtLeast(self.minimum_sigma),
+            constraint=_LowerBound(self.minimum_sigma),
             name="sigma",
         )
         if self.form == "rotated":
@@ -154,25 +158,27 @@ class GaussianHeatmap(keras.layers.Layer):
             size = self.size
         else:
             raise ValueError(
-                f"Layer `{self.name}` does not know how large the heatmaps are. Give "
-                "`size` when creating it or `heatmaps` when calling it."
+                f"Layer `{self.name}` requires the size of the heatmaps. Give `size` "
+                "when creating the layer or `heatmaps` when calling it. Received: "
+                "size=None, heatmaps=None"
             )
         self._check_points(points.shape, self.rank)
         points = ops.cast(points, "float32")
         present = ops.logical_not(ops.any(ops.isnan(points), axis=-1))
-        # Replaced before exp: the gradient of exp(NaN) is NaN, masked or not.
+        # NaN is replaced before exp, because the gradient of exp(NaN) is NaN even where
+        # the result is masked.
         points = ops.where(present[..., None], points, ops.zeros_like(points))
         offsets = []  # of all pixels from the point, by coordinate x, y(, z)
         for k in range(self.rank):
-            # Arrays run (z,) y, x and points run x, y(, z).
+            # Array axes are ordered (z,) y, x, coordinates x, y(, z).
             axis = self.rank - 1 - k
             shape = [1] * self.rank
             shape[axis] = size[axis]
             index = ops.cast(ops.arange(size[axis]), "float32")
             offset = index[None, :, None] - points[:, None, :, k]
             offsets.append(ops.reshape(offset, (-1, *shape, self.num_landmarks)))
-        # The last coordinate first, so that the array that holds every pixel is made
-        # in the last round.
+        # The last coordinate comes first, so that the array of all pixels is created
+        # only in the last iteration.
         factors = self._precision_factors()
         result = ops.cast(present, "float32") * self.height()
         result = ops.reshape(result, (-1, *[1] * self.rank, self.num_landmarks))
@@ -186,9 +192,9 @@ class GaussianHeatmap(keras.layers.Layer):
     def covariance(self):
         """Returns each landmark's covariance in px², `(num_landmarks, D, D)`.
 
-        Rows and columns are x, y(, z).
+        Rows and columns are ordered x, y(, z).
         """
-        return self._along_axes(ops.square(self._sigmas()))
+        return self._from_eigenvalues(ops.square(self._sigmas()))
 
     def height(self):
         """Returns the height of each landmark's Gaussian, `(num_landmarks,)`."""
@@ -198,11 +204,12 @@ class GaussianHeatmap(keras.layers.Layer):
         return self.gamma / ((2.0 * math.pi) ** (self.rank / 2.0) * volume)
 
     def penalty(self):
-        """Returns what `LandmarkModel` penalises of each landmark, `(num_landmarks,)`.
+        """Returns the penalty on each landmark's covariance, `(num_landmarks,)`.
 
-        Isotropic: `sigma ** 2 / 2`. Otherwise the product of the sigmas to the power
-        of `penalty_power`: 1 is the formula of Thaler et al. with sigmas as standard
-        deviations, 2 what their code computes, whose sigmas are variances.
+        `LandmarkModel` adds it to the loss. In the isotropic form it is `sigma ** 2 /
+        2`. In the other forms it is the product of the sigmas to the power of
+        `penalty_power`: 1 is the formula of Thaler et al. with sigmas as standard
+        deviations, 2 is what their code computes, whose sigmas are variances.
         """
         if self.form == "isotropic":
             return 0.5 * ops.square(self.sigma)
@@ -237,22 +244,24 @@ class GaussianHeatmap(keras.layers.Layer):
                 f"Received: shape={tuple(shape)}"
             )
 
-    def _start(self):
-        start = np.array(self.initial_sigma, "float32")
-        if start.ndim and len(start) != self.rank:
+    def _initial_value(self):
+        sigma = np.array(self.initial_sigma, "float32")
+        if sigma.ndim and len(sigma) != self.rank:
             raise ValueError(
-                f"Layer `{self.name}` got points with {self.rank} coordinates and "
-                f"{len(start)} sigmas: {self.initial_sigma}. They must be as many."
+                f"Layer `{self.name}` expects one sigma or one for each coordinate of "
+                f"the points. Received: {self.rank} coordinates, "
+                f"sigma={self.initial_sigma}"
             )
         if self.form == "rotated":
             if self.rank == 1:
                 raise ValueError(
-                    f"Layer `{self.name}` has nothing to rotate in one dimension: take "
-                    "the isotropic form."
+                    f"Layer `{self.name}` cannot rotate a Gaussian in one dimension. "
+                    f"Use form='isotropic'. Received: form={self.form!r}, points with "
+                    "1 coordinate"
                 )
-            if not start.ndim:
-                start = start * 1.1 ** np.linspace(1.0, -1.0, self.rank)
-        return np.maximum(start, self.minimum_sigma)
+            if not sigma.ndim:
+                sigma = sigma * 1.1 ** np.linspace(1.0, -1.0, self.rank)
+        return np.maximum(sigma, self.minimum_sigma)
 
     def _sigmas(self):
         sigma = ops.convert_to_tensor(self.sigma)
@@ -261,30 +270,31 @@ class GaussianHeatmap(keras.layers.Layer):
         return ops.broadcast_to(sigma[:, None], (self.num_landmarks, self.rank))
 
     def _precision_factors(self):
-        """The Cholesky factor of the inverse covariance, by columns from the diagonal.
+        """Returns the Cholesky factor of the inverse covariance as a list of columns.
 
-        `distance_k = sum_j factor_jk * offset_j` over `j >= k` are independent and
-        have variance 1; only a rotation makes factors beside the diagonal.
+        Each column begins at the diagonal. The values `distance_k = sum_j factor_jk *
+        offset_j` over `j >= k` are independent and have variance 1. Without a rotation
+        the factor is diagonal.
         """
         inverse = 1.0 / self._sigmas()
         if self.form != "rotated":
             return [[inverse[:, k]] for k in range(self.rank)]
-        factor = ops.cholesky(self._along_axes(ops.square(inverse)))
+        factor = ops.cholesky(self._from_eigenvalues(ops.square(inverse)))
         return [
             [factor[:, j, k] for j in range(k, self.rank)] for k in range(self.rank)
         ]
 
-    def _along_axes(self, values):
-        """Symmetric matrices with the eigenvalues `(num_landmarks, D)` along the axes.
+    def _from_eigenvalues(self, values):
+        """Returns symmetric matrices with eigenvalues `(num_landmarks, D)` on the axes.
 
-        Not by matrix products, whose factors GPUs round.
+        Matrix products are avoided, because GPUs round their factors.
         """
         axes = self._axes()
         scaled = axes * values[:, None, :]
         return ops.sum(scaled[:, :, None, :] * axes[:, None, :, :], axis=-1)
 
     def _axes(self):
-        """Rotation matrices; column k is the axis of sigma k."""
+        """Returns rotation matrices, whose column k is the axis of sigma k."""
         if self.form != "rotated":
             return ops.eye(self.rank)[None]
         if self.rank == 2:
@@ -304,7 +314,7 @@ def _matrices(rows):
     return ops.stack([ops.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-class _AtLeast(keras.constraints.Constraint):
+class _LowerBound(keras.constraints.Constraint):
     def __init__(self, minimum):
         self.minimum = np.float32(minimum)
 

@@ -12,9 +12,9 @@ from scn_keras.layers._peak_search import (
 )
 from scn_keras.layers._spatial import check_positive_integers
 
-# How far from the largest pixel the point may lie, in px along each axis; `None`: to
-# the border of the window.
-_REACH = {
+# The largest distance of the point from the largest pixel, in px along each axis. With
+# `None`, it is bounded by the window.
+_MAX_STEP = {
     "argmax": 0.0,
     "parabola": 0.5,
     "log_parabola": 0.5,
@@ -23,73 +23,77 @@ _REACH = {
     "soft_argmax": None,
     "gaussian_fit": None,
 }
-METHODS = tuple(_REACH)
+METHODS = tuple(_MAX_STEP)
 _WINDOWS = {"centroid": 15, "soft_argmax": None, "gaussian_fit": 7}
 _TEMPERATURE = 0.04
 
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class HeatmapPeak(keras.layers.Layer):
-    """Reads points with score and covariance off heatmaps.
+    """Decodes heatmaps to points with scores and covariances.
 
-    The largest pixel is found and refined to sub-pixel precision from the pixels
-    around it. How far off each method is, under noise, near the border and on real
-    heatmaps, is in `docs/decoders.md`, with what to choose when.
+    The largest pixel is found and refined to sub-pixel precision from the pixels around
+    it. `docs/decoders.md` lists the errors of each method under noise, near the border
+    and on real heatmaps, and recommends which method to choose.
 
     | `method` | point | covariance |
     |---|---|---|
-    | `"gaussian_fit"` | of the Gaussian fitted by least squares in a window | its |
-    | `"log_parabola"` | by a parabola along each axis on the logarithm | curvature |
-    | `"dark"` | by the Taylor expansion of the logarithm, axes together | curvature |
-    | `"parabola"` | by a parabola along each axis, as the reference does | curvature |
-    | `"centroid"` | mean of the window's pixels, weighted with their values | spread |
-    | `"soft_argmax"` | mean of the pixels under a softmax of the heatmap | spread |
+    | `"gaussian_fit"` | centre of a Gaussian, least-squares fit in a window | fit |
+    | `"log_parabola"` | parabola along each axis of the logarithm | curvature |
+    | `"dark"` | Taylor expansion of the logarithm in all axes | curvature |
+    | `"parabola"` | parabola along each axis, as in the reference | curvature |
+    | `"centroid"` | mean of the window's pixels, weighted by their values | moments |
+    | `"soft_argmax"` | mean of the pixels under a softmax of the heatmap | moments |
     | `"argmax"` | the largest pixel | curvature |
 
-    "Curvature" is the covariance of the Gaussian whose logarithm has the curvature
-    of the heatmap's at the largest pixel; "spread" is the weights' second central
-    moment, so the window cuts it off, and that of `"soft_argmax"` is not as wide as
-    the peak. All but the spread are the covariance of the Gaussian itself where the
-    heatmap is one, and positive definite always.
+    "Fit" is the covariance of the fitted Gaussian. "Curvature" is the covariance of the
+    Gaussian whose logarithm has the same curvature as the logarithm of the heatmap at
+    the largest pixel. "Moments" are the second central moments of the weights. They are
+    truncated by the window, and those of `"soft_argmax"` are narrower than the peak. If
+    the heatmap is a Gaussian, "fit" and "curvature" are its covariance. They are always
+    positive definite.
 
-    The first three are exact for Gaussians, also where the largest pixel lies on
-    the border. `"parabola"` is off by up to 0.05 px at sigma 1, and leaves an axis
-    alone where the largest pixel lies on the border, as means do there.
+    The first three methods are exact for Gaussians, also if the largest pixel lies on
+    the border. `"parabola"` has an error of up to 0.05 px at sigma 1. If the largest
+    pixel lies on the border, `"parabola"`, `"centroid"` and `"soft_argmax"` in a window
+    do not refine the point along the axis across that border.
 
-    A point is never more than half a pixel outside the grid. A plateau gives a point
-    within it or at its edge, a heatmap of one constant a point anywhere, of which the
-    score says what it is worth. A heatmap with a NaN, or whose largest value is
-    infinite, has NaN points and covariance and score 0.
+    A point lies at most half a pixel outside the grid. On a plateau the point lies
+    within the plateau or at its edge. In a constant heatmap the point is arbitrary and
+    must be judged by its score. A heatmap with a NaN or an infinite maximum has NaN
+    points and covariance and score 0.
 
-    With `num_peaks=K` the K largest local maxima are read, the largest first: pixels
-    that are positive and larger than all others within `suppression_radius` along
-    every axis. Where there are fewer, score 0 and NaN points fill up.
+    With `num_peaks=K` the K largest local maxima are returned, the largest first. A
+    local maximum is a positive pixel that is larger than all others within
+    `suppression_radius` along every axis. If there are fewer, the remaining peaks have
+    score 0 and NaN points.
 
     References: Payer et al., Medical Image Analysis 54, 2019, section 4
     (`"parabola"`); Zhang et al., CVPR 2020 (`"dark"`); Guo, IEEE Signal Processing
     Magazine 28(5), 2011 (`"gaussian_fit"`); Sun et al., ECCV 2018 (`"soft_argmax"`).
 
     Args:
-        method: One of the above.
-        window: Odd int, the width in px of what `"gaussian_fit"` (7 unless given),
-            `"centroid"` (15) and `"soft_argmax"` (all of the heatmap) look at around
-            the largest pixel. About three sigmas of the heatmaps are good for a
-            fit, six for a centroid; other peaks had better be outside.
-        temperature: Float, what `"soft_argmax"` divides heatmaps by before the
-            softmax: for heatmaps that are logits, that of their loss. `None` for 0.04
-            of the largest value, for heatmaps that are Gaussians of whatever height.
-        smoothing: Float, sigma in px of the Gaussian that `"dark"` smooths the
-            heatmap with, 0 for none. It widens the covariance by its square. Peaks
+        method: String, one of the methods above.
+        window: Odd int, the width in px of the window around the largest pixel. The
+            default is 7 for `"gaussian_fit"`, 15 for `"centroid"` and the whole heatmap
+            for `"soft_argmax"`. Suitable are about three sigmas of the heatmaps for a
+            fit and six for a centroid. The window should not contain other peaks.
+        temperature: Float, the divisor of heatmaps before the softmax of
+            `"soft_argmax"`. For heatmaps that are logits, use the temperature of their
+            loss. `None`, for Gaussian heatmaps of any height, is 0.04 of the largest
+            value.
+        smoothing: Float, sigma in px of the Gaussian with which `"dark"` smooths the
+            heatmap; 0 for no smoothing. It adds its square to the covariance. Peaks
             nearer to the border than `1 + 3 * smoothing` are not smoothed.
-        num_peaks: Int, how many peaks are read off each heatmap.
-        suppression_radius: Int, in px, how near to a peak there is no other, where
-            several are read; 5 unless given.
+        num_peaks: Int, the number of peaks per heatmap.
+        suppression_radius: Int, the radius in px around a peak within which no other
+            peak is returned; 5 if `None`. Only for several peaks.
 
     Call arguments:
-        heatmaps: `(batch, *spatial, landmarks)` with 1 to 3 spatial axes of 3 and of
-            `num_peaks` or more pixels.
-        height: Float or `(landmarks,)`, the height of the target heatmaps, which
-            the score is relative to.
+        heatmaps: `(batch, *spatial, landmarks)` with 1 to 3 spatial axes, each with at
+            least 3 and at least `num_peaks` pixels.
+        height: Float or `(landmarks,)`, the height of the target heatmaps, by which
+            the score is divided.
 
     Output:
         Dict of `points` `(batch, landmarks, D)` in pixels, columns x, y(, z);
@@ -99,7 +103,7 @@ class HeatmapPeak(keras.layers.Layer):
         float32.
 
     Raises:
-        ValueError: If an argument is out of its range or of no use to the method, or
+        ValueError: If an argument is out of its range or is not used by the method, or
             a spatial axis is too short.
 
     Example:
@@ -107,18 +111,18 @@ class HeatmapPeak(keras.layers.Layer):
     >>> target = scn_keras.layers.GaussianHeatmap(1, sigma=2.0, size=(16, 16))
     >>> peak = scn_keras.layers.HeatmapPeak()
     >>> points = np.array([[[5.25, 10.75]]], "float32")
-    >>> found = peak(target(points))
-    >>> bool(np.allclose(found["points"], points, atol=1e-3))
+    >>> output = peak(target(points))
+    >>> bool(np.allclose(output["points"], points, atol=1e-3))
     True
-    >>> bool(np.allclose(found["covariance"], 4.0 * np.eye(2), atol=1e-2))
+    >>> bool(np.allclose(output["covariance"], 4.0 * np.eye(2), atol=1e-2))
     True
 
-    Two finger tips in one heatmap, and no third:
+    A heatmap with two peaks, of which three are requested:
 
     >>> both = target(points) + 0.5 * target(np.array([[[12.25, 2.75]]], "float32"))
     >>> peaks = scn_keras.layers.HeatmapPeak(num_peaks=3, suppression_radius=3)
-    >>> found = peaks(both)
-    >>> np.round(keras.ops.convert_to_numpy(found["points"])[0, 0]).tolist()
+    >>> output = peaks(both)
+    >>> np.round(keras.ops.convert_to_numpy(output["points"])[0, 0]).tolist()
     [[5.0, 11.0], [12.0, 3.0], [nan, nan]]
     """
 
@@ -132,7 +136,7 @@ class HeatmapPeak(keras.layers.Layer):
         suppression_radius=None,
         **kwargs,
     ):
-        # bfloat16 cannot hold a coordinate: it takes 301.3 for 302.
+        # bfloat16 cannot represent coordinates: it rounds 301.3 to 302.
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         if method not in METHODS:
@@ -144,7 +148,7 @@ class HeatmapPeak(keras.layers.Layer):
             suppression_radius = 5 if num_peaks > 1 else None
         elif num_peaks == 1:
             raise ValueError(
-                "`suppression_radius` is for several peaks. Received: "
+                "`suppression_radius` requires several peaks. Received: "
                 f"suppression_radius={suppression_radius}, num_peaks=1"
             )
         else:
@@ -156,7 +160,7 @@ class HeatmapPeak(keras.layers.Layer):
         ):
             if value is not None and method not in users:
                 raise ValueError(
-                    f"`{name}` is for {' and '.join(users)}. Received: "
+                    f"`{name}` is used by {' and '.join(users)} only. Received: "
                     f"{name}={value}, method={method!r}"
                 )
         if window is not None and not (
@@ -176,8 +180,9 @@ class HeatmapPeak(keras.layers.Layer):
             )
         if method == "soft_argmax" and window is None and num_peaks > 1:
             raise ValueError(
-                "Over the whole heatmap, soft_argmax finds one point. Give `window` to "
-                f"find several. Received: num_peaks={num_peaks}, window=None"
+                "Over the whole heatmap, soft_argmax finds one point only. Give "
+                "`window` to find several. Received: "
+                f"num_peaks={num_peaks}, window=None"
             )
         self.method = method
         self.window: Any = _WINDOWS.get(method) if window is None else window
@@ -187,12 +192,12 @@ class HeatmapPeak(keras.layers.Layer):
         self.suppression_radius = suppression_radius
 
     def build(self, heatmaps_shape):
-        least = max(3, self.num_peaks)
-        short = [s for s in heatmaps_shape[1:-1] if s is not None and s < least]
+        min_size = max(3, self.num_peaks)
+        short = [s for s in heatmaps_shape[1:-1] if s is not None and s < min_size]
         if not 3 <= len(heatmaps_shape) <= 5 or short:
             raise ValueError(
                 f"Layer `{self.name}` expects heatmaps of shape (batch, *spatial, "
-                f"landmarks) with 1 to 3 spatial axes of at least {least} pixels. "
+                f"landmarks) with 1 to 3 spatial axes of at least {min_size} pixels. "
                 f"Received: shape={heatmaps_shape}"
             )
         self.built = True
@@ -202,34 +207,34 @@ class HeatmapPeak(keras.layers.Layer):
         rank = len(heatmaps.shape) - 2
         if self.num_peaks == 1:
             top, index = find_largest(heatmaps, 1)
-            there = ops.isfinite(top)
+            valid = ops.isfinite(top)
         else:
             maxima = keep_local_maxima(heatmaps, self.suppression_radius)
             top, index = find_largest(maxima, self.num_peaks)
-            there = ops.logical_and(ops.isfinite(top), top > 0.0)
-        # The largest of numbers and NaN is NaN on some backends only.
+            valid = ops.logical_and(ops.isfinite(top), top > 0.0)
+        # The maximum of numbers and NaN is NaN only on some backends, the sum on all.
         total = ops.sum(heatmaps, axis=rank)
         for axis in range(rank - 1, 0, -1):
             total = ops.sum(total, axis=axis)
-        there = ops.logical_and(there, (total < math.inf)[..., None])
-        top = ops.where(there, top, 0.0)
+        valid = ops.logical_and(valid, (total < math.inf)[..., None])
+        top = ops.where(valid, top, 0.0)
 
-        # One row a peak: LiteRT compares arrays of up to four axes.
+        # One row per peak, because LiteRT compares arrays of at most four axes.
         row = ops.reshape(top, (-1,))
-        whole = ops.stack([ops.reshape(i, (-1,)) for i in index[::-1]], axis=-1)
-        whole = ops.cast(whole, "float32")
+        pixel = ops.stack([ops.reshape(i, (-1,)) for i in index[::-1]], axis=-1)
+        pixel = ops.cast(pixel, "float32")
         step, covariance = self._refine(heatmaps, index, row)
-        reach = _REACH[self.method]
-        if reach is None and self.window is not None:
-            reach = self.window // 2
-        if reach is not None:
-            step = ops.clip(step, -reach, reach)
+        max_step = _MAX_STEP[self.method]
+        if max_step is None and self.window is not None:
+            max_step = self.window // 2
+        if max_step is not None:
+            step = ops.clip(step, -max_step, max_step)
         last = ops.cast(ops.stack(ops.shape(heatmaps)[-2:0:-1]), "float32") - 1.0
-        points = ops.clip(whole + step, -0.5, last + 0.5)
+        points = ops.clip(pixel + step, -0.5, last + 0.5)
 
-        valid = ops.reshape(there, (-1, 1))
-        points = ops.where(valid, points, math.nan)
-        covariance = ops.where(valid[..., None], covariance, math.nan)
+        valid_row = ops.reshape(valid, (-1, 1))
+        points = ops.where(valid_row, points, math.nan)
+        covariance = ops.where(valid_row[..., None], covariance, math.nan)
         height = ops.reshape(ops.convert_to_tensor(height, "float32"), (-1, 1))
         output = {
             "points": ops.reshape(points, (*ops.shape(top), rank)),
@@ -262,7 +267,7 @@ class HeatmapPeak(keras.layers.Layer):
         }
 
     def _refine(self, heatmaps, index, top):
-        """Returns steps from the largest pixels, and covariances."""
+        """Returns the steps from the largest pixels to the points, and covariances."""
         if self.method in ("argmax", "parabola", "log_parabola", "dark"):
             return self._from_neighbours(heatmaps, index, top)
         if self.method == "soft_argmax":
@@ -277,7 +282,7 @@ class HeatmapPeak(keras.layers.Layer):
         if self.method == "gaussian_fit":
             slope, curvature = fit.fit_gaussian(values, inside, offsets, _floor(top))
             step, covariance, _ = fit.newton(slope, curvature)
-            # A top outside the window is no more than a guess: better the pixel.
+            # A maximum outside the window is extrapolated: the pixel is more reliable.
             near = ops.all(ops.abs(step) <= self.window // 2, axis=-1, keepdims=True)
             return ops.where(near, step, 0.0), covariance
         if self.method == "soft_argmax":
@@ -285,37 +290,37 @@ class HeatmapPeak(keras.layers.Layer):
             weights = ops.exp(values / temperature[..., None])
         else:
             weights = ops.maximum(values, 0.0)
-        # A window cut off by the border on one side is cut on the other as well: its
-        # mean would run inwards.
+        # A window that the border truncates on one side is truncated on the other side
+        # as well. Otherwise the mean would be biased inwards.
         inside = ops.logical_and(inside, ops.flip(inside, axis=-1))
         return fit.moments(ops.where(inside, weights, 0.0), offsets)
 
     def _from_neighbours(self, heatmaps, index, top):
         sizes = ops.shape(heatmaps)[1:-1]
-        # Each axis keeps a neighbour on both sides.
+        # The centre is moved inwards, so that each axis has a neighbour on both sides.
         center = [ops.clip(i, 1, s - 2) for i, s in zip(index, sizes, strict=True)]
-        aside = [ops.reshape(c - i, (-1,)) for c, i in zip(center, index, strict=True)]
-        aside = ops.cast(ops.stack(aside[::-1], axis=-1), "float32")
+        shift = [ops.reshape(c - i, (-1,)) for c, i in zip(center, index, strict=True)]
+        shift = ops.cast(ops.stack(shift[::-1], axis=-1), "float32")
         star = fit.star(len(index))
         values, _ = gather_window(heatmaps, center, star)
         if self.smoothing:
             offsets = fit.cube(1 + math.ceil(3.0 * self.smoothing), len(index))
             around, inside = gather_window(heatmaps, center, offsets)
-            # Cut off by the border, the means would run inwards.
-            whole = ops.all(inside, axis=-1, keepdims=True)
+            # Truncated by the border, the means would be biased inwards.
+            complete = ops.all(inside, axis=-1, keepdims=True)
             smoothed = fit.smooth(around, offsets, star, self.smoothing)
-            values = ops.where(whole, smoothed, values)
+            values = ops.where(complete, smoothed, values)
         log = ops.log(ops.maximum(values, _floor(top)))
         slope, curvature = fit.central_differences(log, star)
         step, covariance, concave = fit.newton(slope, curvature)
         if self.method == "dark":
-            # On a plateau the parabola through the centre says nothing.
-            return ops.where(concave, aside + step, 0.0), covariance
+            # On a plateau the parabola through the centre has no maximum.
+            return ops.where(concave, shift + step, 0.0), covariance
         if self.method == "parabola":
             slope, curvature = fit.central_differences(values, star)
-            concave = ops.equal(aside, 0.0)
+            concave = ops.equal(shift, 0.0)
         step = fit.steps_by_axis(slope, curvature)
-        return ops.where(concave, aside + step, 0.0), covariance
+        return ops.where(concave, shift + step, 0.0), covariance
 
     def _from_all(self, heatmaps, index, top, temperature):
         index = [i[..., 0] for i in index]
@@ -329,6 +334,6 @@ class HeatmapPeak(keras.layers.Layer):
 
 
 def _floor(top):
-    # Values far below the peak are noise or negative and have no logarithm. A
-    # Gaussian's neighbours are above this, down to sigma 1 also in a corner.
+    # Values far below the peak are noise, or negative and without a logarithm. The
+    # neighbours of a Gaussian's peak lie above the floor, for sigma 1 even in a corner.
     return ops.maximum(1e-4 * top, 1e-30)[..., None]

@@ -6,9 +6,9 @@ from keras import ops
 class HeatmapProduct(keras.layers.Layer):
     """Multiplies heatmaps element by element, in float32.
 
-    The product is large only where every factor is: local appearance says
-    precisely where something looks like the landmark, spatial configuration says
-    roughly where it can be.
+    The product is large only where every factor is large: local appearance heatmaps
+    respond accurately to all structures that resemble the landmark, spatial
+    configuration heatmaps respond coarsely to its possible location.
 
     Reference: Payer et al., Medical Image Analysis 54, 2019, equation 2.
 
@@ -17,7 +17,7 @@ class HeatmapProduct(keras.layers.Layer):
             `(batch, *spatial, landmarks)`.
 
     Output shape:
-        That of each input, float32.
+        The shape of each input, float32.
 
     Raises:
         ValueError: If there are fewer than two inputs or their shapes differ.
@@ -30,7 +30,7 @@ class HeatmapProduct(keras.layers.Layer):
     """
 
     def __init__(self, **kwargs):
-        # Products of bfloat16 numbers would lose the position between pixels.
+        # Products in bfloat16 would lose the sub-pixel position.
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
 
@@ -40,13 +40,13 @@ class HeatmapProduct(keras.layers.Layer):
             if input_shape and isinstance(input_shape[0], (list, tuple))
             else []
         )
-        known = {
+        differing = {
             tuple(sizes)
             for sizes in zip(*shapes, strict=False)
             if len({size for size in sizes if size is not None}) > 1
         }
         ranks = {len(shape) for shape in shapes}
-        if len(shapes) < 2 or len(ranks) != 1 or known:
+        if len(shapes) < 2 or len(ranks) != 1 or differing:
             raise ValueError(
                 f"Layer `{self.name}` multiplies two or more heatmaps of one shape "
                 f"and does not broadcast. Received: input_shape={input_shape}"

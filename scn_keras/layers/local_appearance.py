@@ -18,30 +18,31 @@ from scn_keras.layers.upsample import Upsample
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class LocalAppearance(keras.layers.Layer):
-    """Turns an image into local appearance heatmaps: accurate, but ambiguous.
+    """Computes local appearance heatmaps of an image: accurate, but ambiguous.
 
-    A U-Net-like network: each level convolves twice with dropout between and pools;
-    a further convolution on every level, the deepest included, is added to the
-    upsampled level below. No normalisation layers, LeakyReLU, a linear head in
-    float32. Its receptive field is too small to tell a landmark from others that
-    look alike; `SpatialConfiguration` is there for that.
+    The network resembles a U-Net: each level has two convolutions with dropout between
+    them, followed by pooling. Another convolution on every level, including the
+    deepest, is added to the upsampled result of the level below. There are no
+    normalisation layers; the activation is LeakyReLU and the head is linear in float32.
+    The receptive field is too small to distinguish a landmark from others of similar
+    appearance. `SpatialConfiguration` resolves this ambiguity.
 
     Reference: the local appearance component of Payer et al., Medical Image
     Analysis 54, 2019, section 3.1, in the form of its published 2D and 3D networks.
 
     Args:
         num_landmarks: Int, the number of heatmaps.
-        filters: Int, the filters of every convolution on every level.
-        levels: Int, the number of resolutions; sizes must be multiples of
+        filters: Int, the number of filters of every convolution on every level.
+        levels: Int, the number of resolutions. Spatial sizes must be multiples of
             `2 ** (levels - 1)`.
         dropout: Float, the dropout rate between the two convolutions of a level.
         kernel_size: Int, the size of every kernel.
-        negative_slope: Float, of the LeakyReLU.
+        negative_slope: Float, the negative slope of the LeakyReLU.
         heatmap_initializer: Float, the standard deviation of the truncated normal
-            distribution from which the head's kernel starts.
-        padding: `"zero"`, or `"reflect"` for what lies outside the image, or a
-            level of it, to all convolutions but the first and the head, as in the
-            published 3D network.
+            distribution that initialises the head's kernel.
+        padding: `"zero"` or `"reflect"`, the padding of all convolutions except the
+            first and the head, which are padded with zeros. The published 3D network
+            uses `"reflect"`.
 
     Input shape:
         `(batch, *spatial, channels)` with 1 to 3 spatial axes.

@@ -12,59 +12,62 @@ from scn_keras.layers._spatial import (
 )
 from scn_keras.layers.patch_vote import PatchVote
 
-# Pixels, along each axis, of what a vote of a local network stands for.
+# The size of the patch of each vote of a local network, in pixels along each axis.
 PATCH_SIZE = 2
-# The logit of presence that a patch starts from: few patches hold a landmark.
-START = -4.0
+# The initial logit of presence: few patches contain a landmark.
+INITIAL_LOGIT = -4.0
 
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class LocalRefinement(keras.layers.Layer):
-    """Looks at a small sub-image around each landmark, each with a network of its own.
+    """Refines each landmark in a small sub-image by a network of its own.
 
-    Convolutions of 3 with batch normalisation and ReLU, average pooling of 2, two more
-    convolutions of twice the filters, and two heads: every patch of 2 pixels says
-    whether the landmark lies in it and how far away it is, and votes like this make the
-    point (`PatchVote`). The networks of all landmarks run at once.
+    The network has convolutions of kernel size 3 with batch normalisation and ReLU,
+    average pooling of 2, two more convolutions with twice the filters, and two heads.
+    For every patch of 2 pixels the heads predict whether the landmark lies in the patch
+    and its displacement from the patch's centre. `PatchVote` combines these votes to
+    the point. The networks of all landmarks are computed at once.
 
-    In training, a sub-image lies anywhere where it contains its point. Otherwise its
-    centre is the point's pixel. Around the border of the image its last pixels go on.
+    In training, a sub-image has a random position at which it contains its point. In
+    inference, the sub-image is centred at the pixel of the point. Outside the image,
+    the pixels of its border are repeated.
 
-    With the default arguments it is the published network, of which each landmark has
-    one. `GlobalToLocalNet` trains it together with a network that says where to look.
+    With the default arguments each landmark has the published network.
+    `GlobalToLocalNet` trains this layer together with a global network that predicts
+    the initial points.
 
     Reference: Noothout et al., IEEE Transactions on Medical Imaging 39(12), 2020.
 
     Args:
         num_landmarks: Int, the number of landmarks.
-        size: Int, even, the pixels of a sub-image along each axis.
-        filters: Int, the filters of the first convolutions.
-        convolutions: Int, how many these are.
-        seed: Int or `None`, of the places in training.
+        size: Int, even, the size of a sub-image in pixels along each axis.
+        filters: Int, the number of filters of the convolutions before the pooling.
+        convolutions: Int, the number of convolutions before the pooling.
+        seed: Int or `None`, the seed of the random positions in training.
 
     Call arguments:
         image: `(batch, *spatial, channels)` with 1 to 3 spatial axes.
         points: `(batch, num_landmarks, D)` in pixels of the image, columns x, y(, z).
 
     Output:
-        Dict of `points` `(batch, num_landmarks, D)` in pixels of the image, NaN where
-        they were; `score` and `covariance`, see `PatchVote`; `votes`
-        `(batch, *patches, num_landmarks, 1 + D)`, which all of these come from; and
-        `origin` `(batch, num_landmarks, D)`, the first pixel of each sub-image. All
+        Dict of `points` `(batch, num_landmarks, D)` in pixels of the image, NaN if the
+        given points are NaN; `score` and `covariance`, see `PatchVote`; `votes`
+        `(batch, *patches, num_landmarks, 1 + D)`, from which all of these are computed;
+        and `origin` `(batch, num_landmarks, D)`, the first pixel of each sub-image. All
         are float32.
 
     Raises:
-        ValueError: If an argument is out of its range or shapes do not go together.
+        ValueError: If an argument is out of its range or shapes do not match.
 
     Example:
 
     >>> layer = scn_keras.layers.LocalRefinement(2, size=16, filters=4)
     >>> image = np.zeros((1, 64, 48, 1), "float32")
     >>> points = np.array([[[20.0, 30.0], [5.0, 60.0]]], "float32")
-    >>> found = layer(image, points)
-    >>> tuple(found["votes"].shape)
+    >>> output = layer(image, points)
+    >>> tuple(output["votes"].shape)
     (1, 8, 8, 2, 3)
-    >>> keras.ops.convert_to_numpy(found["origin"])[0].tolist()
+    >>> keras.ops.convert_to_numpy(output["origin"])[0].tolist()
     [[12.0, 22.0], [-3.0, 52.0]]
     """
 
@@ -77,7 +80,7 @@ class LocalRefinement(keras.layers.Layer):
         seed=None,
         **kwargs,
     ):
-        # Points must not be cast to half precision: images are, here.
+        # Only the sub-images are cast to the compute dtype, never the points.
         super().__init__(autocast=False, **kwargs)
         check_positive_integers(
             num_landmarks=num_landmarks,
@@ -115,16 +118,16 @@ class LocalRefinement(keras.layers.Layer):
         ]
         self.pool = pooling(rank, PATCH_SIZE, dtype=self.dtype_policy, name="pool")
         self.coarse = [block(f"coarse_{i}", wide, **fine) for i in range(2)]
-        # Logits and displacements carry positions: in float32, as heatmaps.
+        # Logits and displacements encode positions: float32, as for heatmaps.
         last = {"dtype": "float32", "activation": False}
 
-        def head(name, channels, **start):
+        def head(name, channels, **options):
             hidden = [block(f"{name}_{i}", wide) for i in range(2)]
-            return [*hidden, block(name, channels, **last, **start)]
+            return [*hidden, block(name, channels, **last, **options)]
 
-        # Each a list of its own: Keras before 3.15 saves no layer of a list in a dict.
-        start = keras.initializers.Constant(START)
-        self.presence = head("presence", 1, bias_initializer=start)
+        # One attribute per head: Keras before 3.15 saves no layer of a list in a dict.
+        logit = keras.initializers.Constant(INITIAL_LOGIT)
+        self.presence = head("presence", 1, bias_initializer=logit)
         self.displacement = head("displacement", rank)
         shape = (self.num_landmarks, None, *[None] * rank)
         channels = image_shape[-1]
@@ -158,13 +161,13 @@ class LocalRefinement(keras.layers.Layer):
             votes.append(layers[-1](ops.cast(y, "float32")))
         # From (landmarks, batch, *patches, ...) to (batch, *patches, landmarks, ...).
         votes = ops.moveaxis(ops.concatenate(votes, axis=-1), 0, -2)
-        found = self._vote(votes)
-        lost = ops.any(ops.isnan(points), axis=-1)
+        peak = self._vote(votes)
+        missing = ops.any(ops.isnan(points), axis=-1)
         return {
-            "points": ops.where(lost[..., None], math.nan, origin + found["points"]),
-            "score": ops.where(lost, 0.0, found["score"]),
+            "points": ops.where(missing[..., None], math.nan, origin + peak["points"]),
+            "score": ops.where(missing, 0.0, peak["score"]),
             "covariance": ops.where(
-                lost[..., None, None], math.nan, found["covariance"]
+                missing[..., None, None], math.nan, peak["covariance"]
             ),
             "votes": votes,
             "origin": origin,
@@ -176,11 +179,11 @@ class LocalRefinement(keras.layers.Layer):
         votes = keras.KerasTensor(
             (image.shape[0], *patches, self.num_landmarks, 1 + rank), "float32"
         )
-        found = self._vote.compute_output_spec(votes)
+        peak = self._vote.compute_output_spec(votes)
         return {
-            **found,
+            **peak,
             "votes": votes,
-            "origin": keras.KerasTensor(found["points"].shape, "float32"),
+            "origin": keras.KerasTensor(peak["points"].shape, "float32"),
         }
 
     def get_config(self):
@@ -194,31 +197,31 @@ class LocalRefinement(keras.layers.Layer):
         }
 
     def _origin(self, image, points, training):
-        """The first pixel of each sub-image, x, y(, z), whole numbers."""
+        """Returns the first pixel of each sub-image, x, y(, z), as whole numbers."""
         last = ops.cast(ops.stack(ops.shape(image)[-2:0:-1]), "float32") - 1.0
         points = ops.where(ops.isnan(points), 0.0, points)
-        # What is far outside sees the border alone, wherever it is.
+        # Far outside the image, a sub-image contains only repeated border pixels.
         points = ops.clip(points, -float(self.size), last + self.size)
         before = float(self.size // 2)
         if training:
-            drawn = keras.random.uniform(ops.shape(points), seed=self._random)
-            before = ops.minimum(ops.floor(self.size * drawn), self.size - 1.0)
+            random = keras.random.uniform(ops.shape(points), seed=self._random)
+            before = ops.minimum(ops.floor(self.size * random), self.size - 1.0)
         return ops.stop_gradient(ops.floor(points + 0.5) - before)
 
     def _sub_images(self, image, origin):
-        """Returns `(landmarks, batch, *size, channels)`."""
+        """Returns the sub-images `(landmarks, batch, *size, channels)`."""
         shape = ops.shape(image)
         rank = len(shape) - 2
         origin = ops.transpose(ops.cast(origin, "int32"), (1, 0, 2))
-        within = ops.arange(self.size, dtype="int32")
+        offset = ops.arange(self.size, dtype="int32")
         flat = ops.reshape(ops.arange(shape[0], dtype="int32"), (1, -1, *[1] * rank))
         for axis, size in enumerate(shape[1:-1]):
-            place = origin[..., rank - 1 - axis, None] + within
-            place = ops.clip(place, 0, size - 1)
-            spread = [1] * rank
-            spread[axis] = self.size
-            place = ops.reshape(place, (self.num_landmarks, -1, *spread))
-            flat = flat * size + place
+            index = origin[..., rank - 1 - axis, None] + offset
+            index = ops.clip(index, 0, size - 1)
+            broadcast = [1] * rank
+            broadcast[axis] = self.size
+            index = ops.reshape(index, (self.num_landmarks, -1, *broadcast))
+            flat = flat * size + index
         pixels = ops.reshape(image, (-1, shape[-1]))
         return ops.take(pixels, flat, axis=0)
 

@@ -3,23 +3,23 @@ import math
 import keras
 from keras import ops
 
-# A million pixels: what a network that diverges says beyond that would be infinite.
-_LARGEST = 6.0
+# A million pixels. Larger logarithms, as from a diverged network, could overflow.
+_MAX_LOGARITHM = 6.0
 
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class LogDisplacement(keras.layers.Layer):
-    """The logarithm of displacements, which keeps their sign, or its inverse.
+    """Converts displacements to logarithms that keep the sign, or back.
 
-    `sign(d) * log10(abs(d) + 1)` of every number by itself: a pixel more or less counts
-    near the landmark and hardly any far from it. The inverse is `sign(x) * (10 **
-    abs(x) - 1)`, for `x` from -6 to 6. Another base than 10 would be another weight of
-    the loss.
+    The logarithm is `sign(d) * log10(abs(d) + 1)`, element by element. A difference of
+    one pixel therefore matters near the landmark and hardly far away from it. The
+    inverse is `sign(x) * (10 ** abs(x) - 1)`, for `x` from -6 to 6. A base other than
+    10 would change the weight of the loss.
 
     Reference: Noothout et al., IEEE Transactions on Medical Imaging 39(12), 2020.
 
     Args:
-        inverse: Bool, whether logarithms become displacements.
+        inverse: Bool, whether to convert logarithms to displacements.
 
     Example:
 
@@ -33,15 +33,15 @@ class LogDisplacement(keras.layers.Layer):
     """
 
     def __init__(self, inverse=False, **kwargs):
-        kwargs.setdefault("dtype", "float32")  # a power of ten multiplies an error
+        kwargs.setdefault("dtype", "float32")  # the power of ten amplifies errors
         super().__init__(**kwargs)
         self.inverse = inverse
 
     def call(self, inputs):
         size = ops.abs(inputs)
         if self.inverse:
-            # Not by expm1 and log1p: ONNX has neither. It costs a ten-millionth.
-            size = ops.exp(math.log(10.0) * ops.minimum(size, _LARGEST)) - 1.0
+            # ONNX has neither expm1 nor log1p. The loss of precision is about 1e-7.
+            size = ops.exp(math.log(10.0) * ops.minimum(size, _MAX_LOGARITHM)) - 1.0
         else:
             size = ops.log(size + 1.0) / math.log(10.0)
         return ops.sign(inputs) * size

@@ -7,11 +7,11 @@ from scn_keras.layers._spatial import check_positive_integers, spatial_rank
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class PatchCenters(keras.layers.Layer):
-    """Says where the patches lie that the outputs of a strided network stand for.
+    """Returns the centres of the patches that the outputs of a strided network cover.
 
-    An output with index i stands for the pixels `patch_size * i` to `patch_size * i +
-    patch_size - 1` of the image, whose centre is at `patch_size * i + (patch_size - 1)
-    / 2`.
+    The output with index i covers the pixels `patch_size * i` to `patch_size * i +
+    patch_size - 1` of the image. Their centre is `patch_size * i + (patch_size - 1) /
+    2`.
 
     Reference: Noothout et al., IEEE Transactions on Medical Imaging 39(12), 2020.
 
@@ -37,7 +37,7 @@ class PatchCenters(keras.layers.Layer):
     """
 
     def __init__(self, patch_size, **kwargs):
-        # bfloat16 cannot hold a coordinate: it takes 301.3 for 302.
+        # bfloat16 cannot represent coordinates: it rounds 301.3 to 302.
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         check_positive_integers(patch_size=patch_size)

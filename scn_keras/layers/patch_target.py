@@ -10,15 +10,15 @@ from scn_keras.layers.log_displacement import LogDisplacement
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class PatchTarget(keras.layers.Layer):
-    """Says what each patch should vote for, the target that votes are trained on.
+    """Computes the target votes of patches from points.
 
-    For every patch and landmark: 1 if the landmark lies in the patch, 0 elsewhere; and
-    the landmark's displacement from the patch's centre, in pixels, as logarithms
-    (`LogDisplacement`), from all patches, also if it lies outside of the image. A
-    missing landmark (a NaN row) is in no patch and has displacements of NaN, which
-    `PatchLoss` passes over.
+    For every patch and landmark the target is 1 if the landmark lies in the patch and 0
+    otherwise, followed by the landmark's displacement from the patch's centre in
+    pixels, as logarithms (`LogDisplacement`). All patches have displacements, also for
+    a landmark outside the image. A missing landmark (a NaN row) lies in no patch and
+    has NaN displacements, which `PatchLoss` ignores.
 
-    It takes the place of `GaussianHeatmap` in `LandmarkModel`.
+    This layer replaces `GaussianHeatmap` in `LandmarkModel` for networks with votes.
 
     Reference: Noothout et al., IEEE Transactions on Medical Imaging 39(12), 2020.
 
@@ -28,14 +28,14 @@ class PatchTarget(keras.layers.Layer):
 
     Call arguments:
         points: `(batch, num_landmarks, D)` in pixels of the image, columns x, y(, z).
-        votes: `(batch, *patches, num_landmarks, 1 + D)`, whose size the targets get.
-            Its values are not used.
+        votes: `(batch, *patches, num_landmarks, 1 + D)`, which defines the size of the
+            targets. Its values are not used.
 
     Output shape:
-        That of `votes`, float32.
+        The shape of `votes`, float32.
 
     Raises:
-        ValueError: If an argument is out of its range or shapes do not go together.
+        ValueError: If an argument is out of its range or shapes do not match.
 
     Example:
 
@@ -50,7 +50,7 @@ class PatchTarget(keras.layers.Layer):
     """
 
     def __init__(self, num_landmarks, patch_size, **kwargs):
-        # bfloat16 cannot hold a coordinate: it takes 301.3 for 302.
+        # bfloat16 cannot represent coordinates: it rounds 301.3 to 302.
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         check_positive_integers(num_landmarks=num_landmarks, patch_size=patch_size)
@@ -75,8 +75,8 @@ class PatchTarget(keras.layers.Layer):
         points = ops.reshape(points, (-1, *[1] * rank, self.num_landmarks, rank))
         missing = ops.any(ops.isnan(points), axis=-1, keepdims=True)
         displacement = ops.where(missing, 0.0, points) - centers
-        # A patch reaches from half a pixel before its first pixel's centre to half a
-        # pixel after its last one's: every place is in one patch.
+        # A patch extends from half a pixel before the centre of its first pixel to half
+        # a pixel after that of its last pixel, so that each point lies in one patch.
         half = 0.5 * self.patch_size
         inside = ops.logical_and(displacement >= -half, displacement < half)
         inside = ops.logical_and(
@@ -89,7 +89,7 @@ class PatchTarget(keras.layers.Layer):
         return tuple(votes_shape)
 
     def height(self):
-        """Returns what `PatchVote` relates scores to: 1 for each landmark."""
+        """Returns the divisor of the scores of `PatchVote`: 1 for each landmark."""
         return ops.ones((self.num_landmarks,))
 
     def get_config(self):

@@ -10,27 +10,29 @@ from scn_keras.layers.log_displacement import LogDisplacement
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class PatchVote(keras.layers.Layer):
-    """Lets all patches of an image vote on where its landmarks are.
+    """Combines the votes of all patches of an image to points.
 
-    Each patch says with what probability p a landmark lies in it and how far it is from
-    the patch's centre. The point is the mean of all these places, weighted with p, the
-    covariance theirs about it. The score is the largest sum of p over two adjacent
-    patches an axis, since a landmark near a border is shared by the patches there.
+    The vote of a patch consists of the probability p that the landmark lies in the
+    patch and of the landmark's displacement from the patch's centre. The point is the
+    mean of the positions that the patches predict, weighted by p, and the covariance is
+    the weighted covariance of these positions. The score is the largest sum of p over
+    two adjacent patches along each axis, because a landmark near the border of a patch
+    divides its probability between the patches at this border.
 
-    It takes the place of `HeatmapPeak` in `LandmarkModel`. Votes with a number that is
-    not finite have NaN points and covariance and score 0.
+    This layer replaces `HeatmapPeak` in `LandmarkModel` for networks with votes. Votes
+    that are not finite give NaN points and covariance and score 0.
 
-    Reference: Noothout et al., IEEE Transactions on Medical Imaging 39(12), 2020; score
-    and covariance are not theirs.
+    Reference: Noothout et al., IEEE Transactions on Medical Imaging 39(12), 2020. Score
+    and covariance are not part of that publication.
 
     Args:
         patch_size: Int, the total stride of the network, in pixels of the image.
 
     Call arguments:
-        votes: `(batch, *patches, landmarks, 1 + D)`: the logit of p, then the
-            displacement in x, y(, z) as `LogDisplacement`.
-        height: Float or `(landmarks,)`, the highest sum of p, which the score is
-            relative to.
+        votes: `(batch, *patches, landmarks, 1 + D)`: the logit of p, followed by the
+            displacement in x, y(, z) as logarithms, see `LogDisplacement`.
+        height: Float or `(landmarks,)`, the largest possible sum of p, by which the
+            score is divided.
 
     Output:
         Dict of `points` `(batch, landmarks, D)` in pixels of the image, columns
@@ -38,22 +40,22 @@ class PatchVote(keras.layers.Layer):
         `(batch, landmarks, D, D)` in px². All are float32.
 
     Raises:
-        ValueError: If `patch_size` is not a positive integer, or votes have another
+        ValueError: If `patch_size` is not a positive integer, or votes have a wrong
             shape.
 
     Example:
 
     >>> votes = np.full((1, 4, 4, 1, 3), -30.0, "float32")
     >>> votes[0, 1, 2, 0] = 30.0, 0.301, -1.0  # 1 px to the right and 9 px up
-    >>> found = scn_keras.layers.PatchVote(patch_size=8)(votes)
-    >>> np.round(keras.ops.convert_to_numpy(found["points"]), 2).tolist()
+    >>> peak = scn_keras.layers.PatchVote(patch_size=8)(votes)
+    >>> np.round(keras.ops.convert_to_numpy(peak["points"]), 2).tolist()
     [[[20.5, 2.5]]]
     """
 
     num_peaks = 1
 
     def __init__(self, patch_size, **kwargs):
-        # bfloat16 cannot hold a coordinate: it takes 301.3 for 302.
+        # bfloat16 cannot represent coordinates: it rounds 301.3 to 302.
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         check_positive_integers(patch_size=patch_size)
@@ -69,33 +71,34 @@ class PatchVote(keras.layers.Layer):
         rank = len(votes.shape) - 3
         sizes, landmarks = ops.shape(votes)[1:-2], votes.shape[-2]
         patches = tuple(range(1, rank + 1))
-        there = ops.all(ops.isfinite(votes), axis=(*patches, -1))
+        finite = ops.all(ops.isfinite(votes), axis=(*patches, -1))
         logit = votes[..., 0]
         score = ops.sigmoid(logit)
         for axis in patches:
             score = _sum_of_two(score, axis)
         score = ops.max(score, axis=patches)
-        # As a softmax of log p: where no patch sees the landmark, all p may round to 0.
+        # The weights are a softmax of log p, because all p of a landmark that no patch
+        # contains may round to 0.
         log_p = -ops.softplus(-logit)
         weight = ops.exp(log_p - ops.max(log_p, axis=patches, keepdims=True))
         weight = weight / ops.sum(weight, axis=patches, keepdims=True)
         centers = patch_centers(sizes, self.patch_size)[..., None, :]
-        places = centers + self._displacement(votes[..., 1:])
-        points = ops.sum(weight[..., None] * places, axis=patches)
-        apart = places - ops.reshape(points, (-1, *[1] * rank, landmarks, rank))
-        # By columns: a product of all would have two axes more than there are places.
+        positions = centers + self._displacement(votes[..., 1:])
+        points = ops.sum(weight[..., None] * positions, axis=patches)
+        residual = positions - ops.reshape(points, (-1, *[1] * rank, landmarks, rank))
+        # Column by column, because the product of all columns would need another axis.
         covariance = ops.stack(
             [
-                ops.sum((weight * apart[..., k])[..., None] * apart, axis=patches)
+                ops.sum((weight * residual[..., k])[..., None] * residual, axis=patches)
                 for k in range(rank)
             ],
             axis=-1,
         )
-        valid = there[..., None]
+        valid = finite[..., None]
         height = ops.convert_to_tensor(height, "float32")
         return {
             "points": ops.where(valid, points, math.nan),
-            "score": ops.clip(ops.where(there, score, 0.0) / height, 0.0, 1.0),
+            "score": ops.clip(ops.where(finite, score, 0.0) / height, 0.0, 1.0),
             "covariance": ops.where(valid[..., None], covariance, math.nan),
         }
 
@@ -113,7 +116,7 @@ class PatchVote(keras.layers.Layer):
 
 
 def _sum_of_two(values, axis):
-    """Sums of neighbours along an axis, those with nothing beyond the ends included."""
+    """Returns sums of adjacent values along an axis, with zeros beyond both ends."""
     before = [(0, 0)] * len(values.shape)
     after = list(before)
     before[axis], after[axis] = (1, 0), (0, 1)

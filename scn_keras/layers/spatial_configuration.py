@@ -19,47 +19,46 @@ from scn_keras.layers.upsample import Upsample
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class SpatialConfiguration(keras.layers.Layer):
-    """Turns heatmaps into spatial configuration heatmaps: unambiguous, but coarse.
+    """Computes spatial configuration heatmaps: unambiguous, but coarse.
 
-    It sees nothing but where the other heatmaps respond: they are pooled by
-    `factor`, large kernels relate the landmarks to each other across the image, a
-    tanh bounds the result, and a cubic filter brings it back to full resolution.
-    Multiply its output with its input (`HeatmapProduct`) to keep the responses
-    that lie where the others say they should. Works on the heatmaps of any
-    network.
+    The only input are the responses of heatmaps, not the image. The heatmaps are pooled
+    by `factor`, large kernels relate the landmarks to each other across the image, a
+    tanh bounds the result, and a cubic filter upsamples it to full resolution. The
+    product of input and output (`HeatmapProduct`) keeps the responses that agree with
+    the positions of the other landmarks. The layer accepts the heatmaps of any network.
 
     Reference: the spatial configuration component of Payer et al., Medical Image
     Analysis 54, 2019, section 3.2.
 
     Args:
-        num_landmarks: Int or `None`, the number of output heatmaps; `None` for as
-            many as come in.
-        filters: Int, the filters of every convolution but the last.
-        kernel_size: Int, the size of every kernel, in cells of `factor` pixels.
-        factor: Int, by how much the heatmaps are pooled; sizes must be multiples.
+        num_landmarks: Int or `None`, the number of output heatmaps; `None` for the
+            number of input heatmaps.
+        filters: Int, the number of filters of every convolution except the last.
+        kernel_size: Int, the size of every kernel, in pooled pixels.
+        factor: Int, the pooling factor. Spatial sizes must be multiples of it.
         convolutions: Int, the number of convolutions before the last.
-        negative_slope: Float, of the LeakyReLU.
+        negative_slope: Float, the negative slope of the LeakyReLU.
         heatmap_initializer: Float, the standard deviation of the truncated normal
-            distribution from which the last kernel starts.
+            distribution that initialises the last kernel.
         border: The border of the upsampling, see `Upsample`.
-        padding: `"zero"` or `"reflect"`, what lies outside to the convolutions.
+        padding: `"zero"` or `"reflect"`, the padding of the convolutions.
         interpolation: The filter of the upsampling, see `Upsample`.
-        activation: What bounds the output: `None`, `"tanh"`, `"abs_tanh"`,
-            `"square_tanh"` (`tanh(x ** 2)`), `"inv_gauss"` (`1 - exp(-x ** 2)`),
-            `"squash"` (a ramp from 4.5 to 5.5 with soft corners) or `"sigmoid"`
-            (`sigmoid(x - 5)`).
-        activate_last: Bool, whether the activation comes after the upsampling.
-        network: Layer or `None`, from pooled heatmaps to features of the same size,
-            ahead of the convolutions: a `UNet`, say.
-        own_heatmap: Bool, whether a landmark's own heatmap is among those which its
-            spatial configuration is made from. `False` takes `convolutions=0` and
-            no `network`: one kernel for each landmark from all the others.
+        activation: The function that bounds the output: `None`, `"tanh"`,
+            `"abs_tanh"`, `"square_tanh"` (`tanh(x ** 2)`), `"inv_gauss"`
+            (`1 - exp(-x ** 2)`), `"squash"` (a smoothed ramp from 4.5 to 5.5) or
+            `"sigmoid"` (`sigmoid(x - 5)`).
+        activate_last: Bool, whether the activation follows the upsampling.
+        network: Layer or `None`, which computes features from the pooled heatmaps
+            before the convolutions, at the same size; for example a `UNet`.
+        own_heatmap: Bool, whether the spatial configuration of a landmark also depends
+            on its own heatmap. `False` requires `convolutions=0` and no `network`: each
+            landmark has one kernel on the heatmaps of all others.
 
     Input shape:
         `(batch, *spatial, landmarks)` with 1 to 3 spatial axes.
 
     Output shape:
-        `(batch, *spatial, num_landmarks)`, float32; by default from -1 to 1 but for
+        `(batch, *spatial, num_landmarks)`, float32; by default from -1 to 1 except for
         the overshoot of the cubic filter.
 
     Raises:
@@ -100,8 +99,8 @@ class SpatialConfiguration(keras.layers.Layer):
             convolutions or network is not None or padding != "zero"
         ):
             raise ValueError(
-                "`own_heatmap=False` is one convolution from heatmap to heatmap: it "
-                "takes `convolutions=0`, no `network` and `padding='zero'`. Received: "
+                "`own_heatmap=False` is a single convolution of heatmaps. It requires "
+                "`convolutions=0`, no `network` and `padding='zero'`. Received: "
                 f"convolutions={convolutions}, network={network}, padding={padding!r}"
             )
         self.num_landmarks = num_landmarks
@@ -157,8 +156,8 @@ class SpatialConfiguration(keras.layers.Layer):
             )
         else:
             raise ValueError(
-                f"Layer `{self.name}` makes each heatmap from the others: as many come "
-                f"out as go in. Received: num_landmarks={landmarks}, "
+                f"Layer `{self.name}` with `own_heatmap=False` requires as many output "
+                f"as input heatmaps. Received: num_landmarks={landmarks}, "
                 f"input_shape={input_shape}"
             )
         self.up = Upsample(
@@ -180,7 +179,7 @@ class SpatialConfiguration(keras.layers.Layer):
         check_divisible(self, inputs.shape, self.factor, "the pooling factor")
         x = self.pool(inputs)
         if self.network is not None:
-            x = self.network(x)  # Keras hands on `training`, to layers that take it
+            x = self.network(x)  # Keras passes `training` to layers that accept it
         for layer in self.hidden:
             x = convolve(layer, x)
         x = self.up(convolve(self.head, x) if self.own_heatmap else self.head(x))

@@ -17,29 +17,31 @@ from scn_keras.layers.upsample import Upsample
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class UNet(keras.layers.Layer):
-    """A U-Net from an image to features, without a head.
+    """A U-Net that computes features of an image, without a head.
 
-    Each level has a block of convolutions on the way down, a block on the way up
-    (the deepest level included, so that it has two in a row) and as many filters as
-    the others. What comes up is concatenated to what went down. The defaults are the
-    U-Net that the papers on SpatialConfiguration-Net compare with.
+    Each level has one block of convolutions in the contracting path and one in the
+    expanding path. The deepest level also has both, one after the other. All levels
+    have the same number of filters. The upsampled features of the level below are
+    concatenated with the features of the contracting path. The defaults are the U-Net
+    with which the papers on SpatialConfiguration-Net compare.
 
     Reference: Ronneberger et al., MICCAI 2015, in the forms of Payer et al., Medical
     Image Analysis 54, 2019, and of their networks for whole hearts and vertebrae.
 
     Args:
-        filters: Int, the filters of every convolution on every level.
-        levels: Int, the number of resolutions; sizes must be multiples of
+        filters: Int, the number of filters of every convolution on every level.
+        levels: Int, the number of resolutions. Spatial sizes must be multiples of
             `2 ** (levels - 1)`.
-        convolutions: Int, the convolutions of a block.
+        convolutions: Int, the number of convolutions of a block.
         kernel_size: Int, the size of every kernel.
-        negative_slope: Float, of the LeakyReLU; 0 for ReLU.
-        pooling: `"max"` or `"average"`.
+        negative_slope: Float, the negative slope of the LeakyReLU; 0 for ReLU.
+        pooling: `"max"` or `"average"`, the kind of pooling.
         upsampling: `"nearest"` or `"linear"`, see `Upsample`.
         border: The border of the upsampling, see `Upsample`.
-        padding: `"zero"` or `"reflect"`, what lies outside to the convolutions.
+        padding: `"zero"` or `"reflect"`, the padding of the convolutions.
         dropout: Float, the dropout rate between the convolutions of a block.
-        dropout_last: Bool, whether the last one is followed by dropout as well.
+        dropout_last: Bool, whether dropout also follows the last convolution of a
+            block.
 
     Input shape:
         `(batch, *spatial, channels)` with 1 to 3 spatial axes.

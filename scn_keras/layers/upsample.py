@@ -11,14 +11,14 @@ def _linear(t):
 
 
 def _cubic(t):
-    # Keys (1981) with a = -0.5, as Catmull and Rom.
+    # Keys (1981) with a = -0.5, the Catmull-Rom spline.
     t = ops.abs(t)
     near = (1.5 * t - 2.5) * t * t + 1.0
     far = ((-0.5 * t + 2.5) * t - 4.0) * t + 2.0
     return ops.where(t < 1.0, near, ops.where(t < 2.0, far, 0.0))
 
 
-# With the number of pixels that each reaches to either side.
+# Each kernel with its support to either side, in pixels.
 _KERNELS = {"linear": (_linear, 1), "cubic": (_cubic, 2)}
 _INTERPOLATIONS = ("nearest", *_KERNELS)
 _BORDERS = ("zero", "replicate")
@@ -30,8 +30,8 @@ class Upsample(keras.layers.Layer):
 
     Pixel edges are aligned (half-pixel centres): pixel `i` of the input covers
     pixels `factor * i` to `factor * i + factor - 1` of the output. The filter is
-    separable, has no weights, and is the same function on every backend, for every
-    rank and for sizes unknown at build time.
+    separable and has no weights. It is the same function on every backend, for every
+    rank and for sizes that are unknown at build time.
 
     Reference: the fixed upsampling filters of SpatialConfiguration-Net
     (Payer et al., Medical Image Analysis 54, 2019), whose border is zero.
@@ -39,9 +39,9 @@ class Upsample(keras.layers.Layer):
     Args:
         factor: Int, the upsampling factor of every spatial axis.
         interpolation: `"nearest"`, `"linear"` or `"cubic"` (Keys, a = -0.5).
-        border: What lies outside the input: `"zero"`, as in the reference, which
-            lets the output fade at the border, or `"replicate"`. Nothing to
-            `"nearest"`, which never looks there.
+        border: The values outside the input: `"zero"`, as in the reference, with which
+            the output fades at the border, or `"replicate"`. It has no effect on
+            `"nearest"`.
 
     Input shape:
         `(batch, *spatial, channels)` with 1 to 3 spatial axes.
@@ -50,7 +50,7 @@ class Upsample(keras.layers.Layer):
         `(batch, *(factor * spatial), channels)`.
 
     Raises:
-        ValueError: If an argument is not one of the above.
+        ValueError: If an argument is none of the values above.
 
     Example:
 
@@ -93,8 +93,8 @@ class Upsample(keras.layers.Layer):
             return inputs
         if self._has_native_kernel(inputs, rank):
             return self._native(inputs)
-        # Weights of a wide filter in bfloat16 would cost accuracy that heatmaps
-        # need, and TensorFlow's own bicubic kernel has no bfloat16 gradient.
+        # Filter weights in bfloat16 would be too inaccurate for heatmaps, and
+        # TensorFlow's bicubic kernel has no bfloat16 gradient.
         x = ops.cast(inputs, "float32") if self.interpolation == "cubic" else inputs
         for axis in range(1, rank + 1):
             x = self._upsample_axis(x, axis)
@@ -115,8 +115,8 @@ class Upsample(keras.layers.Layer):
         }
 
     def _has_native_kernel(self, inputs, rank):
-        # TensorFlow's bilinear kernel is faster still. It takes sizes known when
-        # tracing only: Keras 3.14 and 3.15 compare the size in Python.
+        # TensorFlow's bilinear kernel is even faster. It requires sizes that are known
+        # when tracing, because Keras 3.14 and 3.15 compare the size in Python.
         return (
             keras.backend.backend() == "tensorflow"
             and rank == 2
@@ -130,8 +130,9 @@ class Upsample(keras.layers.Layer):
         return _resize(inputs, self.factor, self.border)
 
     def _upsample_axis(self, x, axis):
-        # A product with a banded matrix: on a CPU five to forty times as fast, back
-        # and forth, as slicing and interleaving, although most of it is zeros.
+        # A product with a banded matrix is five to forty times as fast on a CPU,
+        # forward and backward, as slicing and interleaving, although most of the
+        # matrix is zero.
         kernel, support = _KERNELS[self.interpolation]
         size = ops.shape(x)[axis]
         margin = 0
@@ -145,7 +146,7 @@ class Upsample(keras.layers.Layer):
         distance = ops.cast(row // self.factor - tap, "float32")
         matrix = ops.cast(kernel(distance + phase / self.factor - 0.5), x.dtype)
         shape = list(ops.shape(x))
-        # The axes before it are one, and those after it.
+        # The axes before and the axes after this one are merged.
         after = math.prod(shape[axis + 1 :])
         y = ops.matmul(matrix, ops.reshape(x, (-1, shape[axis], after)))
         shape[axis] = size * self.factor
@@ -162,7 +163,7 @@ def _replicate(x, axis, width):
 
 def _resize(x, factor, border):
     height, width = x.shape[1:-1]
-    # The kernel replicates its border, so give it a border of zeros.
+    # The kernel replicates the border of its input, so the input is padded with zeros.
     pad = 1 if border == "zero" else 0
     padded = ops.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
     size = ((height + 2 * pad) * factor, (width + 2 * pad) * factor)
@@ -177,9 +178,9 @@ def _resize(x, factor, border):
 @ops.custom_gradient
 def _double(x):
     def gradient(*args, upstream=None):
-        # The transpose of doubling correlates with (1, 3, 3, 1) / 4 along each axis
-        # at every second pixel. As polynomials (1, 3, 3, 1) = (1, 1)^3, so three
-        # average pools do it, several times as fast as the kernel's own gradient.
+        # The transpose of doubling is a correlation with (1, 3, 3, 1) / 4 along each
+        # axis at every second pixel. As polynomials (1, 3, 3, 1) = (1, 1)^3, so three
+        # average pools compute it, several times as fast as the kernel's own gradient.
         y = upstream if upstream is not None else args[0]
         y = ops.pad(y, [[0, 0], [1, 1], [1, 1], [0, 0]])
         for stride in (1, 1, 2):

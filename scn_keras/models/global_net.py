@@ -9,7 +9,7 @@ from scn_keras.layers._spatial import (
     pooling,
 )
 from scn_keras.layers._votes import Votes
-from scn_keras.layers.local_refinement import START
+from scn_keras.layers.local_refinement import INITIAL_LOGIT
 from scn_keras.models._configured_model import ConfiguredModel
 
 
@@ -100,7 +100,9 @@ class GlobalNet(ConfiguredModel):
                     x, rank, filters * 2 ** (stage + 1), f"stage_{stage}_{i}", dtype
                 )
         hidden = filters * 2 ** len(blocks)
-        presence = _head(x, rank, hidden, num_landmarks, "presence", dtype, START)
+        presence = _head(
+            x, rank, hidden, num_landmarks, "presence", dtype, INITIAL_LOGIT
+        )
         displacement = _head(
             x, rank, hidden, num_landmarks * rank, "displacement", dtype
         )

@@ -375,8 +375,8 @@ def test_coordinates_keep_their_precision_under_a_bfloat16_policy():
         ({"form": "round"}, "`form` must be one of.*'round'"),
         ({"sigma": (2.0, 3.0)}, "must be one number in the isotropic form"),
         ({"sigma": (2.0, 0.1), "form": "axis_aligned"}, "at least `minimum_sigma`"),
-        ({"form": "rotated"}, "Set `learnable=True`"),
-        ({"penalty_power": 0.0}, "`penalty_power` must be positive"),
+        ({"form": "rotated"}, "Set `learnable=True`.*learnable=False"),
+        ({"penalty_power": 0.0}, "`penalty_power` must be positive.*penalty_power=0.0"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, words):
@@ -392,16 +392,16 @@ def test_points_that_do_not_fit_are_refused():
         GaussianHeatmap(3, size=(8, 8, 8))(points)
     with pytest.raises(ValueError, match="2 coordinates.*1 spatial axes"):
         GaussianHeatmap(3)(points, np.zeros((2, 8, 3), "float32"))
-    with pytest.raises(ValueError, match="does not know how large"):
+    with pytest.raises(ValueError, match="size=None"):
         GaussianHeatmap(3)(points)
 
 
 def test_points_and_sigmas_must_agree():
     layer = GaussianHeatmap(3, (2.0, 3.0), form="axis_aligned", size=SIZES[3])
-    with pytest.raises(ValueError, match="3 coordinates and 2 sigmas"):
+    with pytest.raises(ValueError, match=r"3 coordinates, sigma=\(2.0, 3.0\)"):
         layer(some_points(3).astype("float32"))
     layer = GaussianHeatmap(3, learnable=True, form="rotated", size=SIZES[1])
-    with pytest.raises(ValueError, match="nothing to rotate in one dimension"):
+    with pytest.raises(ValueError, match="in one dimension.*form='rotated'"):
         layer(some_points(1).astype("float32"))
     built = GaussianHeatmap(3, size=SIZES[2])
     built(some_points(2).astype("float32"))

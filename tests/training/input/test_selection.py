@@ -1,6 +1,9 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
+from scn_keras.training import Recipe
 from scn_keras.training.input import selection
 
 TWO = {
@@ -80,3 +83,45 @@ def test_a_split_with_an_empty_side_is_refused():
         selection.split_groups(["a", "b", "c"], 0.1, seed=1)
     with pytest.raises(ValueError, match="90% of 2 groups, which leaves none"):
         selection.split_groups(["a", "b"], 0.9, seed=1)
+
+
+@pytest.mark.parametrize(("count", "parts"), [(20, 4), (23, 5), (7, 7), (9, 2)])
+def test_folds_never_train_on_what_they_hold_out(count, parts):
+    groups = [f"patient {n}" for n in range(count)]
+    held_out = []
+    for part in range(parts):
+        # Several images of each patient, in another order each time.
+        images = np.random.default_rng(part).permutation(groups * 3).tolist()
+        training, validation = selection.fold_groups(images, (part, parts), seed=5)
+        assert set(training).isdisjoint(validation)
+        assert sorted([*training, *validation]) == sorted(groups)
+        assert len(validation) in (count // parts, -(-count // parts))
+        held_out += validation
+    assert sorted(held_out) == sorted(groups)  # each once
+
+
+def test_folds_are_dealt_by_seed():
+    groups = [f"patient {n}" for n in range(12)]
+    folds = {
+        tuple(selection.fold_groups(groups, (0, 3), seed=seed)[1]) for seed in range(9)
+    }
+    assert len(folds) > 5
+
+
+def test_fewer_patients_than_folds_are_refused():
+    with pytest.raises(ValueError, match=r"3 parts of 2 groups.*fold=\(0, 3\)"):
+        selection.fold_groups(["a", "b", "b"], (0, 3), seed=0)
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_recipe_holds_out_a_share_or_a_fold(seed):
+    groups = [f"patient {n}" for n in range(10)]
+    recipe = Recipe("any", "any", validation=0.3, seed=seed)
+    training, validation = selection.training_groups(groups, recipe)
+    assert (len(training), len(validation)) == (7, 3)
+    assert (training, validation) == selection.split_groups(groups, 0.3, seed)
+    folded = dataclasses.replace(recipe, fold=(1, 5))
+    training, validation = selection.training_groups(groups, folded)
+    assert (len(training), len(validation)) == (8, 2)
+    assert (training, validation) == selection.fold_groups(groups, (1, 5), seed)
+    assert set(training).isdisjoint(validation)

@@ -1,4 +1,4 @@
-"""The whole path on synthetic hands, for a first look: `scn-keras demo`."""
+"""A demonstration of the package on synthetic hands: `scn-keras demo`."""
 
 import os
 import pathlib
@@ -26,12 +26,19 @@ from scn_keras.training.report.page import write_report
 
 
 def demo(folder: pathlib.Path) -> None:
-    """Prepares, fits, evaluates, reports, exports and predicts, and says what it made.
+    """Prepares a data set, trains, evaluates and exports a model, and predicts.
 
-    What an earlier call has finished is kept: an interrupted demo continues.
+    The steps and the files that they write are printed. Finished steps of an
+    interrupted call are not repeated.
 
     Args:
-        folder: Where everything goes.
+        folder: Path of the folder for the data set, the run and the model.
+
+    Example:
+
+    ```python
+    demo(pathlib.Path("scn-keras-demo"))
+    ```
     """
     started = time.monotonic()
     console = Console()
@@ -44,7 +51,7 @@ def demo(folder: pathlib.Path) -> None:
     console.rule("2. Fit a SpatialConfiguration-Net")
     run = fit(recipe, folder / "run", data_dir, resume=True)
 
-    console.rule("3. Evaluate on images that it has not seen")
+    console.rule("3. Evaluate on held-out images")
     results = evaluate(run, data_dir=data_dir)
     print_results(results)
     write_report(run, data_dir=data_dir)
@@ -53,7 +60,7 @@ def demo(folder: pathlib.Path) -> None:
     model = export(run, folder / "models")
     console.print(f"Exported: {model}")
 
-    console.rule("5. Bytes in, millimetres out")
+    console.rule("5. Predict: from the bytes of an image to millimetres")
     sample = next(iter(load_samples(recipe.dataset, recipe.test_split, data_dir)))
     image = folder / "hand.png"
     image.write_bytes(tf.io.encode_png(sample["image"]).numpy())
@@ -61,8 +68,8 @@ def demo(folder: pathlib.Path) -> None:
     predictions, _ = predict(model, [image], (spacing, spacing))
     print_points(predictions, run.schema.names)
     write_overlays(folder / "overlay", predictions, run.schema)
-    console.print("The same file through the model in a process without Keras:")
-    client = subprocess.run(
+    console.print("The same prediction by a process that does not load Keras:")
+    process = subprocess.run(
         [
             *(sys.executable, str(locate_bytes_path()), str(model), str(image)),
             *("--spacing", str(spacing), str(spacing)),
@@ -72,7 +79,7 @@ def demo(folder: pathlib.Path) -> None:
         check=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
-    console.print(client.stdout[:120].strip() + " …", markup=False)
+    console.print(process.stdout[:120].strip() + " …", markup=False)
 
     error = results[0]["mre_mm"]
     rate = results[0]["sdr_percent"]["2"]
@@ -85,7 +92,7 @@ In {minutes:.1f} minutes, in {folder}:
 {results[0]["n_images"]} held-out hands, {rate:.0f} % within 2 mm
   run/model.keras    the trained model, for Keras
   {model.relative_to(folder)}   the SavedModel, for TF Serving
-  overlay/hand.png   one hand with the points that the SavedModel found
+  overlay/hand.png   one hand with the points of the SavedModel
 
 Try next:
   scn-keras predict {model} YOUR_IMAGE.png

@@ -1,7 +1,7 @@
-"""TF Serving's REST dialect: JSON to arrays and back, for clients and servers.
+"""The JSON of TF Serving's REST API, for clients and servers.
 
-Rows under `instances`, columns under `inputs`; bytes are `{"b64": "..."}`; NaN and
-Infinity are written as such, which strict JSON does not know.
+A call holds rows under `instances` or columns under `inputs`. Bytes are written as
+`{"b64": "..."}`, and NaN and Infinity as such, which is an extension of JSON.
 https://www.tensorflow.org/tfx/serving/api_rest
 """
 
@@ -15,14 +15,25 @@ import numpy as np
 
 
 class Input(NamedTuple):
-    """What a signature takes under one name: `object` as the type of strings."""
+    """One input of a signature.
+
+    Attributes:
+        dtype: `np.dtype`, `object` for bytes.
+        shape: Tuple of int, `None` for axes of any length.
+    """
 
     dtype: np.dtype
     shape: tuple[int | None, ...]
 
 
 class PredictCall(NamedTuple):
-    """One call: a signature, its arrays, and whether it came in rows."""
+    """A call of a signature.
+
+    Attributes:
+        signature: Str, the name of the signature.
+        inputs: Dict of names to arrays.
+        rows: Bool, whether the call is in rows, and so must be the answer.
+    """
 
     signature: str
     inputs: dict[str, np.ndarray]
@@ -32,18 +43,19 @@ class PredictCall(NamedTuple):
 def parse_call(
     body: bytes, signatures: Mapping[str, Mapping[str, Input]]
 ) -> PredictCall:
-    """Reads the body of a `:predict` call.
+    """Parses the body of a `:predict` call.
 
     Args:
-        body: Bytes, what was posted.
-        signatures: Mapping of each signature's name to its inputs.
+        body: Bytes, the JSON of the call.
+        signatures: Mapping of the signatures' names to mappings of names to `Input`.
 
     Returns:
-        A `PredictCall`, whose arrays have the types and ranks of the signature and one
-        length of their first axis.
+        A `PredictCall`. Its arrays have the types and ranks of the signature, and
+        first axes of equal length.
 
     Raises:
-        ValueError: If it is no such call, in one sentence.
+        ValueError: If the body is not a call of one of the signatures; the message is
+            one sentence for the caller.
     """
     try:
         call = json.loads(body)
@@ -70,23 +82,31 @@ def parse_call(
 
 
 def format_answer(outputs: Mapping[str, np.ndarray], rows: bool) -> bytes:
-    """Writes the answer to a `:predict` call; one output alone has no name."""
+    """Formats the answer to a `:predict` call.
+
+    Args:
+        outputs: Mapping of names to arrays. A single output is written without its
+            name.
+        rows: Bool, whether to write rows or columns.
+    """
     values = {key: _to_json(key, array) for key, array in outputs.items()}
     single = len(values) == 1
     if not rows:
         (answer,) = values.values() if single else (values,)
         return json.dumps({"outputs": answer}).encode()
-    listed = [
+    answers = [
         row[0] if single else dict(zip(values, row, strict=True))
         for row in zip(*values.values(), strict=True)
     ]
-    return json.dumps({"predictions": listed}).encode()
+    return json.dumps({"predictions": answers}).encode()
 
 
 def format_call(signature: str, inputs: Mapping[str, np.ndarray]) -> bytes:
-    """Writes a `:predict` call in columns, which say each name once.
+    """Formats a `:predict` call in columns, which need each name only once.
 
-    Bytes are in arrays of `object`, of one axis.
+    Args:
+        signature: Str, the name of the signature.
+        inputs: Mapping of names to arrays; bytes are in arrays of `object` of one axis.
     """
     columns = ", ".join(
         f"{json.dumps(key)}: {_column(array)}" for key, array in inputs.items()
@@ -96,7 +116,14 @@ def format_call(signature: str, inputs: Mapping[str, np.ndarray]) -> bytes:
 
 
 def parse_answer(body: bytes) -> dict[str, np.ndarray]:
-    """Reads the answer to a call in columns; one output alone is named `""`."""
+    """Parses the answer to a call in columns.
+
+    Args:
+        body: Bytes, the JSON of the answer.
+
+    Returns:
+        Dict of names to arrays; a single output has the name `""`.
+    """
     outputs = json.loads(body)["outputs"]
     named = outputs if isinstance(outputs, dict) else {"": outputs}
     arrays = {key: np.array(value) for key, value in named.items()}
@@ -115,9 +142,10 @@ def _column(array):
 
 
 def _short_floats(array):
-    """As few digits as tell float32 numbers apart: half of what `json` writes.
+    """Formats float32 numbers with the fewest digits that are read back exactly.
 
-    Piece by piece, so that other threads get their turn.
+    This is half as long as the text of `json`. Large arrays are formatted in pieces,
+    so that other threads can run in between.
     """
     if array.ndim > 1 and array.size > 2**14:
         return "[" + ",".join(map(_short_floats, array)) + "]"
@@ -159,7 +187,7 @@ def _to_array(key: str, value: Any, wanted: Input) -> np.ndarray:
     array = _bytes_array(key, value) if wanted.dtype == object else _numbers(key, value)
     if wanted.dtype != object:
         if array.dtype.kind not in {"f": "fiu", "b": "b"}.get(wanted.dtype.kind, "iu"):
-            # An empty list is one of floats.
+            # An empty list becomes an array of floats.
             if array.size:
                 raise ValueError(
                     f"`{key}` must hold {wanted.dtype} alone. Received: {array.dtype}"
@@ -178,7 +206,7 @@ def _to_array(key: str, value: Any, wanted: Input) -> np.ndarray:
 
 
 def _numbers(key, value):
-    # NumPy would give each text the room of the longest.
+    # Checked before NumPy allocates the length of the longest text for each text.
     if not _holds_numbers(value):
         raise _no_number(key)
     try:

@@ -1,8 +1,9 @@
-"""The messages of TF Serving's PredictionService, as far as `predict` needs them.
+"""The messages of TF Serving's PredictionService that `Predict` needs.
 
-Their package, tensorflow-serving-api, brings TensorFlow, which a client has no use
-for. They are built here from the numbers of their fields, in a pool of their own, so
-that both can be loaded in one process; tests compare them with the originals.
+The package tensorflow-serving-api requires TensorFlow, which a client does not need.
+The messages are built here from the numbers of their fields, in a descriptor pool of
+their own, so that both can be loaded in one process. Tests compare them with the
+originals.
 https://github.com/tensorflow/serving/tree/master/tensorflow_serving/apis
 """
 
@@ -13,7 +14,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
-# Message: {field: (number, type)}; `*` for repeated, a capital for a message.
+# Message: {field: (number, type)}. `*` marks repeated fields; types that are messages
+# begin with a capital letter.
 _MESSAGES = {
     "Dim": {"size": (1, "int64")},
     "Shape": {"dim": (2, "*Dim"), "unknown_rank": (3, "bool")},
@@ -28,7 +30,7 @@ _MESSAGES = {
         "int64_val": (10, "*int64"),
         "bool_val": (11, "*bool"),
     },
-    # A map is a list of such.
+    # On the wire, a map is a repeated field of entries.
     "Entry": {"key": (1, "string"), "value": (2, "Tensor")},
     "Version": {"value": (1, "int64")},
     "ModelSpec": {
@@ -38,11 +40,11 @@ _MESSAGES = {
     },
     "PredictRequest": {"model_spec": (1, "ModelSpec"), "inputs": (2, "*Entry")},
     "PredictResponse": {"outputs": (1, "*Entry")},
-    # What a file of requests to warm up with holds.
+    # A warm-up file holds records of this message.
     "PredictLog": {"request": (1, "PredictRequest")},
     "PredictionLog": {"predict_log": (6, "PredictLog")},
 }
-# The numbers of tensorflow.DataType, and the field that holds such values.
+# The numbers of tensorflow.DataType, with the field that holds values of the type.
 _TYPES: dict[int, tuple[np.dtype[Any], str]] = {
     1: (np.dtype(np.float32), "float_val"),
     2: (np.dtype(np.float64), "double_val"),
@@ -86,7 +88,12 @@ PredictionLog: Any = _CLASSES["PredictionLog"]
 
 
 def set_tensor(tensor: Any, array: np.ndarray) -> None:
-    """Writes an array, `object` for bytes, into a Tensor message."""
+    """Writes an array into a Tensor message.
+
+    Args:
+        tensor: Tensor message, empty.
+        array: Array, of dtype `object` for bytes.
+    """
     tensor.dtype = _NUMBERS[array.dtype]
     for size in array.shape:
         tensor.tensor_shape.dim.add(size=size)
@@ -97,10 +104,17 @@ def set_tensor(tensor: Any, array: np.ndarray) -> None:
 
 
 def get_tensor(tensor: Any) -> np.ndarray:
-    """Reads an array from a Tensor message."""
+    """Returns the array of a Tensor message.
+
+    Args:
+        tensor: Tensor message.
+
+    Raises:
+        RuntimeError: If no model of scn-keras has outputs of its type.
+    """
     if tensor.dtype not in _TYPES:
         raise RuntimeError(
-            f"The server sent a tensor of a type that no model of scn-keras has. "
+            "The server sent a tensor of a type that no model of scn-keras has. "
             f"Received: DataType {tensor.dtype}"
         )
     dtype, field = _TYPES[tensor.dtype]
@@ -109,6 +123,6 @@ def get_tensor(tensor: Any) -> np.ndarray:
         return np.frombuffer(tensor.tensor_content, dtype).reshape(shape)
     values = np.array([*getattr(tensor, field)], dtype)
     size = int(np.prod(shape))
-    if 0 < len(values) < size:  # the last one stands for the rest
+    if 0 < len(values) < size:  # the last value is repeated
         values = np.concatenate([values, np.repeat(values[-1:], size - len(values))])
     return values.reshape(shape)

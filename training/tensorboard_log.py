@@ -10,20 +10,21 @@ import tensorflow as tf
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.pictures import draw_overlay, to_png
 
-_IMAGES = 4
+_MAX_IMAGES = 4
 
 
 class TensorBoardLog(keras.callbacks.Callback):
-    """Writes the curves of a training, and its points on images, for TensorBoard.
+    """A callback that logs the curves and example images of a training.
 
-    After each epoch: every number that Keras reports, the learning rate, learned
-    sigmas, and the points found in the first images of the validation (or, where
-    there is none, of the training) beside the true ones. Read it with
-    `tensorboard --logdir FOLDER`.
+    After each epoch it logs all metrics, the learning rate, learned sigmas, and the
+    predicted and true points on the first images of the batches. `tensorboard
+    --logdir FOLDER` shows them.
 
     Args:
-        folder: Path. What is there stays, for a training that continues.
-        batches: Batches `(image, {"points", "affine"})`.
+        folder: Path of the log. Existing files are kept, so that a resumed training
+            continues its log.
+        batches: Iterable of batches `(image, {"points", "affine"})`: of the
+            validation, or of the training if there is none.
         schema: `LandmarkSchema`.
 
     Raises:
@@ -37,11 +38,15 @@ class TensorBoardLog(keras.callbacks.Callback):
         self.require()
         self.writer = tf.summary.create_file_writer(str(folder))
         self.schema = schema
-        self.samples = list(itertools.islice(_samples(batches), _IMAGES))
+        self.samples = list(itertools.islice(_samples(batches), _MAX_IMAGES))
 
     @staticmethod
     def require() -> None:
-        """Raises ImportError if TensorBoard is not installed."""
+        """Checks that TensorBoard is installed.
+
+        Raises:
+            ImportError: If TensorBoard is not installed.
+        """
         try:
             import tensorboard  # noqa: F401
         except ImportError as error:
@@ -51,26 +56,27 @@ class TensorBoardLog(keras.callbacks.Callback):
             ) from error
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        # Keras counts epochs from 0 in every call of `fit`; the optimiser does not.
-        step = int(_number(self.model.optimizer.iterations))
+        # Keras counts epochs from 0 in every call of `fit`, the optimiser counts all.
+        step = int(_to_numpy(self.model.optimizer.iterations))
         with self.writer.as_default(step=step):
             for name, value in (logs or {}).items():
                 tf.summary.scalar(name, value)
-            rate = _number(self.model.optimizer.learning_rate)
+            rate = _to_numpy(self.model.optimizer.learning_rate)
             tf.summary.scalar("learning_rate", float(rate))
             if hasattr(self.model.target, "sigma"):
-                tf.summary.histogram("sigma", _number(self.model.target.sigma))
+                tf.summary.histogram("sigma", _to_numpy(self.model.target.sigma))
             for number, picture in enumerate(self._pictures()):
                 tf.summary.image(f"points/{number}", picture[None])
         self.writer.flush()
 
-    def _pictures(self):
+    def _pictures(self) -> Iterator[tf.Tensor]:
+        """Yields the images of the log with predicted and true points."""
         for image, truth in self.samples:
-            found = self.model.localizer.predict_on_batch(image[None])["points"]
+            outputs = self.model.localizer.predict_on_batch(image[None])
             drawing = draw_overlay(
                 image,
                 self.schema,
-                np.asarray(found)[0],
+                np.asarray(outputs["points"])[0],
                 truth["points"],
                 truth["affine"],
             )
@@ -78,11 +84,12 @@ class TensorBoardLog(keras.callbacks.Callback):
 
 
 def _samples(batches: Iterable[Any]) -> Iterator[Any]:
+    """Yields the samples of batches one by one, as NumPy arrays."""
     for batch in batches:
-        batch = keras.tree.map_structure(_number, batch)
+        batch = keras.tree.map_structure(_to_numpy, batch)
         for row in range(len(batch[0])):
             yield keras.tree.map_structure(lambda values, row=row: values[row], batch)
 
 
-def _number(tensor):
+def _to_numpy(tensor: Any) -> np.ndarray:
     return keras.ops.convert_to_numpy(tensor)

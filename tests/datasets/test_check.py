@@ -100,7 +100,7 @@ class Planted:
             self.write()
         return check_cases(self.cases, self.schema, self.folder)
 
-    def one(self):
+    def only_finding(self):
         """The only finding."""
         (finding,) = self.check().findings
         return finding
@@ -164,7 +164,7 @@ def test_a_clean_set_has_no_findings(tmp_path, d, shape, schema):
 def test_swapped_axes_of_one_case(tmp_path, d, order, what):
     planted = Planted(tmp_path, d)
     planted.change(3, planted.points(3)[:, order])
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == ("error", "swapped axes")
     assert finding.what == what
     assert finding.cases == ("03",)
@@ -188,7 +188,7 @@ def test_swapped_axes_of_all_cases(tmp_path, d, order, axes, severity):
     planted = Planted(tmp_path, d)
     for n in range(14):
         planted.change(n, planted.points(n)[:, order])
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == (severity, "swapped axes")
     assert finding.what == f"In the whole set: {axes} are swapped."
     assert len(finding.cases) == 14
@@ -202,7 +202,7 @@ def test_points_outside(tmp_path, d):
     points += [-10.0 - points[:, 0].min(), *[0.0] * (d - 1)]
     planted.images[5] = _drawn(points, planted.size, np.random.default_rng(1))
     planted.change(5, points)
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == ("error", "points outside")
     assert "a: up to 10 px." in finding.detail or "a, " in finding.detail
     assert finding.landmarks[0] == "a"
@@ -214,7 +214,7 @@ def test_lps_for_ras_of_one_case(tmp_path, origin):
     middle = -0.25 * (np.array([44, 62, 52]) - 1)
     planted = Planted(tmp_path, 3, origin=middle if origin == "centred" else origin)
     planted.change(9, _negated(planted, 9))
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == ("error", "LPS/RAS")
     assert finding.cases == ("09",)
 
@@ -225,7 +225,7 @@ def test_lps_for_ras_of_all_cases(tmp_path, origin):
     planted = Planted(tmp_path, 3, origin=middle if origin == "centred" else origin)
     for n in range(14):
         planted.change(n, _negated(planted, n))
-    finding = planted.one()
+    finding = planted.only_finding()
     assert finding.kind == "LPS/RAS"
     assert finding.what.startswith("In the whole set: x and y are negated in space")
     # Where all points are on the image either way, it is a guess by what they lie on.
@@ -243,7 +243,7 @@ def test_points_of_a_picture_that_was_mirrored(tmp_path, d):
     points = planted.points(4)
     points[:, 0] = planted.size[0] - 1 - points[:, 0]
     planted.change(4, points)
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == ("error", "mirrored")
     assert finding.what == "Mirrored along x."
 
@@ -255,7 +255,7 @@ def test_a_picture_that_was_mirrored_with_its_points(tmp_path, d, severity):
     points[:, 0] = planted.size[0] - 1 - points[:, 0]
     planted.change(4, points)
     planted.images[4] = np.flip(planted.images[4], -1)
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == (severity, "mirrored")
     assert "the image as well" in finding.what
 
@@ -267,7 +267,7 @@ def test_a_picture_that_was_turned_with_its_points(tmp_path, d):
     points[:, :2] = planted.size[:2] - 1 - points[:, :2]
     planted.change(4, points)
     planted.images[4] = np.flip(planted.images[4], (-2, -1))
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == ("note", "turned")
     assert 165 <= int(re.search(r"By (\d+)°", finding.detail)[1]) <= 180
 
@@ -279,7 +279,7 @@ def test_a_picture_that_was_turned_with_its_points(tmp_path, d):
 def test_all_pairs_exchanged(tmp_path, d):
     planted = Planted(tmp_path, d, FACE, FACE_SCHEMA)
     planted.change(6, planted.points(6)[[0, 1, 3, 2, 5, 4, 7, 6]])
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == ("error", "left/right")
     assert "All left/right pairs" in finding.what
 
@@ -288,7 +288,7 @@ def test_all_pairs_exchanged(tmp_path, d):
 def test_one_pair_exchanged(tmp_path, d):
     planted = Planted(tmp_path, d, FACE, FACE_SCHEMA)
     planted.change(6, planted.points(6)[[0, 1, 2, 3, 5, 4, 6, 7]])
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == ("error", "left/right")
     assert finding.what == "e and f are exchanged."
     assert finding.landmarks == ("e", "f")
@@ -298,7 +298,7 @@ def test_one_pair_exchanged(tmp_path, d):
 def test_two_landmarks_that_are_no_pair_exchanged(tmp_path, d):
     planted = Planted(tmp_path, d)
     planted.change(6, planted.points(6)[[0, 7, 2, 3, 4, 5, 6, 1]])
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == ("error", "exchanged landmarks")
     assert finding.landmarks == ("b", "h")
 
@@ -310,7 +310,7 @@ def test_a_landmark_clicked_wrong(tmp_path, d):
     wrong = true.copy()
     wrong[6] += 12.0 / np.sqrt(d)
     planted.change(2, wrong)
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == ("note", "far from prediction")
     assert finding.landmarks == ("g",)
     # It was moved by 12 px of 0.5 mm, and is expected where it was.
@@ -346,7 +346,7 @@ def test_observers_who_agree_are_believed(tmp_path, d):
             second[1] -= 12.0 / np.sqrt(d)
         points = {"points_first": first, "points_second": second}
         planted.cases[n] = dataclasses.replace(planted.cases[n], points=points)
-    finding = planted.one()
+    finding = planted.only_finding()
     assert finding.cases == ("08",)
     assert finding.landmarks == ("b",)
     assert "by second" in finding.detail
@@ -363,7 +363,7 @@ def test_a_truth_made_from_an_observer_is_no_second_opinion(tmp_path, d):
         truth[0] += 0.5
         points = {"points_first": first, "points_truth": truth}
         planted.cases[n] = dataclasses.replace(planted.cases[n], points=points)
-    finding = planted.one()
+    finding = planted.only_finding()
     assert finding.cases == ("02",)
     assert "by first" in finding.detail
 
@@ -375,7 +375,7 @@ def test_a_truth_made_from_an_observer_is_no_second_opinion(tmp_path, d):
 def test_a_label_that_is_there_twice(tmp_path, d):
     planted = Planted(tmp_path, d)
     planted.change(1, labels=(*NAMES, "c"))
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == ("error", "labels")
     assert "'c' 2 times" in finding.message
     assert finding.landmarks == ("c",)
@@ -400,7 +400,7 @@ def test_missing_landmarks_are_one_note(tmp_path, d):
         points = planted.points(n)
         points[row] = np.nan
         planted.change(n, points)
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == ("note", "missing landmarks")
     assert finding.detail == "In 3 of 14 cases: c 2, f 1."
     assert finding.cases == ("01", "04", "09")
@@ -413,7 +413,7 @@ def test_a_landmark_that_all_cases_lack(tmp_path, d):
         points = planted.points(n)
         points[[0, 1 + n % 2]] = np.nan
         planted.change(n, points)
-    finding = planted.one()
+    finding = planted.only_finding()
     assert finding.detail == "In 14 of 14 cases: a 14, b 7, c 7."
 
 
@@ -426,7 +426,7 @@ def test_a_case_without_a_landmark_of_any_other_case(tmp_path, d):
         points = planted.points(n)
         points[slice(0, 8) if n == 3 else slice(8, None)] = np.nan
         planted.change(n, points)
-    finding = planted.one()
+    finding = planted.only_finding()
     assert finding.kind == "missing landmarks"
     assert "a 1," in finding.detail
 
@@ -445,7 +445,7 @@ def test_landmarks_that_were_never_set(tmp_path, d):
 def test_a_number_of_points_that_is_not_the_sets(tmp_path, d):
     planted = Planted(tmp_path, d, FACE, FACE_SCHEMA)
     planted.change(1, planted.points(1)[:7], labels=())
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == ("error", "number of points")
     assert "8 landmarks" in finding.message
     assert "7 points" in finding.message
@@ -468,7 +468,7 @@ def test_two_landmarks_at_the_same_place(tmp_path, d):
 def test_points_copied_from_another_case(tmp_path, d):
     planted = Planted(tmp_path, d)
     planted.change(8, planted.points(1))
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == ("error", "same points")
     assert finding.cases == ("01", "08")
 
@@ -540,7 +540,7 @@ def test_the_same_image_in_two_splits(tmp_path, d, copy):
         image = 255.0 - image
     planted.images[12] = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     planted.change(12, planted.points(2) + 0.3)
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == ("error", "same image")
     assert "in train and in test" in finding.what
     assert finding.cases == ("02", "12")
@@ -555,7 +555,7 @@ def test_the_same_image_in_one_split(tmp_path, d, patients, severity):
     planted.images[3] = planted.images[2]
     group = "patient 2" if patients == "one" else "patient 3"
     planted.change(3, planted.points(2) + 0.3, group=group)
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == (severity, "same image")
     assert ("two patients" in finding.what) == (patients == "two")
 
@@ -565,7 +565,7 @@ def test_the_same_patient_in_two_splits(tmp_path, d):
     planted = Planted(tmp_path, d)
     planted.change(12, group="patient 2")
     planted.change(3, group="patient 4")  # within a split there is nothing wrong
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == ("error", "same patient")
     assert "in test and in train. Patient patient 2." in finding.message
     assert finding.cases == ("02", "12")
@@ -575,13 +575,13 @@ def test_the_same_image_of_the_same_patient_is_said_once(tmp_path):
     planted = Planted(tmp_path, 2)
     planted.images[12] = planted.images[2]
     planted.change(12, planted.points(2) + 0.3, group="patient 2")
-    assert planted.one().kind == "same image"
+    assert planted.only_finding().kind == "same image"
 
 
 def test_the_same_id_twice(tmp_path):
     planted = Planted(tmp_path, 2)
     planted.change(3, id="02")
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == ("error", "same id")
     assert finding.files == ("02.mha", "03.mha")
 
@@ -619,13 +619,13 @@ def test_a_warning_of_a_file_is_a_note(tmp_path):
 
     planted = Planted(tmp_path, 2)
     planted.cases[3] = Projected(**vars(planted.cases[3]))
-    finding = planted.one()
+    finding = planted.only_finding()
     assert (finding.severity, finding.kind) == ("note", "file")
     assert finding.what == "The file has the detector's spacing"
     assert finding.files == ("03.mha",)
     for n in range(14):
         planted.cases[n] = Projected(**vars(planted.cases[n]))
-    assert len(planted.one().cases) == 14
+    assert len(planted.only_finding().cases) == 14
 
 
 @BOTH
@@ -648,7 +648,7 @@ def test_what_is_wrong_with_many_cases_is_said_once(tmp_path):
     planted = Planted(tmp_path, 2)
     for n in range(9):
         planted.change(n, labels=(*NAMES, "z"))
-    finding = planted.one()
+    finding = planted.only_finding()
     assert len(finding.cases) == 9
     assert finding.message.endswith("For example 00: 'z'.")
 

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -144,8 +145,7 @@ class Augmentation:
     transforms: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        for kind in IN_ORDER_OF_DRAWING:
-            self._built_in(kind)  # checks its numbers
+        _ = self._built_in  # checks the numbers
         if not isinstance(self.transforms, (list, tuple)):
             raise ValueError(
                 "`transforms` of the augmentation must be a list. "
@@ -262,7 +262,7 @@ class Augmentation:
             Dict of float32 arrays, without those of transforms that are off. Names of
             user-defined transforms begin with `transforms.` and their number.
         """
-        transforms = [self._built_in(kind) for kind in IN_ORDER_OF_DRAWING]
+        transforms = [self._built_in[kind] for kind in IN_ORDER_OF_DRAWING]
         counts = [transform.count(len(grid)) for transform in transforms]
         numbers = xp.cast(xp.uniform(seed, (*batch, sum(counts))), "float32")
         drawn: dict[str, Any] = {}
@@ -298,7 +298,7 @@ class Augmentation:
         """
         pose = Pose()
         for kind in POSE:
-            pose = self._built_in(kind).place(pose, drawn, grid, spacing, size, xp)
+            pose = self._built_in[kind].place(pose, drawn, grid, spacing, size, xp)
         result = pose.affine(grid, spacing, xp)
         for transform, parameters in self._user_defined(
             GeometricTransform, drawn, len(grid)
@@ -325,7 +325,7 @@ class Augmentation:
             Array `(..., D, *n)` in pixels of the grid, see `warp.lattice`.
         """
         d = len(grid)
-        fields = [self._built_in(Elastic).displacements(drawn, grid, spacing, xp)]
+        fields = [self._built_in[Elastic].displacements(drawn, grid, spacing, xp)]
         for transform, parameters in self._user_defined(GeometricTransform, drawn, d):
             fields.append(transform.displacements(parameters, grid, spacing, xp))
         fields = [field for field in fields if field is not None]
@@ -354,7 +354,7 @@ class Augmentation:
         """
         d = len(image.shape) - len(drawn["intensity_shift"].shape)
         for kind in IN_ORDER_OF_GREY_VALUES:
-            image = self._built_in(kind).apply(image, drawn, xp)
+            image = self._built_in[kind].apply(image, drawn, xp)
         for transform, parameters in self._user_defined(IntensityTransform, drawn, d):
             image = transform.apply(image, parameters, xp)
         return image
@@ -427,8 +427,12 @@ class Augmentation:
         """
         return tuple(named.code() for named in self.transforms)
 
-    def _built_in(self, kind: type[Any]) -> Any:
-        return kind(**{name: getattr(self, name) for name in numbers_of(kind)})
+    @functools.cached_property
+    def _built_in(self) -> dict[type[Any], Any]:
+        return {
+            kind: kind(**{name: getattr(self, name) for name in numbers_of(kind)})
+            for kind in IN_ORDER_OF_DRAWING
+        }
 
     def _user_defined(
         self, kind: type[Transform], drawn: Mapping[str, Any], dimensions: int

@@ -16,12 +16,19 @@ PIP_INSTALL := install --disable-pip-version-check $(shell test -t 2 || echo -qq
 
 BACKEND_TESTS := tests/layers tests/models tests/losses tests/metrics \
 	tests/test_geometry.py tests/test_warp.py tests/test_device_augmentation.py \
-	tests/test_calibration.py \
+	tests/inference/test_calibration.py \
 	tests/test_train_on_arrays.py tests/test_examples.py
 
 JAX_ONLY_TESTS ?= $(BACKEND_TESTS)
 
 PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS)
+HAS_TORCH = $(BIN)/python -c 'import importlib.util as u, sys; \
+	sys.exit(u.find_spec("torch") is None)'
+
+# Of the tests that `make test` leaves out, those that CI runs.
+CI_SLOW_TESTS := tests/cli tests/test_old_files.py tests/test_packaging.py \
+	tests/training/test_own_parts.py tests/training/test_fit.py \
+	tests/saved_models/exporting tests/saved_models/server/test_server.py
 
 export PYTHONUNBUFFERED := 1
 
@@ -85,15 +92,26 @@ benchmark: $(BIN)/.installed-dev ## Measure speed
 # --- Checks ---
 
 .PHONY: test
-test: lint ## Run every check: lint, types, tests on TensorFlow, JAX and PyTorch
+test: lint ## Check style, types and imports; run the tests that take little time
+	@$(MAKE) --no-print-directory backends SELECT='-m "not slow"'
+
+.PHONY: test-all
+test-all: lint backends test-pythons test-jax-only ## Run everything there is
+
+.PHONY: test-slow
+test-slow: $(BIN)/.installed-dev ## Run what CI runs of the slow tests
+	@echo "== Slow tests on TensorFlow"
+	@KERAS_BACKEND=tensorflow $(PYTEST) -m slow $(CI_SLOW_TESTS)
+
+.PHONY: backends
+backends: $(BIN)/.installed-dev
 	@echo "== Tests on TensorFlow"
-	@KERAS_BACKEND=tensorflow $(PYTEST)
+	@KERAS_BACKEND=tensorflow $(PYTEST) $(SELECT)
 	@echo "== Tests on JAX"
-	@KERAS_BACKEND=jax $(PYTEST) $(BACKEND_TESTS)
-	@if $(BIN)/python -c 'import importlib.util as u, sys; \
-		sys.exit(u.find_spec("torch") is None)'; then \
+	@KERAS_BACKEND=jax $(PYTEST) $(SELECT) $(BACKEND_TESTS)
+	@if $(HAS_TORCH); then \
 		echo "== Tests on PyTorch"; \
-		KERAS_BACKEND=torch $(PYTEST) $(BACKEND_TESTS); \
+		KERAS_BACKEND=torch $(PYTEST) $(SELECT) $(BACKEND_TESTS); \
 	else \
 		echo "== Tests on PyTorch: NOT RUN, torch is not installed in $(VENV)"; \
 	fi
@@ -117,6 +135,8 @@ format: $(BIN)/.installed-dev ## Format the code
 # The wheel as a user gets it: in a fresh environment of each Python, in a folder from
 # which the checkout cannot be imported.
 PYTHONS := 3.11 3.12 3.13
+# All of them if empty.
+WHEEL_TESTS ?=
 
 .PHONY: test-pythons
 test-pythons: $(PYTHONS:%=test-python-%) ## Test the wheel on Python 3.11, 3.12, 3.13
@@ -139,7 +159,7 @@ $(PYTHONS:%=test-python-%): test-python-%: wheel
 	export SCN_KERAS_SHARED_DATA="$${SCN_KERAS_SHARED_DATA:-$(CURDIR)/../shared/data}"; \
 	cd $$folder; \
 	venv/bin/scn-keras --help >/dev/null; \
-	KERAS_BACKEND=tensorflow venv/bin/python -m pytest -q -n $(WORKERS); \
+	KERAS_BACKEND=tensorflow venv/bin/python -m pytest -q -n $(WORKERS) $(WHEEL_TESTS); \
 	rm -rf venv
 
 # The library with nothing but Keras, NumPy and JAX, against TensorFlow's numbers, and

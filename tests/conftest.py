@@ -26,14 +26,38 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
-# These rooms run on TensorFlow alone.
-TENSORFLOW_ROOMS = ["cli", "datasets", "saved_models", "training"]
-collect_ignore = [] if BACKEND == "tensorflow" else TENSORFLOW_ROOMS
+# These tests run on TensorFlow alone.
+TENSORFLOW_TESTS = [
+    *("cli", "datasets", "saved_models", "training", "test_old_files.py"),
+    *("inference/test_locator.py", "inference/test_resample.py"),
+]
+collect_ignore = [] if BACKEND == "tensorflow" else TENSORFLOW_TESTS
+
+# Tests that `make test` leaves out, a line each: the backend, or `all`, and the test
+# without its parameters, or the file.
+SLOW_TESTS = {
+    tuple(line.split()[:2])
+    for line in Path(__file__)
+    .with_name("slow_tests.txt")
+    .read_text("utf-8")
+    .split("\n")
+    if line and not line.startswith("#")
+}
 
 
 def pytest_report_header() -> str:
     left_out = f", without tests of {', '.join(collect_ignore)}" * bool(collect_ignore)
     return f"keras backend: {BACKEND}{left_out}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of `slow_tests.txt`."""
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        file = test.partition("::")[0]
+        names = {(kind, name) for kind in (BACKEND, "all") for name in (test, file)}
+        if not SLOW_TESTS.isdisjoint(names):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

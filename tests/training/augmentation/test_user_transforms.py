@@ -219,7 +219,7 @@ def test_lists_that_cannot_be_are_refused(transforms, message):
 # === Drawing ===
 
 
-@pytest.mark.parametrize("grid", [GRID, (6, 8, 10)], ids=str)
+@pytest.mark.parametrize("grid", [GRID, (6, 8, 10)])
 @pytest.mark.parametrize("library", ["numpy", "keras", "tensorflow"])
 def test_built_in_draws_do_not_depend_on_user_transforms(library, grid):
     def drawn(augmentation):
@@ -327,7 +327,7 @@ def test_parameters_that_were_not_drawn_leave_the_image_as_it_is():
     )
 
 
-@pytest.mark.parametrize("grid", [(20, 30), (10, 12, 14)], ids=str)
+@pytest.mark.parametrize("grid", [(20, 30), (10, 12, 14)])
 def test_a_geometric_transform_moves_after_the_built_in_ones(grid):
     d = len(grid)
     augmentation = Augmentation(
@@ -354,7 +354,7 @@ def test_a_geometric_transform_moves_after_the_built_in_ones(grid):
         np.testing.assert_allclose(both, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("grid", [(48, 40), (24, 28, 26)], ids=str)
+@pytest.mark.parametrize("grid", [(48, 40), (24, 28, 26)])
 def test_points_go_through_the_exact_inverse_with_their_image(grid):
     d = len(grid)
     augmentation = Augmentation(
@@ -407,7 +407,7 @@ def sample_of(grid=GRID):
     return {"image": image, "points": points, "affine": affine}
 
 
-@pytest.mark.parametrize("grid", [GRID, (8, 12, 10)], ids=str)
+@pytest.mark.parametrize("grid", [GRID, (8, 12, 10)])
 def test_tf_data_and_batches_give_the_same_values(grid):
     recipe = recipe_of(MINE, grid)
     sample = {k: tf.constant(v) for k, v in sample_of(grid).items()}
@@ -478,14 +478,13 @@ def test_edited_code_is_compiled_anew(tmp_path, monkeypatch):
 # === Built-in transforms on their own ===
 
 
-@pytest.mark.parametrize("grid", [(20, 30), (10, 12, 14)], ids=str)
+@pytest.mark.parametrize("grid", [(20, 30), (10, 12, 14)])
 @pytest.mark.parametrize(
     "transform",
     [
         *(Translation(0.1), Translation(translation_mm=3.0), Rotation(0.4)),
         *(Scale(0.2, 0.1), Flip(0.9), Crop("xy")),
     ],
-    ids=str,
 )
 def test_one_transform_is_the_augmentation_of_it_alone(transform, grid):
     d = len(grid)
@@ -619,7 +618,6 @@ class Forgetful(IntensityTransform):
         (f"{HERE}Shear", "needs the argument `shear`"),
         (f"{HERE}too_few", r"must take \(image, parameters, xp\).*too_few\(image, par"),
     ],
-    ids=str,
 )
 def test_bad_transforms_are_refused_before_a_training(transform, message):
     augmentation = Augmentation(transforms=[transform])
@@ -648,7 +646,6 @@ def test_bad_transforms_are_refused_before_a_training(transform, message):
         ([Forgetful(0.1)], "Forgetful must keep its argument `strength`"),
         ([Flip(0.5)], "Mirror images by `flip`"),
     ],
-    ids=str,
 )
 def test_what_is_no_transform_is_refused_at_once(transforms, message):
     with pytest.raises(ValueError, match=message):

@@ -12,8 +12,17 @@ import pytest
 
 import scn_keras
 
-# The rooms that import Keras and NumPy alone run on every backend.
-KERAS_ROOMS = ("geometry", "layers", "losses", "metrics", "models", "warp")
+# What imports Keras and NumPy alone runs on every backend.
+LIBRARY = (
+    "alignment",
+    "geometry",
+    "landmark_schema",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "warp",
+)
 
 
 def modules_with_examples() -> list[str]:
@@ -25,7 +34,7 @@ def modules_with_examples() -> list[str]:
                 parts = path.relative_to(folder).with_suffix("").parts
                 names.append(".".join(("scn_keras", *parts)).removesuffix(".__init__"))
     if os.environ["KERAS_BACKEND"] != "tensorflow":
-        names = [name for name in names if name.split(".")[1] in KERAS_ROOMS]
+        names = [name for name in names if name.split(".")[1] in LIBRARY]
     return names
 
 

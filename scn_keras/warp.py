@@ -1,4 +1,4 @@
-"""Deformed lattices: where the pixels of a grid lie in an image, and the way back.
+"""Sampling grids: where the pixels of a grid lie in an image, and the inverse map.
 
 A map takes index coordinates p of a grid to those of an image,
 
@@ -17,6 +17,8 @@ in array order; leading axes (`...`) are batches.
 """
 
 import math
+import warnings
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +35,7 @@ INJECTIVE = {2: 0.48, 3: 0.40}
 _NEWTON_STEPS = 6
 
 
-def spread(values, d):
+def add_axes(values, d):
     """Adds D axes of length 1 at the end."""
     return values[(..., *[None] * d)]
 
@@ -50,7 +52,7 @@ def bounded(elastic, grid, xp=KERAS):
     """Cuts displacements of control points to where no deformation folds.
 
     Args:
-        elastic: Array `(..., D, *n)` in pixels of the grid, see `lattice`.
+        elastic: Array `(..., D, *n)` in pixels of the grid, see `sampling_grid`.
         grid: Tuple of D ints, the sizes of the grid in array order.
         xp: The library, see above.
 
@@ -59,12 +61,12 @@ def bounded(elastic, grid, xp=KERAS):
     """
     d = len(grid)
     cells = np.array(grid[::-1]) / (np.array(elastic.shape[-d:])[::-1] - 3)
-    limit = spread((INJECTIVE[d] * cells).astype("float32"), d)
+    limit = add_axes((INJECTIVE[d] * cells).astype("float32"), d)
     limit = xp.convert_to_tensor(limit)
     return xp.minimum(xp.maximum(elastic, -limit), limit)
 
 
-def lattice(affine, grid, elastic=None, xp=KERAS):
+def sampling_grid(affine, grid, elastic=None, xp=KERAS):
     """Maps every pixel of a grid to an image.
 
     Args:
@@ -75,11 +77,11 @@ def lattice(affine, grid, elastic=None, xp=KERAS):
         xp: The library, see above.
 
     Returns:
-        List of D arrays `(..., *grid)`: the places in x, y(, z).
+        List of D arrays `(..., *grid)`: the coordinates in x, y(, z).
 
     Example:
 
-    >>> x, y = scn_keras.warp.lattice(
+    >>> x, y = scn_keras.warp.sampling_grid(
     ...     np.diag([2.0, 3.0, 1.0]), (2, 3), xp=scn_keras.warp.NUMPY
     ... )
     >>> x.tolist(), y.tolist()
@@ -88,14 +90,16 @@ def lattice(affine, grid, elastic=None, xp=KERAS):
     d = len(grid)
     if elastic is None:
         axes = grid_axes(grid, xp)
-        places = []
+        coordinates = []
         for row in range(d):
-            terms = [a * spread(affine[..., row, k], d) for k, a in enumerate(axes)]
-            places.append(sum(terms[1:], terms[0]) + spread(affine[..., row, d], d))
-        return places
-    # The spline through the control points' own places is the identity: so the affine
-    # goes into the coefficients. Seen from the middle, numbers are small and keep
-    # digits.
+            terms = [a * add_axes(affine[..., row, k], d) for k, a in enumerate(axes)]
+            coordinates.append(
+                sum(terms[1:], terms[0]) + add_axes(affine[..., row, d], d)
+            )
+        return coordinates
+    # The spline through the coordinates of the control points is the identity, so the
+    # affine goes into the coefficients. Relative to the middle, numbers are small and
+    # keep digits.
     middle = (np.array(grid[::-1]) - 1.0) / 2.0
     counts = elastic.shape[-d:]
     axes = [
@@ -106,7 +110,7 @@ def lattice(affine, grid, elastic=None, xp=KERAS):
     moved = elastic + xp.convert_to_tensor(own)
     every = (slice(None),) * d
     field = sum(
-        spread(affine[..., :d, k], d) * moved[(..., slice(k, k + 1), *every)]
+        add_axes(affine[..., :d, k], d) * moved[(..., slice(k, k + 1), *every)]
         for k in range(d)
     )
     for axis, (size, count) in enumerate(zip(grid, counts, strict=True)):
@@ -115,15 +119,15 @@ def lattice(affine, grid, elastic=None, xp=KERAS):
         field = along_axis(weights, field, axis, d, xp, xp.contract)
     middle = xp.convert_to_tensor(middle[None].astype("float32"))
     center = apply_affine(affine, middle)[..., 0, :]
-    field = field + spread(center, d)
+    field = field + add_axes(center, d)
     return [field[(..., k, *every)] for k in range(d)]
 
 
 def map_points(affine, points, grid, elastic=None, xp=KERAS):
-    """Maps points of a grid to an image: what `lattice` does, anywhere.
+    """Maps points of a grid to an image: what `sampling_grid` does, anywhere.
 
     Args:
-        affine, grid, elastic, xp: See `lattice`.
+        affine, grid, elastic, xp: See `sampling_grid`.
         points: float32 array `(..., N, D)`, in pixels of the grid.
 
     Returns:
@@ -140,7 +144,7 @@ def invert_map(affine, points, grid, elastic=None, xp=KERAS):
     Where the elastic part is `bounded`, the result is within 0.001 pixels of the grid.
 
     Args:
-        affine, grid, elastic, xp: See `lattice`.
+        affine, grid, elastic, xp: See `sampling_grid`.
         points: float32 array `(..., N, D)`, in pixels of the image. A NaN row stays
             NaN.
 
@@ -181,14 +185,14 @@ def pad_border(image, d, outside, xp=KERAS):
     return xp.pad(image, [[0, 0]] * batch + [[1, 1]] * d, constant_values=outside)
 
 
-def interpolate(image, places, xp=KERAS, sizes=None):
-    """Interpolates an image linearly at given places.
+def interpolate(image, coordinates, xp=KERAS, sizes=None):
+    """Interpolates an image linearly at given coordinates.
 
     Args:
         image: float32 array `(..., *sizes)` that `pad_border` has put a border around:
-            places less than a pixel from the image are a blend with it (as SciPy's
+            coordinates less than a pixel from the image are a blend with it (as SciPy's
             `grid-constant`), those farther out are as it is.
-        places: List of D arrays `(..., *grid)`, x, y(, z) in pixels of the image
+        coordinates: List of D arrays `(..., *grid)`, x, y(, z) in pixels of the image
             without its border.
         xp: The library, see above.
         sizes: int array `(..., D)`, the sizes with the border where images are given
@@ -198,7 +202,7 @@ def interpolate(image, places, xp=KERAS, sizes=None):
     Returns:
         float32 array `(..., *grid)`.
     """
-    d = len(places)
+    d = len(coordinates)
     shape = xp.shape(image)
     if sizes is None:
         batch, lengths, count = shape[:-d], shape[-d:], math.prod(shape[-d:])
@@ -206,21 +210,21 @@ def interpolate(image, places, xp=KERAS, sizes=None):
         sizes = xp.convert_to_tensor(sizes)
         batch, lengths, count = (
             shape[:-1],
-            [spread(sizes[..., k], d) for k in range(d)],
+            [add_axes(sizes[..., k], d) for k in range(d)],
             shape[-1],
         )
     corners, weights = [], []
-    for place, size in zip(reversed(places), lengths, strict=True):
+    for coordinate, size in zip(reversed(coordinates), lengths, strict=True):
         limit = xp.cast(size - 2, "float32")
-        place = xp.clip(place + 1.0, 0.0, limit + 1.0)
-        corner = xp.minimum(xp.floor(place), limit)
-        weights.append(place - corner)
+        coordinate = xp.clip(coordinate + 1.0, 0.0, limit + 1.0)
+        corner = xp.minimum(xp.floor(coordinate), limit)
+        weights.append(coordinate - corner)
         corners.append(xp.cast(corner, "int32"))
     strides = [math.prod(lengths[axis + 1 :]) for axis in range(d)]
     first = sum(corner * s for corner, s in zip(corners, strides, strict=True))
     for axis, size in enumerate(batch):
         stride = count * math.prod(batch[axis + 1 :])
-        first = first + spread(xp.arange(size) * stride, d + len(batch) - 1 - axis)
+        first = first + add_axes(xp.arange(size) * stride, d + len(batch) - 1 - axis)
     flat = xp.reshape(image, (-1,))
     return _blend(flat, first, strides, weights, xp)
 
@@ -275,8 +279,8 @@ def _basis(points, sizes, count, xp):
     """
     scale = ((count - 3) / np.array(sizes)).astype("float32")
     scale = xp.convert_to_tensor(scale)
-    place = (points + 0.5) * scale
-    inside = xp.clip(place, 0.0, count - 3.0)
+    coordinate = (points + 0.5) * scale
+    inside = xp.clip(coordinate, 0.0, count - 3.0)
     own = xp.convert_to_tensor(np.arange(-1, count - 1, dtype="float32"))
     distance = inside[..., None] - own
     far = xp.maximum(2.0 - abs(distance), 0.0)
@@ -284,4 +288,20 @@ def _basis(points, sizes, count, xp):
     weights = (far * far * far - 4.0 * near * near * near) / 6.0
     slope = xp.sign(distance) * (2.0 * near * near - 0.5 * far * far)
     slope = slope * scale[:, None]
-    return weights, xp.where((place == inside)[..., None], slope, 0.0)
+    return weights, xp.where((coordinate == inside)[..., None], slope, 0.0)
+
+
+# Names of version 0.1.
+_RENAMED = {"lattice": "sampling_grid", "spread": "add_axes"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        new = _RENAMED[name]
+        warnings.warn(
+            f"scn_keras.warp.{name} is now scn_keras.warp.{new}",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return globals()[new]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,13 +16,13 @@ from scn_keras.training.augmentation import (
 from scn_keras.training.input import array_source
 from scn_keras.training.input.on_grid import on_grid
 from scn_keras.training.recipe import Network, Recipe
-from scn_keras.warp import KERAS, NUMPY, grid_axes, spread
+from scn_keras.warp import KERAS, NUMPY, add_axes, grid_axes
 
 
 def lines(image, parameters, xp, strength=0.2):
     """Grey waves along the rows, with a parameter each for height and phase."""
     d = len(image.shape) - len(parameters.shape) + 1
-    height, phase = (spread(parameters[..., k], d) for k in range(2))
+    height, phase = (add_axes(parameters[..., k], d) for k in range(2))
     rows = grid_axes(image.shape[-d:], xp)[1]
     return image + strength * height * xp.sin(rows + 3.0 * phase)
 

@@ -63,7 +63,7 @@ def itk_transform(grid, elastic):
 @MAPS
 def test_elastic_lattice_is_simpleitks(grid, counts, xp):
     affine, elastic = random_map(grid, counts)
-    places = run(lambda a, e: warp.lattice(a, grid, e, xp), xp, affine, elastic)
+    places = run(lambda a, e: warp.sampling_grid(a, grid, e, xp), xp, affine, elastic)
     transform = itk_transform(grid, elastic)
     random = np.random.default_rng(1)
     for _ in range(60):
@@ -78,7 +78,7 @@ def test_elastic_lattice_is_simpleitks(grid, counts, xp):
 @pytest.mark.parametrize("grid", [(5, 7), (3, 4, 6)], ids=str)
 def test_affine_lattice_by_hand(grid, xp):
     affine, _ = random_map(grid, [4] * len(grid))
-    places = run(lambda a: warp.lattice(a, grid, None, xp), xp, affine)
+    places = run(lambda a: warp.sampling_grid(a, grid, None, xp), xp, affine)
     for index in np.ndindex(grid):
         expected = affine[:-1] @ [*index[::-1], 1.0]
         found = [place[index] for place in places]
@@ -93,7 +93,7 @@ def test_points_are_mapped_as_pixels(grid, counts, xp):
 
     def both(affine, elastic, points):
         return (
-            warp.lattice(affine, grid, elastic, xp),
+            warp.sampling_grid(affine, grid, elastic, xp),
             warp.map_points(affine, points, grid, elastic, xp),
         )
 
@@ -229,7 +229,7 @@ def test_a_batch_is_its_samples(grid, xp):
     points = np.random.default_rng(6).uniform(0, 20, (3, 4, d)).astype("float32")
 
     def both(affine, elastic, image, points):
-        places = warp.lattice(affine, grid, elastic, xp)
+        places = warp.sampling_grid(affine, grid, elastic, xp)
         bordered = warp.pad_border(image, d, 0.0, xp)
         return (
             warp.interpolate(bordered, places, xp),
@@ -251,7 +251,7 @@ def test_keras_gives_the_numbers_of_numpy(grid):
     for xp in (NUMPY, KERAS):
 
         def read(affine, elastic, image, xp=xp):
-            places = warp.lattice(affine, grid, elastic, xp)
+            places = warp.sampling_grid(affine, grid, elastic, xp)
             bordered = warp.pad_border(image, len(grid), -1.0, xp)
             return warp.interpolate(bordered, places, xp)
 

@@ -163,7 +163,7 @@ def resample_to_grid(
         to_source = reduced.grid_to_source
     affine = to_reduced(reduced, to_source, TENSORFLOW)
     image = warp.pad_border(reduced.image[..., 0], len(grid), OUTSIDE, TENSORFLOW)
-    places = warp.lattice(affine, grid, xp=TENSORFLOW)
+    places = warp.sampling_grid(affine, grid, xp=TENSORFLOW)
     return warp.interpolate(image, places, TENSORFLOW)[..., None]
 
 

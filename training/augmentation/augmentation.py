@@ -116,7 +116,7 @@ class Augmentation:
         share = strength * (parameters[..., 0] + 1.0) / 2.0
         # As many axes as the grid has: an image alone, or a batch of them.
         d = len(image.shape) - len(share.shape)
-        return image - scn_keras.warp.spread(share, d)
+        return image - scn_keras.warp.add_axes(share, d)
 
     augmentation = Augmentation(rotation=0.2, transforms=[darken])
     ```
@@ -322,7 +322,7 @@ class Augmentation:
             drawn, grid, spacing, xp: See `affine`.
 
         Returns:
-            Array `(..., D, *n)` in pixels of the grid, see `warp.lattice`.
+            Array `(..., D, *n)` in pixels of the grid, see `warp.sampling_grid`.
         """
         d = len(grid)
         fields = [self._built_in[Elastic].displacements(drawn, grid, spacing, xp)]
@@ -391,7 +391,7 @@ class Augmentation:
         back = self.affine(drawn, grid, spacing, size, xp)
         elastic = self.elastic_displacements(drawn, grid, spacing, xp)
         bordered = warp.pad_border(image[..., 0], d, -1.0, xp)
-        coordinates = warp.lattice(back, grid, elastic, xp)
+        coordinates = warp.sampling_grid(back, grid, elastic, xp)
         image = self.intensity(drawn, warp.interpolate(bordered, coordinates, xp), xp)
         points = warp.invert_map(back, points, grid, elastic, xp)
         if "flip" in drawn:
@@ -456,4 +456,4 @@ def swap_pairs(
     for left, right in pairs:
         order[[left, right]] = right, left
     swapped = xp.take(points, xp.convert_to_tensor(order), axis=-2)
-    return xp.where(warp.spread(flip, 2) > 0.5, swapped, points)
+    return xp.where(warp.add_axes(flip, 2) > 0.5, swapped, points)

@@ -41,7 +41,7 @@ class Blur(IntensityTransform):
             return image
         d = len(image.shape) - len(parameters["blur"].shape)
         # Weights are normalised over the pixels that exist, up to the border.
-        sigma = warp.spread(xp.maximum(parameters["blur"], 0.05), 3)
+        sigma = warp.add_axes(xp.maximum(parameters["blur"], 0.05), 3)
         for axis in range(d):
             place = np.arange(image.shape[axis - d], dtype="float32")
             distance = xp.convert_to_tensor(place[:, None] - place)

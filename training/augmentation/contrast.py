@@ -40,4 +40,4 @@ class Contrast(IntensityTransform):
         factor = parameters["contrast"]
         d = len(image.shape) - len(factor.shape)
         mean = xp.mean(image, axis=tuple(range(-d, 0)), keepdims=True)
-        return (image - mean) * warp.spread(factor, d) + mean
+        return (image - mean) * warp.add_axes(factor, d) + mean

@@ -60,7 +60,7 @@ class Elastic(GeometricTransform):
         d = len(grid)
         if "elastic_mm" in parameters:
             field = parameters["elastic_mm"]
-            return field if spacing is None else field / warp.spread(spacing, d)
+            return field if spacing is None else field / warp.add_axes(spacing, d)
         if "elastic" in parameters:
-            return parameters["elastic"] * warp.spread(sides_of(grid, xp), d)
+            return parameters["elastic"] * warp.add_axes(sides_of(grid, xp), d)
         return None

@@ -50,7 +50,7 @@ class Erase(IntensityTransform):
         sizes, inside = image.shape[-d:], True
         for k, place in enumerate(warp.grid_axes(sizes, xp)):
             low, high = (
-                warp.spread(box[..., side, k] * sizes[-1 - k], d) for side in (0, 1)
+                warp.add_axes(box[..., side, k] * sizes[-1 - k], d) for side in (0, 1)
             )
             inside = (place >= low) & (place < high) & inside
-        return xp.where(inside, warp.spread(value, d), image)
+        return xp.where(inside, warp.add_axes(value, d), image)

@@ -38,6 +38,6 @@ class Gamma(IntensityTransform):
         if "gamma" not in parameters:
             return image
         exponent = parameters["gamma"]
-        exponent = warp.spread(exponent, len(image.shape) - len(exponent.shape))
+        exponent = warp.add_axes(exponent, len(image.shape) - len(exponent.shape))
         share = xp.clip(image * 0.5 + 0.5, 1e-6, 1.0)
         return share**exponent * 2.0 - 1.0

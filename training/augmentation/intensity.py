@@ -43,4 +43,4 @@ class Intensity(IntensityTransform):
             return image
         shift, scale = (parameters[f"intensity_{n}"] for n in ("shift", "scale"))
         d = len(image.shape) - len(shift.shape)
-        return (image + warp.spread(shift, d)) * warp.spread(scale, d)
+        return (image + warp.add_axes(shift, d)) * warp.add_axes(scale, d)

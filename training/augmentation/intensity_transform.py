@@ -23,7 +23,7 @@ class IntensityTransform(Transform):
     ...     def apply(self, image, parameters, xp):
     ...         share = parameters["share"]
     ...         d = len(image.shape) - len(share.shape)
-    ...         share = scn_keras.warp.spread(share, d)
+    ...         share = scn_keras.warp.add_axes(share, d)
     ...         return image * (1.0 - share) + share
     >>> fog = Fog(0.5)
     >>> parameters = fog.draw(np.ones(1, "float32"), (1, 2), scn_keras.warp.NUMPY)

@@ -35,7 +35,7 @@ class Noise(IntensityTransform):
         level = (unit + 1.0) * (0.5 * self.noise)
         shape = (*xp.shape(unit)[:-1], *grid)
         field = xp.cast(xp.normal(seed, shape), "float32")
-        return {"noise": field * warp.spread(level[..., 0], len(grid))}
+        return {"noise": field * warp.add_axes(level[..., 0], len(grid))}
 
     def apply(self, image: Any, parameters: Mapping[str, Any], xp: Any) -> Any:
         if "noise" not in parameters:

@@ -116,7 +116,7 @@ def image_on_grid(
     xp: Any,
 ) -> Any:
     """Interpolates flat images and changes their grey values; see `on_grid`."""
-    places = warp.lattice(affine, grid, elastic, xp)
+    places = warp.sampling_grid(affine, grid, elastic, xp)
     image = warp.interpolate(flat, places, xp, sizes)
     if drawn is not None and augmentation is not None:
         image = augmentation.intensity(drawn, image, xp)

@@ -39,7 +39,7 @@ def observed_points(
     if observers and observer == "mean":
         return xp.mean(xp.stack(points), axis=0)
     if observers and observer == "random" and draw is not None:
-        chosen, place = points[0], warp.spread(draw * len(observers), 2)
+        chosen, place = points[0], warp.add_axes(draw * len(observers), 2)
         for number, others in enumerate(points[1:], 1):
             chosen = xp.where(place >= number, others, chosen)
         return chosen

@@ -441,7 +441,7 @@ def test_warps_real_images_and_their_points_as_simpleitk(shared_data, kind, seed
         pixel = tf.fill([d], spacing)
         affine = to_image @ augmentation.affine(drawn, grid, pixel, xp=TENSORFLOW)
         elastic = augmentation.elastic_displacements(drawn, grid, pixel, TENSORFLOW)
-        places = warp.lattice(affine, grid, elastic, TENSORFLOW)
+        places = warp.sampling_grid(affine, grid, elastic, TENSORFLOW)
         bordered = warp.pad_border(image, d, 0.0, TENSORFLOW)
         return (
             warp.interpolate(bordered, places, TENSORFLOW),

@@ -44,7 +44,7 @@ BUILT_IN = Augmentation(flip=0.5, elastic=0.06, noise=0.1, erase=0.5, gamma=0.2)
 def lines(image, parameters, xp, strength=0.2, period=4):
     """Grey waves along the rows, with a parameter each for height and phase."""
     d = len(image.shape) - len(parameters.shape) + 1
-    height, phase = (warp.spread(parameters[..., k], d) for k in range(2))
+    height, phase = (warp.add_axes(parameters[..., k], d) for k in range(2))
     rows = warp.grid_axes(image.shape[-d:], xp)[1]
     wave = xp.sin(rows * (2.0 * math.pi / period) + phase * math.pi)
     return image + strength * height * wave
@@ -112,7 +112,7 @@ class Bulge(GeometricTransform):
         d = len(grid)
         field = np.zeros((d, *[self.points] * d), "float32")
         field[(0, *[2] * d)] = 1.5
-        height = warp.spread(parameters["height"], d + 1)
+        height = warp.add_axes(parameters["height"], d + 1)
         return height * xp.convert_to_tensor(field)
 
 

@@ -83,7 +83,7 @@ class GeometricTransform(Transform):
 
         Returns:
             float32 array `(..., D, *n)`, x, y(, z) in pixels of the grid, of n control
-            points an axis (array order), see `scn_keras.warp.sampling_grid`; `None` for a
-            transform without an elastic part.
+            points an axis (array order), see `scn_keras.warp.sampling_grid`; `None`
+            for a transform without an elastic part.
         """
         return None

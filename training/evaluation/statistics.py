@@ -189,7 +189,8 @@ def _validate(
     if np.isnan(distances).all():
         raise ValueError(
             "There is no distance to summarise: every landmark of every image is "
-            f"missing, or no image has a usable spacing. Received: shape {distances.shape}"
+            "missing, or no image has a usable spacing. "
+            f"Received: shape {distances.shape}"
         )
 
 

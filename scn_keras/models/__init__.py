@@ -1,10 +1,10 @@
-"""Networks that make heatmaps or votes, and the models that train them on points.
+"""Networks that predict heatmaps or votes, and models that train them on points.
 
-`import scn_keras.models` is all that `keras.models.load_model` needs to have seen
-before it loads what was saved here.
+`import scn_keras.models` registers all classes with Keras that
+`keras.models.load_model` requires to load a saved model.
 """
 
-# For what they register with Keras: a compiled model names its loss and metrics.
+# Imported to register losses and metrics, which a compiled model refers to by name.
 import scn_keras.losses
 import scn_keras.metrics  # noqa: F401
 from scn_keras.models.convolutional_net import ConvolutionalNet as ConvolutionalNet

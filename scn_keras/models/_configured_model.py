@@ -2,7 +2,7 @@ import keras
 
 
 class ConfiguredModel(keras.Model):
-    """A functional model that is saved as the arguments of its constructor."""
+    """A functional model whose configuration is the arguments of its constructor."""
 
     def __init__(self, inputs, outputs, dtype, arguments, **kwargs):
         super().__init__(inputs=inputs, outputs=outputs, dtype=dtype, **kwargs)

@@ -1,4 +1,7 @@
-"""Networks whose heatmaps are coarser than the image, see `LandmarkModel`."""
+"""Coordinates of networks whose heatmaps are coarser than the image.
+
+See `LandmarkModel` for the attribute `heatmap_stride`.
+"""
 
 
 def heatmap_stride(network):
@@ -6,13 +9,13 @@ def heatmap_stride(network):
 
 
 def to_heatmaps(points, network):
-    """Brings points from pixels of the grid to pixels of the heatmaps."""
+    """Converts points from pixels of the grid to pixels of the heatmaps."""
     stride = heatmap_stride(network)
     return (points - 0.5 * (stride - 1)) / stride
 
 
 def to_grid(peaks, network):
-    """Brings what `HeatmapPeak` found to pixels of the grid."""
+    """Converts the output of `HeatmapPeak` to pixels of the grid."""
     stride = heatmap_stride(network)
     if stride == 1:
         return peaks

@@ -2,10 +2,10 @@ from keras import ops
 
 
 def refine(local, image, peaks):
-    """Looks again around peaks, with `LocalRefinement`.
+    """Refines the peaks of the global stage with `LocalRefinement`.
 
-    The score is the product of both: of what the first look did not see, a sub-image
-    may hold something like it.
+    The score is the product of both stages' scores, because a sub-image around a wrong
+    peak may contain a structure similar to the landmark.
     """
-    found = local(image, ops.stop_gradient(peaks["points"]), training=False)
-    return {**found, "score": peaks["score"] * found["score"]}
+    refined = local(image, ops.stop_gradient(peaks["points"]), training=False)
+    return {**refined, "score": peaks["score"] * refined["score"]}

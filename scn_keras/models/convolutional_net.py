@@ -12,33 +12,35 @@ from scn_keras.models._configured_model import ConfiguredModel
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class ConvolutionalNet(ConfiguredModel):
-    """Convolutions and average pooling, on no way up: the baselines of 2016.
+    """A network of convolutions and average pooling: the baselines of 2016.
 
-    A functional model. `downsampling` pools twice, so that a heatmap is a quarter of
-    the image along every axis; `conv` has kernels of 11 and keeps the size. With 37
-    landmarks they have 2,056,741 and 9,933,349 parameters.
+    It is a functional model without upsampling. The form `downsampling` pools twice, so
+    that its heatmaps have a quarter of the image's size along every axis. The form
+    `conv` has kernels of size 11 and keeps the size. With 37 landmarks they have
+    2,056,741 and 9,933,349 parameters.
 
     Pixel `i` of a heatmap covers the image's pixels `stride * i` to
     `stride * i + stride - 1`, so that its centre is at
-    `stride * i + (stride - 1) / 2`. `LandmarkModel` reads `heatmap_stride` and takes
-    and gives points in pixels of the image.
+    `stride * i + (stride - 1) / 2`. `LandmarkModel` uses the attribute
+    `heatmap_stride`; its points are in pixels of the image.
 
     Reference: Payer, Štern, Bischof, Urschler: Regressing heatmaps for multiple
     landmark localization using CNNs. MICCAI 2016.
 
     Args:
         num_landmarks: Int, the number of landmarks.
-        image_shape: Tuple `(*spatial, channels)` in array order; sizes may be
-            `None`. They must be multiples of `2 ** (levels - 1)`.
-        filters: Int, the filters of every convolution.
+        image_shape: Tuple `(*spatial, channels)` in array order. Sizes may be `None`.
+            They must be multiples of `2 ** (levels - 1)`.
+        filters: Int, the number of filters of every convolution.
         levels: Int, the number of resolutions.
-        convolutions: Int, the convolutions of each.
-        kernel_size: Int, their kernels.
-        heatmap_initializer: Float, the standard deviation from which the head's
-            kernel starts.
+        convolutions: Int, the number of convolutions at each resolution.
+        kernel_size: Int, the kernel size of the convolutions.
+        heatmap_initializer: Float, the standard deviation of the head's initial kernel.
+        dtype: The dtype or dtype policy of all layers except the head.
 
     Raises:
-        ValueError: If an argument is out of its range or a size is not divisible.
+        ValueError: If an argument is out of its range or a spatial size is not a
+            multiple of the stride.
 
     Example:
 
@@ -87,17 +89,17 @@ class ConvolutionalNet(ConfiguredModel):
         check_divisible(self, image.shape, self.heatmap_stride, f"{levels} levels")
 
     def call(self, inputs, training=None, mask=None):
-        # Pooling would leave out what is left over, and move the heatmaps' lattice.
+        # Pooling would discard the remaining pixels, and the heatmaps would shift.
         check_divisible(self, inputs.shape, self.heatmap_stride, "the heatmaps' stride")
         return super().call(inputs, training=training, mask=mask)
 
     @classmethod
     def downsampling(cls, num_landmarks=37, image_shape=(None, None, 1), **options):
-        """The network whose heatmaps are a quarter of its 256 x 256 images."""
+        """Returns the network with heatmaps of a quarter of its 256 x 256 images."""
         published = {"levels": 3, "convolutions": 2, "kernel_size": 5}
         return cls(num_landmarks, image_shape, **{**published, **options})
 
     @classmethod
     def conv(cls, num_landmarks=37, image_shape=(None, None, 1), **options):
-        """The network of large kernels, for images of 128 x 128 pixels."""
+        """Returns the network with large kernels, for images of 128 x 128 pixels."""
         return cls(num_landmarks, image_shape, **options)

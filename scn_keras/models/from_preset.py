@@ -1,4 +1,4 @@
-"""Trained models by name, or out of a folder."""
+"""Loads trained models by name or from a folder."""
 
 import importlib.resources
 import json
@@ -17,20 +17,20 @@ WEIGHTS_FILE = "model.weights.h5"
 def from_preset(preset):
     """Returns a trained model.
 
-    A preset is a folder in the form of KerasHub's: `config.json` (the model),
+    A preset is a folder in the format of KerasHub: `config.json` (the model),
     `model.weights.h5` (in half precision; the model is float32), `metadata.json` and
-    `model_card.md` (data, protocol, results, licence, limits), and with them
-    `landmarks.json` (what the landmarks are called) and `recipe.json` (what images go
-    through before the network sees them, and how it was trained).
-    `scn-keras preset RUN DIR` makes one. It needs Keras, NumPy and a backend alone.
+    `model_card.md` (data, protocol, results, licence, limitations). It also has
+    `landmarks.json` (the names of the landmarks) and `recipe.json` (the preprocessing
+    of images and the settings of the training). `scn-keras preset RUN DIR` creates a
+    preset. Loading requires only Keras, NumPy and a backend.
 
     Args:
         preset: Str or path, the name of a preset, one of `preset_names()`, or the
-            folder of one. A folder goes before a name.
+            path of its folder. An existing folder takes precedence over a name.
 
     Returns:
-        `LandmarkModel`, or `LandmarkEnsemble`, not compiled, with the attribute
-        `schema`, a `LandmarkSchema`: the landmarks' names in the order of its points.
+        `LandmarkModel` or `LandmarkEnsemble`, not compiled. Its attribute `schema`, a
+        `LandmarkSchema`, has the landmarks' names in the order of its points.
 
     Raises:
         FileNotFoundError: If there is no such preset.
@@ -46,11 +46,11 @@ def from_preset(preset):
     folder = preset_path(preset)
     if not (folder / CONFIG_FILE).is_file():
         raise FileNotFoundError(
-            f"There is no preset {os.fspath(preset)!r}: it is neither one of "
-            f"{', '.join(preset_names())} nor a folder with a {CONFIG_FILE}. Models "
-            "of images without a free licence do not come with the package: get their "
-            "folders out of saved_models/presets/ of scn-keras's repository, and give "
-            "the path of one."
+            f"Expected the name of a preset ({', '.join(preset_names())}) or a folder "
+            f"with {CONFIG_FILE}. The package does not include models of images "
+            "without a free licence. Their folders are in saved_models/presets/ of the "
+            "scn-keras repository; give the path of such a folder. Received: "
+            f"preset={os.fspath(preset)!r}"
         )
     model = keras.saving.deserialize_keras_object(_read_json(folder / CONFIG_FILE))
     model.load_weights(folder / WEIGHTS_FILE)
@@ -59,7 +59,7 @@ def from_preset(preset):
 
 
 def preset_names():
-    """Returns the names of the presets that are here."""
+    """Returns the names of the installed presets."""
     return sorted(path.parent.name for path in _presets().glob(f"*/{CONFIG_FILE}"))
 
 
@@ -67,8 +67,8 @@ def preset_path(preset):
     """Returns the folder of a preset.
 
     Args:
-        preset: Str or path, the name of a preset, or any path, which is returned as
-            it is, in particular where it exists.
+        preset: Str or path, the name of a preset or a path. An existing path and any
+            path that is not the name of a preset are returned unchanged.
     """
     path = pathlib.Path(preset)
     if not path.exists() and os.fspath(preset) in preset_names():

@@ -15,16 +15,16 @@ from scn_keras.models._configured_model import ConfiguredModel
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class GlobalNet(ConfiguredModel):
-    """The global network of Noothout et al.: every patch of an image votes.
+    """The global network of Noothout et al., which predicts votes of image patches.
 
-    A functional model from an image to votes, see `PatchVote`: with what probability
-    each landmark lies in a patch of 32 pixels a side, and how far it is from the
-    patch's centre. It is fully convolutional: a residual network as ResNet-34 with a
-    quarter of its filters, which halves the image by average pooling, and two heads of
-    two hidden 1x1 convolutions.
+    It is a functional model from an image to votes, see `PatchVote`: the probability
+    that a landmark lies in a patch with sides of 32 pixels, and the landmark's
+    displacement from the patch's centre. The network is fully convolutional. It is a
+    residual network like ResNet-34 with a quarter of its filters and average pooling,
+    followed by two heads of two hidden 1x1 convolutions each.
 
-    `LandmarkModel` trains it by itself, on whole images or on random parts of them;
-    `GlobalToLocalNet` together with local networks around what it finds.
+    `LandmarkModel` trains it alone, on whole images or on random parts of them.
+    `GlobalToLocalNet` trains it together with local networks around its points.
 
     Reference: Noothout et al.: Deep Learning-Based Regression and Classification for
     Automatic Landmark Localization in Medical Images. IEEE Transactions on Medical
@@ -32,19 +32,22 @@ class GlobalNet(ConfiguredModel):
 
     Args:
         num_landmarks: Int, the number of landmarks.
-        image_shape: Tuple `(*spatial, channels)` in array order; sizes may be
-            `None`. They must be multiples of `2 ** reductions`.
-        filters: Int, the filters of the first convolution. Each stage has twice as
-            many as what comes before, each hidden layer of the heads as many as the
-            last stage.
-        blocks: Sequence of int, the residual blocks of each stage.
-        reductions: Int, how often sizes are halved: by the first convolution, then
-            ahead of the first, the second stage and so on. A patch has
-            `2 ** reductions` pixels a side. 5 is published for images and 3 for
-            volumes, see `volume`.
+        image_shape: Tuple `(*spatial, channels)` in array order. Sizes may be `None`.
+            They must be multiples of `2 ** reductions`.
+        filters: Int, the number of filters of the first convolution. Each stage has
+            twice as many filters as the previous stage or, for the first stage, the
+            first convolution. The hidden layers of the heads have as many as the last
+            stage.
+        blocks: Sequence of int, the number of residual blocks of each stage.
+        reductions: Int, the number of times that sizes are halved: by the first
+            convolution, then before the first stage, before the second and so on. The
+            side of a patch is `2 ** reductions` pixels. The published value is 5 for
+            images and 3 for volumes, see `volume`.
+        dtype: The dtype or dtype policy of all layers except the last of each head.
 
     Raises:
-        ValueError: If an argument is out of its range or a size is not divisible.
+        ValueError: If an argument is out of its range or a spatial size is not a
+            multiple of the patch size.
 
     Example:
 
@@ -82,8 +85,8 @@ class GlobalNet(ConfiguredModel):
             check_positive_integers(blocks=count)
         if reductions > len(blocks) + 1:
             raise ValueError(
-                f"A network of {len(blocks)} stages halves sizes {len(blocks) + 1} "
-                f"times at most. Received: reductions={reductions}"
+                f"A network with {len(blocks)} stages halves sizes at most "
+                f"{len(blocks) + 1} times. Received: reductions={reductions}"
             )
         rank = len(image_shape) - 1
         image = keras.Input(tuple(image_shape), name="image")
@@ -109,7 +112,7 @@ class GlobalNet(ConfiguredModel):
         votes = Votes(name="votes")(presence, displacement)
         super().__init__(image, votes, dtype, arguments, **kwargs)
         self.patch_size = 2**reductions
-        # By width and distance of what the outputs of each layer see.
+        # Receptive field and distance of neighbouring outputs, in pixels of the image.
         field, distance = 7, 2
         for stage, count in enumerate(blocks):
             if stage + 1 < reductions:
@@ -119,18 +122,18 @@ class GlobalNet(ConfiguredModel):
         check_divisible(self, image.shape, self.patch_size, f"{reductions} reductions")
 
     def call(self, inputs, training=None, mask=None):
-        # Pooling would leave out what is left over, and a landmark there.
+        # Pooling would discard the remaining pixels, and any landmarks there.
         check_divisible(self, inputs.shape, self.patch_size, "the patches' size")
         return super().call(inputs, training=training, mask=mask)
 
     @classmethod
     def cephalogram(cls, num_landmarks=19, image_shape=(None, None, 1), **options):
-        """The network for cephalograms."""
+        """Returns the network for cephalograms."""
         return cls(num_landmarks, image_shape, **options)
 
     @classmethod
     def volume(cls, num_landmarks, image_shape=(None, None, None, 1), **options):
-        """The network for volumes, which votes by patches of 8 voxels a side."""
+        """Returns the network for volumes, whose patches have sides of 8 voxels."""
         return cls(num_landmarks, image_shape, **{"reductions": 3, **options})
 
 
@@ -168,7 +171,7 @@ def _residual(x, rank, filters, name, dtype):
     return keras.layers.Add(dtype=dtype, name=f"{name}_sum")([x, skip])
 
 
-def _head(x, rank, hidden, channels, name, dtype, start=0.0):
+def _head(x, rank, hidden, channels, name, dtype, initial_bias=0.0):
     for i in range(2):
         x = convolution(
             rank,
@@ -183,7 +186,7 @@ def _head(x, rank, hidden, channels, name, dtype, start=0.0):
         rank,
         channels,
         1,
-        bias_initializer=keras.initializers.Constant(start),
-        dtype="float32",  # votes carry positions
+        bias_initializer=keras.initializers.Constant(initial_bias),
+        dtype="float32",  # votes encode positions
         name=name,
     )(x)

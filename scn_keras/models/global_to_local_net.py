@@ -11,50 +11,51 @@ from scn_keras.models.landmark_model import LandmarkModel
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class GlobalToLocalNet(LandmarkModel):
-    """Finds landmarks in a whole image, then looks again around each of them.
+    """Localises landmarks in the whole image, then refines each in a sub-image.
 
-    A `LandmarkModel` of two stages, with one `fit`. The network says where each
-    landmark is; a small network of its own (`LocalRefinement`) sees the image around
-    that place, at full resolution, and says it precisely. With a `GlobalNet` this is
-    the method of Noothout et al.; with a `SpatialConfigurationNet` of a large `stride`,
-    heatmaps are coarse and cheap and points are precise all the same.
+    It is a `LandmarkModel` of two stages, trained by one call of `fit`. The global
+    network predicts a point for each landmark. A small local network for each landmark
+    (`LocalRefinement`) then predicts the refined point from the sub-image around it, at
+    full resolution. With a `GlobalNet` this is the method of Noothout et al. With a
+    `SpatialConfigurationNet` of a large `stride`, heatmaps are coarse and fast to
+    compute, while the points remain precise.
 
-    In training, a local network sees the image around the true point, off by what is
-    drawn at random so that the point is anywhere in the sub-image, as the paper has it.
-    It never sees what the network finds, and no gradient goes from one stage to the
-    other: both train as if they were alone. A missing landmark, or one outside of the
-    image, trains no local network. The compiled loss is that of the network; the local
-    ones have `PatchLoss()`, added to it. In validation they are tested where the
-    network has sent them.
+    In training, the sub-image of a local network has a random position around the true
+    point, so that the point lies anywhere in the sub-image, as in the paper. It does
+    not depend on the points of the global network, and no gradient flows from one stage
+    to the other. Both stages are therefore trained independently. A missing landmark,
+    or one outside the image, does not train a local network. The compiled loss is the
+    loss of the global network. The loss of the local networks, `PatchLoss()`, is added
+    to it. In validation, the sub-images lie around the points of the global network.
 
-    Points and covariances are those of the local votes. A score is the product of both
-    stages' scores.
+    Points and covariances are those of the local votes. The score is the product of
+    both stages' scores.
 
-    The stages by themselves: `LandmarkModel(network)` is the first one, trained alone
-    or taken from this model. `local(image, points)` is the second, around any points;
-    with `network.trainable = False` nothing else is trained.
+    The stages can be used separately. `LandmarkModel(network)` is the first stage,
+    trained alone or taken from this model. `local(image, points)` is the second stage
+    at any points. With `network.trainable = False` only the second stage is trained.
 
     Reference: Noothout et al.: Deep Learning-Based Regression and Classification for
     Automatic Landmark Localization in Medical Images. IEEE Transactions on Medical
     Imaging 39(12), 2020.
 
     Args:
-        network: Keras model, as for `LandmarkModel`.
+        network: Keras model, the global network, as for `LandmarkModel`.
         local: `LocalRefinement` or `None` for the published one.
-        target: As for `LandmarkModel`, of the network.
-        peak: As for `LandmarkModel`, of the network; of one peak.
-        **kwargs: As for `LandmarkModel`. `weight_decay` is on the kernels of both
+        target: Target layer of the global network, as for `LandmarkModel`.
+        peak: Peak layer of the global network, as for `LandmarkModel`, with one peak.
+        **kwargs: As for `LandmarkModel`. `weight_decay` applies to the kernels of both
             stages.
 
     Call arguments:
         inputs: Images `(batch, *spatial, channels)`.
 
     Output:
-        Dict of `outputs`, of the network, and what `LocalRefinement` gives; see
-        `localizer` for points alone.
+        Dict of `outputs`, the output of the global network, and the output of
+        `LocalRefinement`. `localizer` returns only points, scores and covariances.
 
     Raises:
-        ValueError: If the parts do not go together.
+        ValueError: If the parts do not match.
 
     Example:
 
@@ -69,8 +70,8 @@ class GlobalToLocalNet(LandmarkModel):
     >>> affine = np.stack([np.diag([0.1, 0.1, 1.0])] * 2)
     >>> y = {"points": points, "affine": affine}
     >>> history = model.fit(images, y, epochs=1, verbose=0)
-    >>> found = model.localizer.predict(images, verbose=0)
-    >>> found["points"].shape, found["covariance"].shape
+    >>> peaks = model.localizer.predict(images, verbose=0)
+    >>> peaks["points"].shape, peaks["covariance"].shape
     ((2, 3, 2), (2, 3, 2, 2))
     """
 
@@ -82,7 +83,7 @@ class GlobalToLocalNet(LandmarkModel):
         self.local = local or LocalRefinement(landmarks, name="local")
         if self.local.num_landmarks != landmarks or self.peak.num_peaks != 1:
             raise ValueError(
-                f"`local` must refine the one peak of each of {landmarks} landmarks. "
+                f"`local` must refine one peak for each of {landmarks} landmarks. "
                 f"Received: local.num_landmarks={self.local.num_landmarks}, "
                 f"peak.num_peaks={self.peak.num_peaks}"
             )
@@ -97,7 +98,7 @@ class GlobalToLocalNet(LandmarkModel):
         return {"outputs": outputs, **refine(self.local, inputs, peaks)}
 
     def compute_output_spec(self, inputs, training=None):
-        # Not by `compute_output_shape`, which `LandmarkModel` has for one tensor.
+        # `compute_output_shape` of `LandmarkModel` is for an output of one tensor.
         return keras.Operation.compute_output_spec(self, inputs, training=training)
 
     def compute_loss(
@@ -106,20 +107,20 @@ class GlobalToLocalNet(LandmarkModel):
         loss = super().compute_loss(x, y, y_pred["outputs"], sample_weight, training)
         points, _ = self._labels(y)
         last = ops.cast(ops.stack(ops.shape(x)[-2:0:-1]), "float32") - 0.5
-        # What is NaN is neither.
+        # Both comparisons are false for NaN.
         inside = ops.logical_and(points >= -0.5, points < last)
         inside = ops.all(inside, axis=-1)
-        seen = y_pred
+        local = y_pred
         if training:
-            # Where there is no truth, a sub-image as it will be: it has a part in the
-            # mean and variance of normalisation.
-            guess = ops.stop_gradient(y_pred["points"])
-            around = ops.where(inside[..., None], points, guess)
-            seen = self.local(x, around, training=True)
-        points = ops.where(inside[..., None], points - seen["origin"], 0.0)
-        truth = self._local_target(points, seen["votes"])
+            # Without a true point, the sub-image lies around the predicted point as in
+            # inference, because it contributes to the moments of normalisation.
+            predicted = ops.stop_gradient(y_pred["points"])
+            centers = ops.where(inside[..., None], points, predicted)
+            local = self.local(x, centers, training=True)
+        points = ops.where(inside[..., None], points - local["origin"], 0.0)
+        truth = self._local_target(points, local["votes"])
         weight = self._weighted(ops.cast(inside, "float32"), sample_weight)
-        return loss + self._local_loss(truth, seen["votes"], weight)
+        return loss + self._local_loss(truth, local["votes"], weight)
 
     def _peaks(self, y_pred):
         return {name: y_pred[name] for name in ("points", "score")}

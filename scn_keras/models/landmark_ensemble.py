@@ -10,31 +10,32 @@ from scn_keras.models._refine import refine
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class LandmarkEnsemble(keras.Model):
-    """Locates landmarks on the mean heatmaps of several trained models.
+    """Localises landmarks on the mean heatmaps of several trained models.
 
-    Each member's heatmaps count relative to the height of its own target, so that
-    members with unlike sigmas count alike. Where members disagree, the mean has
-    several peaks, and the landmark is where most of them see it; the mean of their
-    points would lie between. Of networks whose patches vote (`GlobalNet`), the votes of
-    all members count together. Local networks (`GlobalToLocalNet`) all look around the
-    one point that comes of this; what they find is averaged, weighted by score. It has
-    a `localizer`, as `LandmarkModel` does, and is not trained.
+    The heatmaps of each member are divided by the height of its own target, so that
+    members with different sigmas have equal weight. If members disagree, the mean
+    heatmap has several peaks, and the highest is the point on which most members agree.
+    The mean of their points, in contrast, would lie between these peaks. For networks
+    with votes (`GlobalNet`), the votes of all members are combined. The local networks
+    of all members (`GlobalToLocalNet`) refine the same point, and their results are
+    averaged, weighted by score. Like `LandmarkModel`, the ensemble has a `localizer`.
+    It cannot be trained.
 
     Args:
         members: Sequence of `LandmarkModel` or `GlobalToLocalNet` for the same
             landmarks on the same grid.
-        peak: `HeatmapPeak` or `None` for that of the first member.
+        peak: `HeatmapPeak` or `None` for the peak layer of the first member.
 
     Call arguments:
         inputs: Images `(batch, *spatial, channels)`.
 
     Output shape:
-        `(batch, *spatial, landmarks)`, mean heatmaps; their highest possible value
-        is about 1. Of votes, `(batch, *patches, landmarks, 1 + D)`.
+        Mean heatmaps `(batch, *spatial, landmarks)`, whose largest possible value is
+        about 1, or votes `(batch, *patches, landmarks, 1 + D)`.
 
     Raises:
-        ValueError: If there is no member, their outputs are unlike, or only some have
-            local networks.
+        ValueError: If there is no member, the shapes or strides of their outputs
+            differ, or only some have local networks.
 
     Example:
 
@@ -56,20 +57,22 @@ class LandmarkEnsemble(keras.Model):
         strides = {heatmap_stride(member.network) for member in members}
         if len(shapes) != 1 or len(strides) != 1:
             raise ValueError(
-                "An ensemble needs at least one member, and members whose heatmaps "
-                "have one shape and one stride. Received: shapes="
+                "An ensemble needs at least one member, and the heatmaps of all "
+                "members must have one shape and one stride. Received: shapes="
                 f"{sorted(map(str, shapes))}, strides={sorted(strides)}"
             )
-        if len({hasattr(member, "local") for member in members}) != 1:
+        with_local = [hasattr(member, "local") for member in members]
+        if len(set(with_local)) != 1:
             raise ValueError(
-                "An ensemble needs local networks in all of its members or in none."
+                "Either all members of an ensemble must have local networks or none. "
+                f"Received: {sum(with_local)} of {len(members)} with local networks"
             )
         self.members = members
         self.peak = peak or members[0].peak
         self.built = True
 
     def build(self, input_shape):
-        self.built = True  # every member was built when it was made
+        self.built = True  # members are built when they are created
 
     def call(self, inputs, training=None):
         return _mean_outputs(self.members, inputs, training)
@@ -79,9 +82,9 @@ class LandmarkEnsemble(keras.Model):
 
     @property
     def localizer(self):
-        """The ensemble with the peak layer on top: images in, points and scores out."""
+        """A model from images to points, scores and covariances, including `peak`."""
         if "_localizer" not in self.__dict__:
-            # Past Keras's attribute tracking, as in `LandmarkModel`.
+            # Bypasses Keras's attribute tracking, as in `LandmarkModel`.
             self.__dict__["_localizer"] = _Localizer(self)
         return self.__dict__["_localizer"]
 
@@ -140,8 +143,8 @@ def _mean_outputs(members, inputs, training):
 
 
 def _mean_votes(votes):
-    """Votes whose sum is that of several: `(members, ...)`."""
-    # Within what float32 tells from 0 and from 1: the logit is finite.
+    """Combines the votes of several members `(members, ...)` to their mean."""
+    # Bounded to values that float32 distinguishes from 0 and 1, for finite logits.
     p = ops.clip(ops.sigmoid(votes[..., :1]), 1e-30, 1.0 - 1e-6)
     displacement = LogDisplacement(inverse=True)(votes[..., 1:])
     displacement = ops.sum(p * displacement, axis=0) / ops.sum(p, axis=0)
@@ -155,5 +158,5 @@ def _mean_of_peaks(peaks):
     points, score, covariance = (
         ops.stack([peak[name] for peak in peaks], axis=1) for name in names
     )
-    found = mixture(points, score, covariance, warp.KERAS)
-    return dict(zip(names, found, strict=True))
+    means = mixture(points, score, covariance, warp.KERAS)
+    return dict(zip(names, means, strict=True))

@@ -13,64 +13,65 @@ from scn_keras.models._heatmap_stride import to_grid, to_heatmaps
 from scn_keras.models._refine import refine
 
 _MISSING = ("mask", "zero")
-# What `LandmarkModel` reads of a network, beside its inputs and outputs.
+# The attributes of a network that `LandmarkModel` uses, besides inputs and outputs.
 _NETWORK_ATTRIBUTES = ("heatmap_stride", "patch_size")
 
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class LandmarkModel(keras.Model):
-    """Trains a network that makes heatmaps on points, with `fit`.
+    """Trains a network for landmark localisation on points, with `fit`.
 
-    The targets of `fit` are points, not heatmaps: `y` is a dict of `points`
-    `(batch, landmarks, D)` in pixels of the grid, NaN where a landmark is missing,
-    and `affine` `(batch, D + 1, D + 1)` from grid pixels to millimetres. The model
-    renders Gaussian targets on the device, hands them to the compiled loss with
-    missing landmarks masked, decodes the heatmaps once, and hands millimetres to
+    The targets of `fit` are points, not heatmaps. `y` is a dict of `points`
+    `(batch, landmarks, D)` in pixels of the grid, NaN for missing landmarks, and
+    `affine` `(batch, D + 1, D + 1)` from grid pixels to millimetres. The model renders
+    Gaussian targets on the device and passes them to the compiled loss, with missing
+    landmarks masked. It decodes the heatmaps once and passes points in millimetres to
     the compiled metrics.
 
     The loss is `data + scale * (sigma_penalty * penalty + weight_decay / 2 *
     sum(kernel ** 2))`, where `penalty` is the sum of the target's `penalty()` over the
     landmarks that are present and `scale` is 1 for losses in the reference's sum form,
-    see `HeatmapSquaredError`. Biases and sigmas do not decay. A `sample_weight`
-    `(batch,)` or, from a data set, `(batch, landmarks)` multiplies the mask. A loss
-    whose attribute `on_points` is true, see `CoordinateLoss`, gets points.
+    see `HeatmapSquaredError`. Weight decay does not apply to biases and sigmas. The
+    mask is multiplied by `sample_weight`, which is `(batch,)` or, from a data set,
+    `(batch, landmarks)`. A loss whose attribute `on_points` is true, see
+    `CoordinateLoss`, receives points instead of heatmaps.
 
-    A landmark whose point lies outside of the grid is not missing: its heatmap is
-    trained to be what reaches into the grid of its Gaussian, a few sigmas beyond the
-    border nothing at all. An image with pixels that are not finite makes a loss that
-    is not finite: `keras.callbacks.TerminateOnNaN` ends such a training.
+    A landmark outside the grid is not missing. Its target heatmap is the part of its
+    Gaussian inside the grid, which is zero a few sigmas beyond the border. An image
+    with pixels that are not finite gives a loss that is not finite.
+    `keras.callbacks.TerminateOnNaN` stops the training in this case.
 
-    Where heatmaps are coarser than the image the network has an attribute
+    A network whose heatmaps are coarser than the image must have an attribute
     `heatmap_stride`, s: pixel i of a heatmap covers the pixels `s * i` to `s * i + s -
-    1` of the grid. Points go in and out in pixels of the grid; sigmas are in pixels
-    of the heatmaps.
+    1` of the grid. All points are in pixels of the grid, sigmas in pixels of the
+    heatmaps.
 
-    A network like `GlobalNet` makes votes of patches in place of heatmaps, and has an
-    attribute `patch_size`. Its target is a `PatchTarget`, its peak a `PatchVote` and
-    its loss `PatchLoss`.
+    A network like `GlobalNet` predicts votes of patches instead of heatmaps and must
+    have an attribute `patch_size`. Its target layer is `PatchTarget`, its peak layer
+    `PatchVote` and its loss `PatchLoss`.
 
     Reference: Payer et al., Medical Image Analysis 54, 2019, section 3.
 
     Args:
-        network: Keras model, image `(batch, *spatial, channels)` to heatmaps
-            `(batch, *spatial, landmarks)`, or to votes
+        network: Keras model from images `(batch, *spatial, channels)` to heatmaps
+            `(batch, *spatial, landmarks)` or votes
             `(batch, *patches, landmarks, 1 + D)`.
-        target: `GaussianHeatmap` or `None` for one of sigma 3 and height 1; for votes
-            `PatchTarget`, which `None` is.
-        peak: `HeatmapPeak` or `None` for the default one; for votes `PatchVote`, which
-            `None` is. Of several peaks a heatmap the metrics get the highest.
-        sigma_penalty: Float, the reference's alpha; of use where `target` is
-            learnable.
+        target: `GaussianHeatmap` or `None` for sigma 3 and height 1. For votes,
+            `PatchTarget` or `None`.
+        peak: `HeatmapPeak` or `None` for its defaults. For votes, `PatchVote` or
+            `None`. If there are several peaks per heatmap, metrics use the highest.
+        sigma_penalty: Float, the reference's alpha, for a learnable `target`.
         weight_decay: Float, the reference's lambda, on the kernels of `network`.
-        missing: `"mask"`: the heatmap of a missing landmark has no part in the loss.
-            `"zero"`, the reference's convention: it is trained to be zero, so that
-            its score says that the landmark is not there. Of votes, the probabilities.
-        presence_threshold: Float from 0 to 1 or `None`. Landmarks with a score below
-            it are missing (NaN) in what the metrics get.
+        missing: `"mask"` excludes the heatmaps of missing landmarks from the loss.
+            `"zero"`, the convention of the reference, trains them to be zero, so that
+            the score of a missing landmark is low. For votes, it does this with the
+            probabilities.
+        presence_threshold: Float from 0 to 1 or `None`. For the metrics, landmarks with
+            a lower score are missing (NaN).
 
     Raises:
         ValueError: If an argument is out of its range, network and target differ in
-            the number of landmarks, or target and loss do not go together.
+            the number of landmarks, or target and loss do not match.
 
     Example:
 
@@ -133,14 +134,16 @@ class LandmarkModel(keras.Model):
         self.peak = peak or HeatmapPeak(name="peak")
         if self.target.num_landmarks != num_landmarks:
             raise ValueError(
-                f"The network makes {num_landmarks} heatmaps and the target layer "
-                f"renders {self.target.num_landmarks}: they must be as many."
+                "The network and the target layer must have the same number of "
+                f"landmarks. Received: network with {num_landmarks} landmarks, "
+                f"target.num_landmarks={self.target.num_landmarks}"
             )
         kinds = isinstance(self.target, PatchTarget), isinstance(self.peak, PatchVote)
         if kinds != (self._votes, self._votes) or (self._votes and sigma_penalty):
             raise ValueError(
-                "Heatmaps go with `GaussianHeatmap` and `HeatmapPeak`, votes of "
-                "patches with `PatchTarget` and `PatchVote`, without `sigma_penalty`. "
+                "Heatmaps require `GaussianHeatmap` and `HeatmapPeak`. Votes of "
+                "patches require `PatchTarget` and `PatchVote`, without "
+                "`sigma_penalty`. "
                 f"Received: outputs of shape {shape}, target={self.target}, "
                 f"peak={self.peak}, sigma_penalty={sigma_penalty}"
             )
@@ -158,7 +161,7 @@ class LandmarkModel(keras.Model):
         self.built = True
 
     def build(self, input_shape):
-        self.built = True  # every part was built when the model was made
+        self.built = True  # the constructor builds every part
 
     def call(self, inputs, training=None):
         return self.network(inputs, training=training)
@@ -168,18 +171,18 @@ class LandmarkModel(keras.Model):
 
     @property
     def presence_threshold(self):
-        """Fixed: with another one, make a `LandmarkModel` of the same parts."""
+        """The threshold of presence. To change it, create a model of the same parts."""
         return self._presence_threshold
 
     @property
     def localizer(self):
-        """The network with the peak layer on top: images in, points and scores out.
+        """A model from images to points, scores and covariances, including `peak`.
 
-        `predict` on it decodes batch by batch and never collects heatmaps.
+        Its `predict` decodes the heatmaps of each batch and does not collect them.
         """
         if "_localizer" not in self.__dict__:
-            # Past Keras's attribute tracking: the localizer owns no weights, and
-            # must not appear twice in a saved file.
+            # Bypasses Keras's attribute tracking: the localizer has no weights of its
+            # own and must not be saved a second time.
             self.__dict__["_localizer"] = _Localizer(self)
         return self.__dict__["_localizer"]
 
@@ -215,17 +218,18 @@ class LandmarkModel(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         points, affine = self._labels(y)
         peaks = self._peaks(y_pred)
-        found = peaks["points"]
+        predicted = peaks["points"]
         if self.presence_threshold is not None:
             absent = peaks["score"] < self.presence_threshold
-            found = ops.where(absent[..., None], math.nan, found)
-        true, found = apply_affine(affine, points), apply_affine(affine, found)
+            predicted = ops.where(absent[..., None], math.nan, predicted)
+        true, predicted = apply_affine(affine, points), apply_affine(affine, predicted)
         weight = self._weights(sample_weight)
-        return super().compute_metrics(x, true, found, weight)
+        return super().compute_metrics(x, true, predicted, weight)
 
     def save_own_variables(self, store):
-        # Keras leaves out what its dropout layers will draw next, without which a
-        # training that continues from a file would not be the training that goes on.
+        # Keras does not save the state of the dropout layers' random generators. A
+        # training that is continued from a file needs it to reproduce an
+        # uninterrupted training.
         for number, state in enumerate(self._seed_states()):
             store[f"seed_{number}"] = state
 
@@ -263,7 +267,7 @@ class LandmarkModel(keras.Model):
         return cls(**config)
 
     def _network_attributes(self):
-        """What Keras does not save of a functional model of another package."""
+        """Returns the attributes that Keras does not save with a functional model."""
         if isinstance(self.network, ConfiguredModel):
             return {}
         return {
@@ -281,7 +285,7 @@ class LandmarkModel(keras.Model):
         ]
 
     def _peaks(self, y_pred):
-        """The highest peak of every landmark, from what `call` returned."""
+        """Returns the highest peak of every landmark from the output of `call`."""
         height = 1.0 if self._height is None else self._height.value
         peaks = to_grid(self.peak(y_pred, height=height), self.network)
         if self.peak.num_peaks > 1:
@@ -289,7 +293,7 @@ class LandmarkModel(keras.Model):
         return peaks
 
     def _weighted(self, weight, sample_weight):
-        """Multiplies the weights of landmarks by the user's."""
+        """Multiplies the weights of landmarks by the user's sample weights."""
         sample_weight = self._weights(sample_weight)
         if sample_weight is None:
             return weight
@@ -299,23 +303,25 @@ class LandmarkModel(keras.Model):
         return weight * sample_weight
 
     def _truth(self, points, present, heatmaps):
-        """What the loss compares the outputs with: targets, or points."""
+        """Returns the true values for the loss: target heatmaps or votes, or points."""
         if getattr(self.loss, "on_votes", False) != self._votes:
             raise ValueError(
-                "`PatchLoss` is for votes of patches, the other losses for heatmaps. "
+                "`PatchLoss` requires votes of patches, all other losses heatmaps. "
                 f"Received: loss={self.loss}, outputs of shape {tuple(heatmaps.shape)}"
             )
         if getattr(self.loss, "on_points", False):
             if self.missing == "zero":
                 raise ValueError(
-                    f"The loss `{self.loss.name}` is on points, and a missing landmark "
-                    "has no point that stands for zero. Use `missing='mask'`."
+                    f"The loss `{self.loss.name}` compares points and has no target "
+                    "for a missing landmark. Use `missing='mask'`. Received: "
+                    f"missing={self.missing!r}"
                 )
             return ops.where(present[..., None], points, ops.zeros_like(points))
         if getattr(self.loss, "unit_height", False) and self.target.gamma is not None:
             raise ValueError(
-                f"The loss `{self.loss.name}` is for targets of height 1: make the "
-                f"target layer without `gamma`. Received: gamma={self.target.gamma}"
+                f"The loss `{self.loss.name}` requires targets of height 1. Create the "
+                "target layer without `gamma`. Received: "
+                f"gamma={self.target.gamma}"
             )
         return self.target(points, heatmaps)
 
@@ -348,8 +354,8 @@ class LandmarkModel(keras.Model):
 
     @staticmethod
     def _weights(sample_weight):
-        # For arrays, Keras asks for weights in the structure of `y`, and brings the
-        # weights of images into it: once for the points and once for the affine.
+        # For arrays, Keras requires weights in the structure of `y` and repeats the
+        # weights of images for the points and for the affine.
         return (
             sample_weight["points"]
             if isinstance(sample_weight, dict)
@@ -358,9 +364,10 @@ class LandmarkModel(keras.Model):
 
 
 class _TargetHeight(keras.Metric):
-    """Brings the height of the targets from `compute_loss` to `compute_metrics`.
+    """Passes the height of the targets from `compute_loss` to `compute_metrics`.
 
-    On JAX only the variables of metrics have values in both. It has no result.
+    On JAX only the variables of metrics are available in both. The metric has no
+    result.
     """
 
     def __init__(self, num_landmarks):

@@ -8,30 +8,31 @@ from scn_keras.models._configured_model import ConfiguredModel
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class LocalizationUNet(ConfiguredModel):
-    """The U-Net from an image to heatmaps that SpatialConfiguration-Net is compared to.
+    """The U-Net with which the publication compares SpatialConfiguration-Net.
 
-    A functional model: a `UNet` with ReLU, max pooling, nearest upsampling and
-    concatenation, and a linear head. `cephalogram`, `hand` and `spine` are the
-    published forms, of 3,397,651, 2,662,181 and 2,702,234 parameters.
+    It is a functional model from an image to heatmaps: a `UNet` with ReLU, max pooling,
+    nearest upsampling and concatenation, and a linear head. `cephalogram`, `hand` and
+    `spine` are the published forms, with 3,397,651, 2,662,181 and 2,702,234 parameters.
 
     Reference: the U-Net of Payer et al., Medical Image Analysis 54, 2019, section 4.
 
     Args:
         num_landmarks: Int, the number of landmarks.
-        image_shape: Tuple `(*spatial, channels)` in array order; sizes may be
-            `None`. They must be multiples of `stride * 2 ** (levels - 1)`.
-        filters: Int, the filters of every convolution.
+        image_shape: Tuple `(*spatial, channels)` in array order. Sizes may be `None`.
+            They must be multiples of `stride * 2 ** (levels - 1)`.
+        filters: Int, the number of filters of every convolution.
         levels: Int, the number of resolutions.
         dropout: Float, the dropout rate between the two convolutions of a block.
-        stem: Bool, whether a further convolution comes before the U-Net.
-        head_kernel_size: Int, the kernel of the head.
-        heatmap_initializer: Float, the standard deviation from which the head's
-            kernel starts.
-        stride: Int, the pixels of the image to one of the heatmaps, see
+        stem: Bool, whether another convolution precedes the U-Net.
+        head_kernel_size: Int, the kernel size of the head.
+        heatmap_initializer: Float, the standard deviation of the head's initial kernel.
+        stride: Int, the ratio of the image's to the heatmaps' resolution, see
             `SpatialConfigurationNet`.
+        dtype: The dtype or dtype policy of all layers except the head.
 
     Raises:
-        ValueError: If an argument is out of its range or a size is not divisible.
+        ValueError: If an argument is out of its range or a spatial size is not
+            divisible as described for `image_shape`.
 
     Example:
 
@@ -88,16 +89,16 @@ class LocalizationUNet(ConfiguredModel):
 
     @classmethod
     def cephalogram(cls, num_landmarks=19, image_shape=(None, None, 1), **options):
-        """The U-Net for cephalograms, of 512 x 512 pixels."""
+        """Returns the U-Net for cephalograms of 512 x 512 pixels."""
         return cls(num_landmarks, image_shape, **options)
 
     @classmethod
     def hand(cls, num_landmarks=37, image_shape=(None, None, 1), **options):
-        """The U-Net for hand radiographs, of 256 x 256 pixels."""
+        """Returns the U-Net for hand radiographs of 256 x 256 pixels."""
         return cls(num_landmarks, image_shape, **{"levels": 4, **options})
 
     @classmethod
     def spine(cls, num_landmarks=26, image_shape=(None, None, None, 1), **options):
-        """The 3D U-Net for CT of the spine, of 192 x 96 x 96 voxels (z, y, x)."""
+        """Returns the 3D U-Net for spine CT of 192 x 96 x 96 voxels (z, y, x)."""
         published = {"filters": 64, "stem": True, "head_kernel_size": 3}
         return cls(num_landmarks, image_shape, **{**published, **options})

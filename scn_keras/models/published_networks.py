@@ -14,13 +14,23 @@ from scn_keras.models.spatial_configuration_net import SpatialConfigurationNet
 
 @dataclasses.dataclass(frozen=True)
 class PublishedNetwork:
-    """A network as its authors built it, with what they counted."""
+    """A published network, with the number of parameters that its authors report.
+
+    Attributes:
+        name: Str, network, data and number of landmarks.
+        source: Str, the publication.
+        build: Callable with the arguments `num_landmarks` and `image_shape`, which
+            returns a Keras model.
+        landmarks: Int, the number of landmarks.
+        grid: Sizes of the input in array order ((z,) y, x).
+        parameters: Int, the published number of parameters.
+    """
 
     name: str
     source: str
-    build: Callable[..., keras.Model]  # takes `num_landmarks` and `image_shape`
+    build: Callable[..., keras.Model]
     landmarks: int
-    grid: tuple[int, ...]  # sizes in array order ((z,) y, x)
+    grid: tuple[int, ...]
     parameters: int
 
 
@@ -130,10 +140,10 @@ PUBLISHED_NETWORKS = (
 def published_parameter_counts(
     networks: Iterable[PublishedNetwork] = PUBLISHED_NETWORKS,
 ) -> dict[str, int]:
-    """Returns the parameters of published networks, counted on the built models.
+    """Builds published networks and returns their numbers of parameters by name.
 
     Args:
-        networks: Those to build; all by default.
+        networks: Iterable of `PublishedNetwork`, the networks to build; all by default.
 
     Example:
 

@@ -18,28 +18,31 @@ def scn_miccai2016(
 ):
     """The first SpatialConfiguration-Net, for hand radiographs of 256 x 256 pixels.
 
-    Three convolutions and a head make the local appearance; one large kernel for each
-    landmark, from the local heatmaps of all the others, makes the spatial
-    configuration, upsampled linearly. 1,240,958 parameters with 37 landmarks.
+    Three convolutions and a head compute the local appearance. The spatial
+    configuration of each landmark is computed by one large kernel from the local
+    heatmaps of all other landmarks and upsampled linearly. The network has 1,240,958
+    parameters with 37 landmarks.
 
     Reference: Payer, Štern, Bischof, Urschler: Regressing heatmaps for multiple
     landmark localization using CNNs. MICCAI 2016.
 
     Args:
         num_landmarks: Int, the number of landmarks, at least 2.
-        image_shape: Tuple `(*spatial, channels)` in array order; sizes may be `None`.
+        image_shape: Tuple `(*spatial, channels)` in array order. Sizes may be `None`.
             They must be multiples of `spatial_factor`.
-        filters: Int, the filters of the local convolutions.
-        kernel_size: Int, their kernels and that of the local head.
-        spatial_kernel_size: Int, in cells of `spatial_factor` pixels.
-        spatial_factor: Int, the downsampling of the spatial configuration.
-        heatmap_initializer: Float, the standard deviation from which the kernels of
-            both heads start.
-        dtype: The dtype or policy of all that is not heatmaps.
+        filters: Int, the number of filters of the local convolutions.
+        kernel_size: Int, the kernel size of the local convolutions and the local head.
+        spatial_kernel_size: Int, the kernel size of the spatial configuration, in
+            downsampled pixels.
+        spatial_factor: Int, the downsampling factor of the spatial configuration.
+        heatmap_initializer: Float, the standard deviation of the initial kernels of
+            both heads.
+        dtype: The dtype or dtype policy of all layers that do not compute heatmaps.
         name: String, the name of the model.
 
     Raises:
-        ValueError: If an argument is out of its range or a size is not divisible.
+        ValueError: If an argument is out of its range or a spatial size is not
+            divisible as described for `image_shape`.
 
     Example:
 

@@ -19,8 +19,8 @@ def scn_mmwhs(
     """SpatialConfiguration-Net with a U-Net, as the authors used it for whole hearts.
 
     The local appearance is a U-Net (average pooling, linear upsampling, reflection at
-    the border) bounded by tanh; the spatial configuration is not bounded and is
-    upsampled linearly. 3,718,602 parameters with 37 landmarks in 2D.
+    the border) bounded by tanh. The spatial configuration is not bounded and is
+    upsampled linearly. The network has 3,718,602 parameters with 37 landmarks in 2D.
 
     Reference: the form for hand radiographs of 256 x 256 pixels in the published code
     of Payer, Štern, Bischof, Urschler: Multi-label whole heart segmentation using
@@ -28,19 +28,21 @@ def scn_mmwhs(
 
     Args:
         num_landmarks: Int, the number of landmarks.
-        image_shape: Tuple `(*spatial, channels)` in array order; sizes may be `None`.
+        image_shape: Tuple `(*spatial, channels)` in array order. Sizes may be `None`.
             They must be multiples of `2 ** (levels - 1)` and of `spatial_factor`.
-        filters: Int, the filters of every convolution.
-        levels: Int, the resolutions of the U-Net.
-        spatial_kernel_size: Int, in cells of `spatial_factor` pixels.
-        spatial_factor: Int, the downsampling of the spatial configuration.
-        heatmap_initializer: Float, the standard deviation from which the kernels of
-            both heads start.
-        dtype: The dtype or policy of all that is not heatmaps.
+        filters: Int, the number of filters of every convolution.
+        levels: Int, the number of resolutions of the U-Net.
+        spatial_kernel_size: Int, the kernel size of the spatial configuration, in
+            downsampled pixels.
+        spatial_factor: Int, the downsampling factor of the spatial configuration.
+        heatmap_initializer: Float, the standard deviation of the initial kernels of
+            both heads.
+        dtype: The dtype or dtype policy of all layers that do not compute heatmaps.
         name: String, the name of the model.
 
     Raises:
-        ValueError: If an argument is out of its range or a size is not divisible.
+        ValueError: If an argument is out of its range or a spatial size is not
+            divisible as described for `image_shape`.
 
     Example:
 

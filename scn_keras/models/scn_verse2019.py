@@ -18,31 +18,34 @@ def scn_verse2019(
     dtype=None,
     name="scn_verse2019",
 ):
-    """SpatialConfiguration-Net for the vertebrae of VerSe 2019, in CT of 2 mm.
+    """SpatialConfiguration-Net for the vertebrae of VerSe 2019, in CT of 2 mm spacing.
 
-    The local appearance is a U-Net after a first convolution, with dropout after
-    every convolution; the spatial configuration is that of 2019's other networks at a
-    quarter of the resolution. 6,054,962 parameters with 25 landmarks in 3D.
+    The local appearance is a convolution followed by a U-Net with dropout after every
+    convolution. The spatial configuration is that of the other networks of 2019, at a
+    quarter of the resolution. The network has 6,054,962 parameters with 25 landmarks in
+    3D.
 
     Reference: Payer, Štern, Bischof, Urschler: the network that localises vertebrae
     in their entry to VerSe 2019 (Sekuboyina et al., Medical Image Analysis 73, 2021).
 
     Args:
         num_landmarks: Int, the number of landmarks.
-        image_shape: Tuple `(*spatial, channels)` in array order; sizes may be `None`.
+        image_shape: Tuple `(*spatial, channels)` in array order. Sizes may be `None`.
             They must be multiples of `2 ** (levels - 1)` and of `spatial_factor`.
-        filters: Int, the filters of every convolution.
-        levels: Int, the resolutions of the U-Net.
+        filters: Int, the number of filters of every convolution.
+        levels: Int, the number of resolutions of the U-Net.
         dropout: Float, the dropout rate after every convolution of the U-Net.
-        spatial_kernel_size: Int, in cells of `spatial_factor` pixels.
-        spatial_factor: Int, the downsampling of the spatial configuration.
-        heatmap_initializer: Float, the standard deviation from which the kernels of
-            both heads start.
-        dtype: The dtype or policy of all that is not heatmaps.
+        spatial_kernel_size: Int, the kernel size of the spatial configuration, in
+            downsampled pixels.
+        spatial_factor: Int, the downsampling factor of the spatial configuration.
+        heatmap_initializer: Float, the standard deviation of the initial kernels of
+            both heads.
+        dtype: The dtype or dtype policy of all layers that do not compute heatmaps.
         name: String, the name of the model.
 
     Raises:
-        ValueError: If an argument is out of its range or a size is not divisible.
+        ValueError: If an argument is out of its range or a spatial size is not
+            divisible as described for `image_shape`.
 
     Example:
 

@@ -22,10 +22,10 @@ def scn_verse2020(
 ):
     """SpatialConfiguration-Net of two U-Nets, for the vertebrae of VerSe 2020.
 
-    One U-Net makes the local appearance; a second one, of one convolution a block,
-    makes the spatial configuration at a quarter of the resolution, which is upsampled
-    before its activation. Upsampling replicates the border. 7,044,628 parameters with
-    26 landmarks in 3D.
+    One U-Net computes the local appearance. A second U-Net with one convolution per
+    block computes the spatial configuration at a quarter of the resolution, which is
+    upsampled before its activation. Upsampling replicates the border. The network has
+    7,044,628 parameters with 26 landmarks in 3D.
 
     Reference: Payer, Štern, Bischof, Urschler: Coarse to fine vertebrae localization
     and segmentation with SpatialConfiguration-Net and U-Net. VISAPP 2020, in the form
@@ -33,23 +33,25 @@ def scn_verse2020(
 
     Args:
         num_landmarks: Int, the number of landmarks.
-        image_shape: Tuple `(*spatial, channels)` in array order; sizes may be `None`.
+        image_shape: Tuple `(*spatial, channels)` in array order. Sizes may be `None`.
             They must be multiples of `2 ** (levels - 1)` and of `spatial_factor *
             2 ** (levels - 1)`.
-        filters: Int, the filters of every convolution.
-        levels: Int, the resolutions of both U-Nets.
+        filters: Int, the number of filters of every convolution.
+        levels: Int, the number of resolutions of both U-Nets.
         dropout: Float, the dropout rate between the two convolutions of a block.
-        spatial_factor: Int, the downsampling of the spatial configuration.
-        local_activation: What bounds the local heatmaps, see `SpatialConfiguration`.
-        spatial_activation: What bounds the spatial ones.
-        heatmap_initializer: Float, the standard deviation from which the kernels of
-            both heads start, or `None` for what the authors give each activation:
-            1e-3, but 1e-4 for `"abs_tanh"` and 0.05 for those that are flat at 0.
-        dtype: The dtype or policy of all that is not heatmaps.
+        spatial_factor: Int, the downsampling factor of the spatial configuration.
+        local_activation: The activation of the local heatmaps, see
+            `SpatialConfiguration`.
+        spatial_activation: The activation of the spatial configuration heatmaps.
+        heatmap_initializer: Float, the standard deviation of the initial kernels of
+            both heads, or `None` for the authors' value of each activation: 1e-4 for
+            `"abs_tanh"`, 0.05 for activations that are flat at 0, 1e-3 otherwise.
+        dtype: The dtype or dtype policy of all layers that do not compute heatmaps.
         name: String, the name of the model.
 
     Raises:
-        ValueError: If an argument is out of its range or a size is not divisible.
+        ValueError: If an argument is out of its range or a spatial size is not
+            divisible as described for `image_shape`.
 
     Example:
 
@@ -62,7 +64,7 @@ def scn_verse2020(
         local_activation=local_activation,
         spatial_activation=spatial_activation,
     )
-    local_deviation, spatial_deviation = (
+    local_stddev, spatial_stddev = (
         heatmap_initializer or HEATMAP_ACTIVATIONS[activation][1]
         for activation in (local_activation, spatial_activation)
     )
@@ -89,7 +91,7 @@ def scn_verse2020(
             kernel_size=1,
             factor=spatial_factor,
             convolutions=0,
-            heatmap_initializer=spatial_deviation,
+            heatmap_initializer=spatial_stddev,
             border="replicate",
             activation=spatial_activation,
             activate_last=True,
@@ -98,6 +100,6 @@ def scn_verse2020(
             name="spatial_configuration",
         ),
         activation=local_activation,
-        heatmap_initializer=local_deviation,
+        heatmap_initializer=local_stddev,
         name=name,
     )

@@ -9,14 +9,14 @@ from scn_keras.models._configured_model import ConfiguredModel
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class SpatialConfigurationNet(ConfiguredModel):
-    """SpatialConfiguration-Net: heatmaps as a product of appearance and configuration.
+    """SpatialConfiguration-Net: the product of local appearance and configuration.
 
-    A functional model from an image to one heatmap per landmark. With the default
-    arguments and a 2D image it is the published network for cephalograms:
-    6,348,070 parameters with 19 landmarks, 6,926,410 with 37. `spine` is the
-    published 3D network. Its two inner heatmaps are the outputs of the layers
-    `local_appearance` and `spatial_configuration`. Wrap it in `LandmarkModel` to
-    train it on points.
+    It is a functional model from an image to one heatmap per landmark. With the default
+    arguments and a 2D image it is the published network for cephalograms, with
+    6,348,070 parameters for 19 landmarks and 6,926,410 for 37. `spine` is the published
+    3D network. The factors of the product are the outputs of the layers
+    `local_appearance` and `spatial_configuration`. Wrap the network in `LandmarkModel`
+    to train it on points.
 
     Reference: Payer, Štern, Bischof, Urschler: Integrating spatial configuration
     into heatmap regression based CNNs for landmark localization. Medical Image
@@ -24,29 +24,34 @@ class SpatialConfigurationNet(ConfiguredModel):
 
     Args:
         num_landmarks: Int, the number of landmarks.
-        image_shape: Tuple `(*spatial, channels)` in array order; sizes may be
-            `None`. They must be multiples of `stride * 2 ** (levels - 1)` and of
+        image_shape: Tuple `(*spatial, channels)` in array order. Sizes may be `None`.
+            They must be multiples of `stride * 2 ** (levels - 1)` and of
             `stride * spatial_factor`.
-        filters: Int, the filters of the local appearance network.
-        levels: Int, the resolutions of the local appearance network.
-        kernel_size: Int, the kernels of the local appearance network.
+        filters: Int, the number of filters of the local appearance network.
+        levels: Int, the number of resolutions of the local appearance network.
+        kernel_size: Int, the kernel size of the local appearance network.
         dropout: Float, the dropout rate of the local appearance network.
-        spatial_filters: Int or `None` for the same as `filters`.
-        spatial_kernel_size: Int, the kernels of the spatial configuration network,
-            in cells of `spatial_factor` pixels.
-        spatial_factor: Int, the downsampling of the spatial configuration network.
+        spatial_filters: Int, the number of filters of the spatial configuration
+            network, or `None` for the value of `filters`.
+        spatial_kernel_size: Int, the kernel size of the spatial configuration network,
+            in downsampled pixels.
+        spatial_factor: Int, the downsampling factor of the spatial configuration
+            network.
         spatial_border: `"zero"` or `"replicate"`, see `Upsample`.
-        heatmap_initializer: Float, the standard deviation from which the kernels
-            of both heads start.
-        padding: `"zero"`, or `"reflect"` for what lies outside the image to all
-            convolutions but the first and the local head.
-        stride: Int, the pixels of the image to one of the heatmaps. If more than 1, a
-            convolution with kernels twice as large goes ahead of the network, which
-            then sees details for a fraction of the time, and `LandmarkModel` reads
-            the attribute `heatmap_stride`. Not in the publication.
+        heatmap_initializer: Float, the standard deviation of the initial kernels of
+            both heads.
+        padding: `"zero"` or `"reflect"`, the padding of all convolutions except the
+            first and the local head, which are padded with zeros.
+        stride: Int, the ratio of the image's to the heatmaps' resolution. If it is
+            above 1, a strided convolution with kernels of twice the stride precedes the
+            network. Image details are kept as features at a fraction of the computing
+            time. `LandmarkModel` uses the attribute `heatmap_stride`. Not part of the
+            publication.
+        dtype: The dtype or dtype policy of all layers that do not compute heatmaps.
 
     Raises:
-        ValueError: If an argument is out of its range or a size is not divisible.
+        ValueError: If an argument is out of its range or a spatial size is not
+            divisible as described for `image_shape`.
 
     Example:
 
@@ -126,17 +131,17 @@ class SpatialConfigurationNet(ConfiguredModel):
 
     @classmethod
     def cephalogram(cls, num_landmarks=19, image_shape=(None, None, 1), **options):
-        """The network for cephalograms, of 512 x 512 pixels."""
+        """Returns the network for cephalograms of 512 x 512 pixels."""
         return cls(num_landmarks, image_shape, **options)
 
     @classmethod
     def hand(cls, num_landmarks=37, image_shape=(None, None, 1), **options):
-        """The network for hand radiographs: as for cephalograms."""
+        """Returns the network for hand radiographs, the same as for cephalograms."""
         return cls(num_landmarks, image_shape, **options)
 
     @classmethod
     def spine(cls, num_landmarks=26, image_shape=(None, None, None, 1), **options):
-        """The 3D network for CT of the spine, of 192 x 96 x 96 voxels (z, y, x)."""
+        """Returns the 3D network for spine CT of 192 x 96 x 96 voxels (z, y, x)."""
         published = {
             "filters": 64,
             "spatial_kernel_size": 7,

@@ -15,22 +15,22 @@ def with_spatial_configuration(
     heatmap_initializer=1e-4,
     name=None,
 ):
-    """Puts a local head and a spatial configuration on top of any feature extractor.
+    """Adds a local head and a spatial configuration to any feature extractor.
 
-    The result is a functional model from the image to heatmaps that shares its
-    layers with `features`. Its inner heatmaps are the outputs of the layers
-    `local_appearance` and, where no other layer is given, `spatial_configuration`.
+    The result is a functional model from the image to heatmaps that shares its layers
+    with `features`. The factors of the heatmaps are the outputs of the layers
+    `local_appearance` and, unless another layer is given, `spatial_configuration`.
 
     Args:
         features: Functional Keras model from the image `(batch, *spatial, channels)`
             to features `(batch, *spatial, channels)`, the backbone.
         num_landmarks: Int, the number of landmarks.
-        spatial_configuration: `SpatialConfiguration`, or any layer from heatmaps to
-            heatmaps, or `None` for one with the default arguments.
-        kernel_size: Int, the kernel of the local head.
-        activation: What bounds the local heatmaps, see `SpatialConfiguration`.
-        heatmap_initializer: Float, the standard deviation from which the kernel of
-            the local head starts.
+        spatial_configuration: `SpatialConfiguration`, any other layer from heatmaps to
+            heatmaps, or `None` for `SpatialConfiguration` with its default arguments.
+        kernel_size: Int, the kernel size of the local head.
+        activation: The activation of the local heatmaps, see `SpatialConfiguration`.
+        heatmap_initializer: Float, the standard deviation of the initial kernel of the
+            local head.
         name: String, the name of the model.
 
     Raises:

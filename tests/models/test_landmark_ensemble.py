@@ -89,7 +89,7 @@ def test_heatmaps_coarser_than_the_image():
     # Pixel i covers 4 i to 4 i + 3: its centre is at 4 i + 1.5.
     np.testing.assert_allclose(locate(ensemble)[0], [[35.5, 42.5]], atol=0.08)
     members[0].network.heatmap_stride = 2
-    with pytest.raises(ValueError, match="one shape and one stride"):
+    with pytest.raises(ValueError, match=r"strides=\[2, 4\]"):
         LandmarkEnsemble(members)
 
 
@@ -107,7 +107,7 @@ def test_saved_and_loaded(tmp_path):
 
 
 def test_members_must_fit():
-    with pytest.raises(ValueError, match="at least one member"):
+    with pytest.raises(ValueError, match=r"at least one member.*shapes=\[\]"):
         LandmarkEnsemble([])
-    with pytest.raises(ValueError, match="have one shape"):
+    with pytest.raises(ValueError, match="have one shape.*shapes="):
         LandmarkEnsemble([member([[8.0, 10.0]]), member([[8.0, 10.0], [9.0, 10.0]])])

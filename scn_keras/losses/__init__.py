@@ -1,4 +1,4 @@
-"""Losses on heatmaps and votes, with one value per landmark, so that masks apply."""
+"""Losses on heatmaps, votes and points, with one maskable value per landmark."""
 
 from scn_keras.losses.adaptive_wing import AdaptiveWing as AdaptiveWing
 from scn_keras.losses.coordinate_loss import CoordinateLoss as CoordinateLoss

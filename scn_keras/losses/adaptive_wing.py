@@ -8,24 +8,24 @@ from scn_keras.losses._pixel_mean import PixelMean
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class AdaptiveWing(PixelMean):
-    """A loss that small errors matter more to, the more the nearer to a landmark.
+    """The adaptive wing loss, which is more sensitive to small errors near landmarks.
 
-    With `d = |y_true - y_pred|` a pixel's loss is `omega log(1 + (d / epsilon) **
-    (alpha - y_true))` below `theta`, and goes on as a straight line above it. Pixels
-    whose target, or that of a neighbour, is 0.2 or more weigh `1 + map_weight` times
-    as much as others. Targets are of height 1 (`GaussianHeatmap` without `gamma`).
-    The mean is over pixels and over the landmarks that are present.
+    With `d = |y_true - y_pred|`, the loss of a pixel is `omega log(1 + (d / epsilon) **
+    (alpha - y_true))` for `d` below `theta`. Above `theta` it continues as a straight
+    line. Pixels whose target, or a neighbour's target, is at least 0.2 have a weight of
+    `1 + map_weight`, all others of 1. Targets must have height 1 (`GaussianHeatmap`
+    without `gamma`). The mean is over pixels and over the landmarks that are present.
 
     Reference: Wang, Bo, Fuxin: Adaptive Wing Loss for Robust Face Alignment via
     Heatmap Regression. ICCV 2019.
 
     Args:
-        alpha: Float above 1 plus the height of the targets: above 2.
-        omega: Float.
-        epsilon: Float.
-        theta: Float.
-        map_weight: Float, 0 for no weighted map.
-        name: Str.
+        alpha: Float, above 2, which is 1 plus the height of the targets.
+        omega: Float, positive, the scale of the loss.
+        epsilon: Float, positive, the error by which `d` is divided.
+        theta: Float, positive, the error above which the loss is linear.
+        map_weight: Float, the additional weight of pixels near landmarks; 0 for none.
+        name: Str, the name of the loss.
         reduction: Str, as in Keras.
 
     Call arguments:
@@ -38,8 +38,8 @@ class AdaptiveWing(PixelMean):
     Example:
 
     >>> loss = scn_keras.losses.AdaptiveWing(map_weight=0.0)
-    >>> true, found = np.zeros((1, 4, 4, 2)), np.full((1, 4, 4, 2), 0.25)
-    >>> round(float(loss(true, found)), 3)  # 14 log(1 + 0.25 ** 2.1)
+    >>> true, predicted = np.zeros((1, 4, 4, 2)), np.full((1, 4, 4, 2), 0.25)
+    >>> round(float(loss(true, predicted)), 3)  # 14 log(1 + 0.25 ** 2.1)
     0.742
     """
 
@@ -71,10 +71,10 @@ class AdaptiveWing(PixelMean):
     def pixelwise(self, y_true, y_pred):
         error = ops.abs(y_true - y_pred)
         power = self.alpha - y_true
-        # The curve ends at `theta`, where the line takes over; both branches stay
-        # finite everywhere, for the sake of the gradient of `where`.
+        # The curve is constant above `theta`, where the line continues it. Both terms
+        # and their gradients are finite everywhere.
         near = ops.clip(error / self.epsilon, 1e-12, self.theta / self.epsilon)
-        # TensorFlow's power of two arrays is several times as slow as this.
+        # In TensorFlow, the power of two arrays is several times slower than this.
         curve = self.omega * ops.log1p(ops.exp(power * ops.log(near)))
         end = ops.exp(power * math.log(self.theta / self.epsilon))
         slope = self.omega * power * end / (1.0 + end) / self.theta

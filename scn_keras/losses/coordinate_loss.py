@@ -4,49 +4,51 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class CoordinateLoss(keras.losses.Loss):
-    """The distance of a heatmap's mean position from its landmark, in pixels.
+    """The distance between a heatmap's mean position and its landmark, in pixels.
 
-    Heatmaps divided by `temperature` are logits of one distribution over the pixels
-    (soft-argmax). Its mean is compared with the landmark itself, no target is
-    rendered; its variance along each axis with that of a Gaussian of `sigma`:
+    Heatmaps divided by `temperature` are the logits of one distribution over the pixels
+    (soft-argmax). Its mean is compared with the point of the landmark, without
+    rendering a target. Its variance along each axis is compared with that of a Gaussian
+    of `sigma`:
 
     `|mean - point| + variance_weight * 8 / n ** 3 * sum((variance - sigma ** 2) ** 2)`
 
-    On a square image of n pixels a side this is n / 2 times the reference's loss,
-    which counts in halves of the image; n is the longest side elsewhere. Decode with
-    `HeatmapPeak("soft_argmax")`, what was trained. The loss cannot be met by a
-    landmark outside of the grid, which the mean cannot reach.
+    On a square image with sides of n pixels this is n / 2 times the loss of the
+    reference, whose unit is half the image. On other images, n is the longest side.
+    Decode the heatmaps with `HeatmapPeak("soft_argmax")`, which corresponds to this
+    loss. The loss of a landmark outside the grid cannot become zero, because the mean
+    always lies inside the grid.
 
     Reference: Nibali, He, Morgan, Prendergast: Numerical Coordinate Regression with
     Convolutional Neural Networks (DSNT), 2018.
 
     Args:
-        sigma: Float, in pixels, which the spread of heatmaps is drawn to.
+        sigma: Float, the target standard deviation of heatmaps in pixels.
         variance_weight: Float, the reference's lambda.
-        temperature: Float, positive.
-        name: Str.
-        reduction: Str, as in Keras. The default divides by the weights.
+        temperature: Float, positive, the divisor of heatmaps before the softmax.
+        name: Str, the name of the loss.
+        reduction: Str, as in Keras. The default divides by the sum of the weights.
 
     Call arguments:
-        y_true: Points `(batch, landmarks, D)`, columns x, y(, z); NaN rows have
-            neither value nor gradient.
+        y_true: Points `(batch, landmarks, D)`, columns x, y(, z). NaN rows contribute
+            neither to the loss nor to its gradient.
         y_pred: Heatmaps `(batch, *spatial, landmarks)`.
         sample_weight: `(batch, landmarks)`, 0 for a missing landmark.
 
     Raises:
-        ValueError: If an argument is out of its range, or the points do not have as
-            many coordinates as the heatmaps have axes.
+        ValueError: If an argument is out of its range, or the number of coordinates of
+            the points is not the number of spatial axes of the heatmaps.
 
     Example:
 
     >>> loss = scn_keras.losses.CoordinateLoss(variance_weight=0.0)
     >>> heatmaps = np.full((1, 9, 9, 1), -1e9)
-    >>> heatmaps[0, 4, 2] = 0.0  # a distribution all at (2, 4)
+    >>> heatmaps[0, 4, 2] = 0.0  # all probability is at (2, 4)
     >>> float(loss(np.array([[[5.0, 8.0]]]), heatmaps))
     5.0
     """
 
-    # `LandmarkModel` gives it points and renders nothing.
+    # `LandmarkModel` passes points to this loss and does not render targets.
     on_points = True
 
     def __init__(
@@ -73,7 +75,7 @@ class CoordinateLoss(keras.losses.Loss):
         rank = len(y_pred.shape) - 2
         if len(y_true.shape) != 3 or y_true.shape[-1] != rank:
             raise ValueError(
-                f"Heatmaps with {rank} spatial axes need points of shape (batch, "
+                f"Heatmaps with {rank} spatial axes require points of shape (batch, "
                 f"landmarks, {rank}). Received: y_true.shape={tuple(y_true.shape)}, "
                 f"y_pred.shape={tuple(y_pred.shape)}"
             )
@@ -82,22 +84,22 @@ class CoordinateLoss(keras.losses.Loss):
         points = ops.where(present[..., None], points, ops.zeros_like(points))
         logits = ops.cast(y_pred, "float32") / self.temperature
         pixels = tuple(range(1, rank + 1))
-        share = ops.exp(logits - ops.logsumexp(logits, axis=pixels, keepdims=True))
-        squared, spread = 0.0, 0.0
+        density = ops.exp(logits - ops.logsumexp(logits, axis=pixels, keepdims=True))
+        squared, variance_error = 0.0, 0.0
         for axis in pixels:
-            profile = ops.sum(share, axis=tuple(a for a in pixels if a != axis))
+            profile = ops.sum(density, axis=tuple(a for a in pixels if a != axis))
             index = ops.cast(ops.arange(ops.shape(logits)[axis]), "float32")
             index = index[None, :, None]
             mean = ops.sum(index * profile, axis=1)
             variance = ops.sum(ops.square(index - mean[:, None]) * profile, axis=1)
-            # Arrays run (z,) y, x and points run x, y(, z).
+            # Array axes are ordered (z,) y, x, coordinates x, y(, z).
             squared += ops.square(mean - points[..., rank - axis])
-            spread += ops.square(variance - self.sigma**2)
-        # The root has no gradient at 0.
-        away = squared > 0.0
-        distance = ops.where(away, ops.sqrt(ops.where(away, squared, 1.0)), 0.0)
+            variance_error += ops.square(variance - self.sigma**2)
+        # The square root has no gradient at 0.
+        positive = squared > 0.0
+        distance = ops.where(positive, ops.sqrt(ops.where(positive, squared, 1.0)), 0.0)
         longest = ops.cast(ops.max(ops.shape(logits)[1:-1]), "float32")
-        value = distance + self.variance_weight * 8.0 / longest**3 * spread
+        value = distance + self.variance_weight * 8.0 / longest**3 * variance_error
         return ops.where(present, value, 0.0)
 
     def get_config(self):

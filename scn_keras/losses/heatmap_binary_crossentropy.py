@@ -8,17 +8,17 @@ from scn_keras.losses._pixel_mean import PixelMean
 class HeatmapBinaryCrossentropy(PixelMean):
     """The binary cross-entropy between heatmaps and targets of height 1.
 
-    Every pixel is a question by itself, whether the landmark is here, whose right
-    answer is the target, from 0 to 1 (`GaussianHeatmap` without `gamma`). The mean is
-    over pixels and over the landmarks that are present.
+    Every pixel is a separate binary classification whose true probability is the
+    target, from 0 to 1 (`GaussianHeatmap` without `gamma`). The mean is over pixels and
+    over the landmarks that are present.
 
-    `HeatmapPeak` and the scores expect heatmaps that are like their targets: let the
-    network end in a sigmoid and leave `from_logits` off, or put the sigmoid on top of
-    the network that was trained on its logits.
+    `HeatmapPeak` and its scores require heatmaps that resemble their targets. Either
+    use a network that ends in a sigmoid, with `from_logits=False`, or add a sigmoid
+    after training to a network trained on its logits.
 
     Args:
-        from_logits: Bool, whether heatmaps are logits and not probabilities.
-        name: Str.
+        from_logits: Bool, whether heatmaps are logits instead of probabilities.
+        name: Str, the name of the loss.
         reduction: Str, as in Keras.
 
     Call arguments:

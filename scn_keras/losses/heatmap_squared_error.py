@@ -14,23 +14,25 @@ _FORMS = {
 class HeatmapSquaredError(PixelMean):
     """The squared difference between heatmaps and their targets.
 
-    Two forms of one loss, with B images, N landmarks and P pixels:
+    The loss has two forms, for N landmarks and P pixels:
 
-    - `"sum"`, the reference's: half the sum over landmarks and pixels, mean over
-      images. Its value is in the thousands and its learning rates near 1e-6.
-    - `"mean"`: the mean over landmarks and pixels, a number that a person can read.
+    - `"sum"`, the form of the reference: half the sum over landmarks and pixels, and
+      the mean over images. Its values are in the thousands and suitable learning rates
+      are near 1e-6.
+    - `"mean"`: the mean over landmarks and pixels, with values that are easier to
+      interpret.
 
-    `mean = sum * 2 / (N * P)` where no landmark is missing. `LandmarkModel` scales
-    its penalties on sigma and weights by the same factor (`penalty_scale`), so that
-    the balance of the three terms does not depend on the form. Where landmarks
-    are missing their heatmaps carry neither value nor gradient; the mean is over
-    those present.
+    If no landmark is missing, `mean = sum * 2 / (N * P)`. `LandmarkModel` scales its
+    penalties on sigma and weights by the same factor (`penalty_scale`), so that the
+    balance of the three terms does not depend on the form. Heatmaps of missing
+    landmarks contribute neither to the loss nor to its gradient; the mean is over the
+    landmarks that are present.
 
     Reference: Payer et al., Medical Image Analysis 54, 2019, equation 4.
 
     Args:
         form: `"mean"` or `"sum"`.
-        name: Str.
+        name: Str, the name of the loss.
 
     Call arguments:
         y_true, y_pred: `(batch, *spatial, landmarks)`.
@@ -54,7 +56,7 @@ class HeatmapSquaredError(PixelMean):
             raise ValueError(
                 f"`form` must be one of {sorted(_FORMS)}. Received: form={form!r}"
             )
-        kwargs["reduction"] = _FORMS[form]  # the form fixes it, `from_config` too
+        kwargs["reduction"] = _FORMS[form]  # also overrides that of `from_config`
         super().__init__(name=name, **kwargs)
         self.form = form
 
@@ -65,11 +67,11 @@ class HeatmapSquaredError(PixelMean):
         mean = super().call(y_true, y_pred)
         if self.form == "mean":
             return mean
-        # The reduction divides by B * N; the reference divides by B alone.
+        # The reduction divides by images times landmarks, the reference by images only.
         return mean / super().penalty_scale(y_pred)
 
     def penalty_scale(self, heatmaps):
-        """Returns the factor that brings a term of the sum form to this form."""
+        """Returns the factor that scales a term of the sum form to this form."""
         return 1.0 if self.form == "sum" else super().penalty_scale(heatmaps)
 
     def get_config(self):

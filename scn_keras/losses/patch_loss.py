@@ -4,12 +4,12 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class PatchLoss(keras.losses.Loss):
-    """How far the votes of patches are from their targets.
+    """The error of the votes of patches: displacement error and cross-entropy.
 
-    `mean(abs(log displacement - target)) + classification_weight * binary
-    cross-entropy`, over all patches; that of displacements is over their D coordinates
-    too. A displacement whose target is NaN (of a missing landmark) has neither value
-    nor gradient.
+    The loss is `mean(abs(log displacement - target)) + classification_weight * binary
+    cross-entropy`. Both terms are means over all patches, the first one also over the D
+    coordinates. A displacement with a NaN target (a missing landmark) contributes
+    neither to the loss nor to its gradient.
 
     Reference: Noothout et al., IEEE Transactions on Medical Imaging 39(12), 2020. Their
     weights: 20 for cephalograms, 8 for hearts in CT, 2 for olfactory bulbs in MR, and 1
@@ -17,12 +17,12 @@ class PatchLoss(keras.losses.Loss):
 
     Args:
         classification_weight: Float, the reference's alpha.
-        name: Str.
-        reduction: Str, as in Keras. The default divides by the weights.
+        name: Str, the name of the loss.
+        reduction: Str, as in Keras. The default divides by the sum of the weights.
 
     Call arguments:
-        y_true: `(batch, *patches, landmarks, 1 + D)`, what `PatchTarget` makes.
-        y_pred: The same shape, votes, see `PatchVote`.
+        y_true: `(batch, *patches, landmarks, 1 + D)`, the output of `PatchTarget`.
+        y_pred: Votes of the same shape, see `PatchVote`.
         sample_weight: `(batch, landmarks)`, 0 for a missing landmark.
 
     Raises:
@@ -32,12 +32,12 @@ class PatchLoss(keras.losses.Loss):
 
     >>> loss = scn_keras.losses.PatchLoss(classification_weight=2.0)
     >>> true = np.zeros((1, 4, 4, 1, 3))
-    >>> found = true + [0.0, 0.5, 1.5]
-    >>> round(float(loss(true, found)), 4)  # 1 + 2 log 2
+    >>> predicted = true + [0.0, 0.5, 1.5]
+    >>> round(float(loss(true, predicted)), 4)  # 1 + 2 log 2
     2.3863
     """
 
-    # `LandmarkModel` gives it votes, and gives votes to no other loss.
+    # `LandmarkModel` accepts only losses with this attribute for votes.
     on_votes = True
 
     def __init__(
@@ -61,7 +61,8 @@ class PatchLoss(keras.losses.Loss):
         truth, logit = y_true[..., 0], y_pred[..., 0]
         crossentropy = ops.softplus(logit) - truth * logit
         known = ops.logical_not(ops.isnan(y_true[..., 1:]))
-        # Replaced before the difference: the gradient of a NaN is NaN, masked or not.
+        # NaN is replaced before the difference, because its gradient is NaN even where
+        # the result is masked.
         target = ops.where(known, y_true[..., 1:], 0.0)
         error = ops.where(known, ops.abs(y_pred[..., 1:] - target), 0.0)
         return ops.mean(

@@ -4,21 +4,21 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class SpatialSoftmaxCrossentropy(keras.losses.Loss):
-    """The negative log-likelihood of targets under the softmax over all pixels.
+    """The cross-entropy between targets and the softmax over all pixels.
 
-    Heatmaps divided by `temperature` are logits of one distribution over the pixels of
-    the image; each target, scaled to a sum of 1, says where its landmark lies. What
-    is lost is the cross-entropy of the two, at least the target's entropy. A target
-    that sums to less than 1e-6 (of a missing landmark, or of one far outside of the
-    grid) has neither value nor gradient.
+    Heatmaps divided by `temperature` are the logits of one distribution over the pixels
+    of the image. Each target is scaled to a sum of 1, the true distribution. The loss
+    is the cross-entropy of both, whose minimum is the entropy of the target. A target
+    with a sum below 1e-6 (of a missing landmark, or of one far outside the grid)
+    contributes neither to the loss nor to its gradient.
 
-    For targets of fixed sigma: a learned one would shrink to its minimum, since
-    narrow targets have less entropy.
+    Use this loss with targets of fixed sigma. A learned sigma would shrink to its
+    minimum, because narrow targets have a lower entropy.
 
     Args:
-        temperature: Float, positive.
-        name: Str.
-        reduction: Str, as in Keras. The default divides by the weights.
+        temperature: Float, positive, the divisor of heatmaps before the softmax.
+        name: Str, the name of the loss.
+        reduction: Str, as in Keras. The default divides by the sum of the weights.
 
     Call arguments:
         y_true, y_pred: `(batch, *spatial, landmarks)`.

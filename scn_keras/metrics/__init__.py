@@ -1,7 +1,8 @@
 """Metrics on points, in the unit of the points; missing landmarks do not count.
 
-As Keras metrics, over all landmarks or, with `landmark=i`, over one; and as functions
-of NumPy arrays in `scn_keras.metrics.on_arrays`. One formula is behind both.
+The classes are Keras metrics over all landmarks or, with `landmark=i`, over one
+landmark. `scn_keras.metrics.on_arrays` has the same metrics as functions of NumPy
+arrays. Both use the same formulas.
 """
 
 from scn_keras.metrics import on_arrays as on_arrays

@@ -1,6 +1,7 @@
-"""The formulas of all metrics, one value a point: for NumPy arrays and for tensors.
+"""The formulas of all metrics, for NumPy arrays and for tensors.
 
-`xp` is `numpy` or `keras.ops`. NaN says that a point does not count.
+`xp` is `numpy` or `keras.ops`. Each formula returns one value per point or image. NaN
+means that it does not count.
 """
 
 
@@ -27,11 +28,11 @@ def image_error(xp, distance, divide_by):
 
 
 def identified(xp, y_true, y_pred, radius):
-    own = distances(xp, y_true, y_pred)
-    every = distances(xp, y_true[..., None, :, :], y_pred[..., :, None, :])
-    every = xp.where(xp.isnan(every), float("inf"), every)
-    nearest = own <= xp.min(every, axis=-1)
-    return _counted(xp, xp.logical_and(nearest, own <= radius), _present(xp, y_true))
+    distance = distances(xp, y_true, y_pred)
+    to_all = distances(xp, y_true[..., None, :, :], y_pred[..., :, None, :])
+    to_all = xp.where(xp.isnan(to_all), float("inf"), to_all)
+    correct = xp.logical_and(distance <= xp.min(to_all, axis=-1), distance <= radius)
+    return _counted(xp, correct, _present(xp, y_true))
 
 
 def presence_precision(xp, y_true, y_pred):

@@ -5,16 +5,16 @@ from keras import ops
 
 
 class PointMetric(keras.Metric):
-    """Base of metrics on points: checks, masks, chooses the landmark.
+    """Base class of metrics on points: validates, masks and selects the landmark.
 
-    A subclass gives `values` and what is done with them in `update`. Its name, where
-    it is given none, is `default_name` and the landmark.
+    A subclass computes the values of points in `values` and accumulates them in
+    `update`. The default name of the metric is `default_name` and the landmark.
     """
 
     def __init__(self, default_name, landmark=None, name=None, dtype=None):
         if landmark is not None and not (isinstance(landmark, int) and landmark >= 0):
             raise ValueError(
-                "`landmark` must be the index of one landmark, or `None` for all. "
+                "`landmark` must be the index of a landmark, or `None` for all. "
                 f"Received: landmark={landmark}"
             )
         suffix = "" if landmark is None else f"_{landmark}"
@@ -22,11 +22,11 @@ class PointMetric(keras.Metric):
         self.landmark = landmark
 
     def values(self, y_true, y_pred):
-        """Returns a value for each point `(batch, landmarks)`, NaN for none."""
+        """Returns a value for each point `(batch, landmarks)`, NaN if not counted."""
         raise NotImplementedError
 
     def update(self, values, weight):
-        """Takes in values and their weights, of one shape."""
+        """Accumulates values with weights of the same shape."""
         raise NotImplementedError
 
     def update_state(self, y_true, y_pred, sample_weight=None):
@@ -46,7 +46,7 @@ class PointMetric(keras.Metric):
             sample_weight = ops.cast(ops.convert_to_tensor(sample_weight), "float32")
             if len(sample_weight.shape) > len(values.shape):
                 raise ValueError(
-                    f"`{self.name}` takes one weight an image. Received: "
+                    f"`{self.name}` accepts one weight per image. Received: "
                     f"sample_weight.shape={tuple(sample_weight.shape)}"
                 )
             if len(sample_weight.shape) < len(values.shape):
@@ -56,7 +56,8 @@ class PointMetric(keras.Metric):
         if self.landmark is not None:
             if self.landmark >= values.shape[-1]:
                 raise ValueError(
-                    f"There is no landmark {self.landmark} among {values.shape[-1]}."
+                    f"`landmark` must be below the number of landmarks, "
+                    f"{values.shape[-1]}. Received: landmark={self.landmark}"
                 )
             chosen = slice(self.landmark, self.landmark + 1)
             values, weight = values[:, chosen], weight[:, chosen]
@@ -67,9 +68,10 @@ class PointMetric(keras.Metric):
 
 
 class MeanOverPoints(PointMetric):
-    """Base of metrics that are the mean of one value a point.
+    """Base class of metrics that are the mean of one value per point.
 
-    NaN where none counts: images without a spacing have no error of 0 mm.
+    The result is NaN if no point counts, so that images without a spacing do not have
+    an error of 0 mm.
     """
 
     def __init__(self, default_name, landmark=None, name=None, dtype=None):

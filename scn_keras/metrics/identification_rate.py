@@ -7,17 +7,17 @@ from scn_keras.metrics._point_metric import MeanOverPoints
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class IdentificationRate(MeanOverPoints):
-    """The share of landmarks that were taken for themselves, from 0 to 1.
+    """The fraction of landmarks that are correctly identified, from 0 to 1.
 
-    For repeated structures such as vertebrae. A landmark is identified if, of all true
-    landmarks of the image, the one nearest to the predicted point is the right one,
-    and lies no farther than `radius`. A true landmark with no predicted point (NaN) is
-    not identified; one that is missing itself does not count.
+    This metric is intended for repeated structures such as vertebrae. A landmark is
+    identified if it is the true landmark nearest to its predicted point and its
+    distance is at most `radius`. A landmark without a predicted point (NaN) is not
+    identified. A landmark that is missing in the annotation does not count.
 
     Reference: the spine experiment of Payer et al., Medical Image Analysis 54, 2019.
 
     Args:
-        radius: Float, positive, in the unit of the points: of the reference, 20 mm.
+        radius: Float, positive, in the unit of the points; the reference uses 20 mm.
         landmark: Int, the index of one landmark, or `None` for all.
         name: Str or `None` for `identification_rate` and the landmark.
         dtype: The dtype of the result.
@@ -29,7 +29,9 @@ class IdentificationRate(MeanOverPoints):
     Raises:
         ValueError: If the radius is not positive.
 
-    Example: the second point is nearer to the first landmark.
+    Example:
+
+    The second predicted point is nearer to the first landmark.
 
     >>> metric = scn_keras.metrics.IdentificationRate()
     >>> metric.update_state([[[0.0, 0.0], [0.0, 9.0]]], [[[0.0, 1.0], [0.0, 4.0]]])

@@ -1,8 +1,9 @@
 """The metrics as functions of NumPy arrays, for evaluation, in float64.
 
 Points are `(images, landmarks, D)`, distances `(images, landmarks)`, NaN where a
-landmark is missing. Functions with an `axis` give one number over everything by
-default and one a landmark with `axis=0`; NaN where nothing counts.
+landmark is missing. Functions with an `axis` return one number over all images and
+landmarks by default and one number per landmark with `axis=0`. The number is NaN if
+no value counts.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ Number = float | np.ndarray
 
 
 def point_distances(true: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Returns distances, NaN where a landmark is missing on either side.
+    """Returns distances, NaN where the true or the predicted landmark is missing.
 
     Raises:
         ValueError: If the shapes differ.
@@ -32,7 +33,7 @@ def point_error(distances: np.ndarray, axis: int | None = None) -> Number:
 
 
 def point_error_deviation(distances: np.ndarray, axis: int | None = None) -> Number:
-    """Returns the standard deviation of distances, that of the population.
+    """Returns the population standard deviation of distances.
 
     Example:
 
@@ -82,7 +83,9 @@ def success_detection_rate(
     inclusive: bool = False,
     axis: int | None = None,
 ) -> Number:
-    """Returns the share of distances below a radius (or at it), from 0 to 1.
+    """Returns the fraction of distances below a radius, from 0 to 1.
+
+    With `inclusive`, distances equal to the radius also count as success.
 
     Example:
 
@@ -96,7 +99,7 @@ def success_detection_rate(
 def outlier_count(
     distances: np.ndarray, radius: float, axis: int | None = None
 ) -> int | np.ndarray:
-    """Returns how many distances are `radius` or larger.
+    """Returns the number of distances of at least `radius`.
 
     Example:
 
@@ -114,7 +117,7 @@ def identification_rate(
     radius: float = 20.0,
     axis: int | None = None,
 ) -> Number:
-    """Returns the share of landmarks taken for themselves, see `IdentificationRate`."""
+    """Returns the fraction of identified landmarks, see `IdentificationRate`."""
     true, found = _pair(true, found)
     return _mean(_formulas.identified(np, true, found, radius), axis)
 
@@ -122,14 +125,14 @@ def identification_rate(
 def presence_precision(
     true: np.ndarray, found: np.ndarray, axis: int | None = None
 ) -> Number:
-    """Returns the share of the landmarks said to be there that are there."""
+    """Returns the fraction of predicted landmarks that are present."""
     return _mean(_formulas.presence_precision(np, *_pair(true, found)), axis)
 
 
 def presence_recall(
     true: np.ndarray, found: np.ndarray, axis: int | None = None
 ) -> Number:
-    """Returns the share of the landmarks that are there that are said to be."""
+    """Returns the fraction of present landmarks that are predicted."""
     return _mean(_formulas.presence_recall(np, *_pair(true, found)), axis)
 
 
@@ -138,7 +141,7 @@ def _pair(true, found):
     if true.shape != found.shape:
         raise ValueError(
             "True and predicted points must have one shape (images, landmarks, "
-            f"dimensions). Received: {true.shape} and {found.shape}"
+            f"dimensions). Received: true.shape={true.shape}, found.shape={found.shape}"
         )
     return true, found
 
@@ -148,5 +151,5 @@ def _mean(values, axis):
     counted = ~np.isnan(values)
     total = np.where(counted, values, 0.0).sum(axis=axis)
     count = counted.sum(axis=axis)
-    # Without the warning of np.nanmean where nothing counts.
+    # Unlike np.nanmean, this does not warn if no value counts.
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)[()]

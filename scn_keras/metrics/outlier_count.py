@@ -7,18 +7,18 @@ from scn_keras.metrics._point_metric import PointMetric
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class OutlierCount(PointMetric):
-    """The number of landmarks at `radius` from the truth or farther.
+    """The number of landmarks whose error is at least `radius`.
 
-    In the unit of the points: `LandmarkModel` hands its metrics millimetres. Landmarks
-    that are missing (NaN) on either side do not count.
+    The unit is that of the points; `LandmarkModel` passes millimetres. Landmarks
+    missing (NaN) in the annotation or the prediction do not count.
 
     Reference: Payer et al., Medical Image Analysis 54, 2019, section 4.3.
 
     Args:
-        radius: Float, positive.
+        radius: Float, positive, in the unit of the points.
         landmark: Int, the index of one landmark, or `None` for all.
-        name: Str or `None` for one made from the radius, such as `outliers_10`, and
-            the landmark.
+        name: Str or `None` for a name with the radius, such as `outliers_10`, and the
+            landmark.
         dtype: The dtype of the result.
 
     Call arguments:

@@ -9,8 +9,8 @@ from scn_keras.metrics._point_metric import MeanOverPoints
 class PointError(MeanOverPoints):
     """The mean distance between predicted and true landmarks.
 
-    In the unit of the points: `LandmarkModel` hands its metrics millimetres.
-    Landmarks that are missing (NaN) on either side do not count.
+    The unit is that of the points; `LandmarkModel` passes millimetres. Landmarks
+    missing (NaN) in the annotation or the prediction do not count.
 
     Reference: the point error PE of Payer et al., Medical Image Analysis 54, 2019,
     section 4.3.

@@ -11,9 +11,12 @@ from scn_keras.metrics._point_metric import PointMetric
 class PointErrorDeviation(PointMetric):
     """The standard deviation of the distances whose mean is `PointError`.
 
-    That of the population, as in the reference: divided by the number of points.
-    Batches are merged by their means and sums of squared deviations, which loses no
-    digits. Landmarks that are missing (NaN) on either side do not count.
+    It is the population standard deviation, divided by the number of points, as in the
+    reference. Batches are merged by their means and sums of squared deviations, which
+    is numerically stable. Landmarks missing (NaN) in the annotation or the prediction
+    do not count.
+
+    Reference: see `PointError`.
 
     Args:
         landmark: Int, the index of one landmark, or `None` for all.

@@ -11,15 +11,17 @@ from scn_keras.metrics._point_metric import PointMetric
 class PointErrorPercentile(PointMetric):
     """A percentile of the distances between points; the median by default.
 
-    The smallest distance that `percentile` percent of the points do not exceed, read
-    from a histogram over `bins` equal intervals from 0 to `limit`: right to `limit /
-    bins`, and `limit` where it is farther. `on_arrays.point_error_percentile` is
-    exact. Landmarks that are missing (NaN) on either side do not count.
+    The smallest distance that `percentile` percent of the points do not exceed is
+    computed from a histogram with `bins` equal intervals from 0 to `limit`. Its error
+    is at most `limit / bins`. If it is larger than `limit`, the result is `limit`.
+    `on_arrays.point_error_percentile` is exact. Landmarks missing (NaN) in the
+    annotation or the prediction do not count.
 
     Args:
         percentile: Float, above 0, up to 100.
-        limit: Float, positive, in the unit of the points.
-        bins: Int.
+        limit: Float, positive, the upper end of the histogram, in the unit of the
+            points.
+        bins: Int, the number of intervals.
         landmark: Int, the index of one landmark, or `None` for all.
         name: Str or `None` for `point_error_p50` and the landmark.
         dtype: The dtype of the result.
@@ -34,8 +36,8 @@ class PointErrorPercentile(PointMetric):
     Example:
 
     >>> metric = scn_keras.metrics.PointErrorPercentile(limit=10.0, bins=1000)
-    >>> found = [[[0.0, 1.0], [0.0, 2.0], [0.0, 9.0]]]
-    >>> metric.update_state(np.zeros((1, 3, 2)), found)
+    >>> predicted = [[[0.0, 1.0], [0.0, 2.0], [0.0, 9.0]]]
+    >>> metric.update_state(np.zeros((1, 3, 2)), predicted)
     >>> abs(float(metric.result()) - 2.0) <= 0.0101
     True
     """
@@ -60,7 +62,7 @@ class PointErrorPercentile(PointMetric):
         self.percentile = float(percentile)
         self.limit = float(limit)
         self.bins = bins
-        # One more, for what is farther than the limit.
+        # The last bin is for distances beyond the limit.
         self.histogram = self.add_variable(
             shape=(bins + 1,), initializer="zeros", name="histogram"
         )
@@ -69,26 +71,26 @@ class PointErrorPercentile(PointMetric):
         return _formulas.distances(ops, y_true, y_pred)
 
     def update(self, values, weight):
-        place = ops.floor(values * (self.bins / self.limit))
-        place = ops.cast(ops.minimum(place, float(self.bins)), "int32")
+        index = ops.floor(values * (self.bins / self.limit))
+        index = ops.cast(ops.minimum(index, float(self.bins)), "int32")
         self.histogram.assign_add(
             ops.segment_sum(
                 ops.reshape(weight, (-1,)),
-                ops.reshape(place, (-1,)),
+                ops.reshape(index, (-1,)),
                 num_segments=self.bins + 1,
             )
         )
 
     def result(self):
         histogram = ops.convert_to_tensor(self.histogram)
-        up_to = ops.cumsum(histogram)
-        wanted = up_to[-1] * (self.percentile / 100.0)
-        place = ops.sum(ops.cast(up_to < wanted, "int32"))
-        here = ops.take(histogram, place)
-        share = ops.divide_no_nan(wanted - (ops.take(up_to, place) - here), here)
+        cumulative = ops.cumsum(histogram)
+        rank = cumulative[-1] * (self.percentile / 100.0)
+        index = ops.sum(ops.cast(cumulative < rank, "int32"))
+        count = ops.take(histogram, index)
+        share = ops.divide_no_nan(rank - (ops.take(cumulative, index) - count), count)
         width = self.limit / self.bins
-        value = ops.minimum((ops.cast(place, "float32") + share) * width, self.limit)
-        return ops.where(up_to[-1] > 0.0, value, math.nan)
+        value = ops.minimum((ops.cast(index, "float32") + share) * width, self.limit)
+        return ops.where(cumulative[-1] > 0.0, value, math.nan)
 
     def get_config(self):
         return {

@@ -7,10 +7,10 @@ from scn_keras.metrics._point_metric import MeanOverPoints
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class PresencePrecision(MeanOverPoints):
-    """The share of the landmarks said to be there that are there, from 0 to 1.
+    """The fraction of landmarks predicted as present that are present, from 0 to 1.
 
-    A landmark is said to be there if its predicted point is not NaN, see
-    `presence_threshold` of `LandmarkModel`. Where the point lies does not matter here.
+    A landmark is predicted as present if its predicted point is not NaN, see
+    `presence_threshold` of `LandmarkModel`. The position of the point has no effect.
 
     Args:
         landmark: Int, the index of one landmark, or `None` for all.
@@ -21,7 +21,9 @@ class PresencePrecision(MeanOverPoints):
         y_true, y_pred: `(batch, landmarks, D)`.
         sample_weight: `(batch,)` or `(batch, landmarks)`.
 
-    Example: the second landmark is missing and was found all the same.
+    Example:
+
+    The second landmark is missing but predicted as present.
 
     >>> metric = scn_keras.metrics.PresencePrecision()
     >>> metric.update_state([[[0.0, 0.0], [np.nan, np.nan]]], np.zeros((1, 2, 2)))

@@ -7,21 +7,21 @@ from scn_keras.metrics._point_metric import MeanOverPoints
 
 @keras.saving.register_keras_serializable(package="scn_keras")
 class SuccessDetectionRate(MeanOverPoints):
-    """The share of landmarks found less than `radius` from the truth, from 0 to 1.
+    """The fraction of landmarks with an error below `radius`, from 0 to 1.
 
-    In the unit of the points: `LandmarkModel` hands its metrics millimetres. The
-    bound is strict, as the reference's, unless `inclusive`. Landmarks that are missing
-    (NaN) on either side do not count.
+    The unit is that of the points; `LandmarkModel` passes millimetres. The bound is
+    strict, as in the reference, unless `inclusive` is true. Landmarks missing (NaN) in
+    the annotation or the prediction do not count.
 
     Reference: one minus the outlier rate of Payer et al., Medical Image Analysis
     54, 2019, section 4.3; the SDR of the ISBI 2015 cephalogram challenge.
 
     Args:
-        radius: Float, positive.
-        inclusive: Bool, whether a landmark at exactly `radius` is found.
+        radius: Float, positive, in the unit of the points.
+        inclusive: Bool, whether an error of exactly `radius` counts as success.
         landmark: Int, the index of one landmark, or `None` for all.
-        name: Str or `None` for one made from the radius, such as `sdr_2` or
-            `sdr_2_5`, and the landmark.
+        name: Str or `None` for a name with the radius, such as `sdr_2` or `sdr_2_5`,
+            and the landmark.
         dtype: The dtype of the result.
 
     Call arguments:

@@ -173,7 +173,9 @@ def test_unlike_shapes_are_refused():
         on_arrays.identification_rate,
         on_arrays.presence_recall,
     ):
-        with pytest.raises(ValueError, match=r"\(2, 3, 2\) and \(2, 4, 2\)"):
+        with pytest.raises(
+            ValueError, match=r"true.shape=\(2, 3, 2\), found.shape=\(2, 4, 2\)"
+        ):
             function(np.zeros((2, 3, 2)), np.zeros((2, 4, 2)))
     with pytest.raises(ValueError, match="one shape"):
         metrics.PresenceRecall().update_state(np.zeros((2, 3)), np.zeros((2, 3)))
@@ -196,5 +198,5 @@ def test_wrong_arguments_are_refused(kind, arguments, words):
 
 
 def test_a_landmark_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match="no landmark 5 among 5"):
+    with pytest.raises(ValueError, match="number of landmarks, 5.*landmark=5"):
         metrics.PointError(landmark=5).update_state(TRUE, FOUND)

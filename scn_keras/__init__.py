@@ -6,8 +6,24 @@ command line start without waiting for a deep-learning framework.
 
 import importlib
 import sys
+from typing import TYPE_CHECKING
 
 from scn_keras._moved import MovedModuleFinder
+
+if TYPE_CHECKING:
+    from scn_keras import datasets as datasets
+    from scn_keras import files as files
+    from scn_keras import geometry as geometry
+    from scn_keras import inference as inference
+    from scn_keras import layers as layers
+    from scn_keras import losses as losses
+    from scn_keras import metrics as metrics
+    from scn_keras import models as models
+    from scn_keras import pictures as pictures
+    from scn_keras import saved_models as saved_models
+    from scn_keras import training as training
+    from scn_keras import warp as warp
+    from scn_keras.landmark_schema import LandmarkSchema as LandmarkSchema
 
 __version__ = "0.1.0"
 

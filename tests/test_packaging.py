@@ -338,6 +338,7 @@ def test_bare_names(request, checkout, tmp_path, name, installed, where):
 
 # Where editors and type checkers are to find names, and what these are.
 DEFINITIONS = {
+    "scn_keras.LandmarkSchema": ("landmark_schema.py", "class"),
     "scn_keras.training.fit.fit": ("training/fit.py", "function"),
     "scn_keras.training.Recipe": ("training/recipe.py", "class"),
     "scn_keras.saved_models.export": (

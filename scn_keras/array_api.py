@@ -1,9 +1,9 @@
-"""Array namespaces: the functions that geometry, warps and inference need of a library.
+"""Array namespaces, which make the same functions available for several libraries.
 
 The functions of `scn_keras.geometry`, `scn_keras.warp`, `scn_keras.alignment` and
-`scn_keras.inference` take a namespace as `xp` and so exist once for NumPy, for graphs
-of TensorFlow whatever the backend of Keras, and for tensors of the backend. A
-namespace has functions under the names of `keras.ops`.
+`scn_keras.inference` take a namespace as `xp`. They are therefore written only once for
+NumPy, for TensorFlow graphs with any Keras backend, and for tensors of the backend. A
+namespace has functions with the names of `keras.ops`.
 
 - `NUMPY`: NumPy arrays.
 - `KERAS`: tensors of the Keras backend. Using it imports Keras.
@@ -18,9 +18,9 @@ import numpy as np
 
 
 def sum_of_products(a: Any, b: Any) -> Any:
-    """`a @ b` of a narrow `a` in full precision, also on a GPU.
+    """Returns `a @ b` for an `a` with few columns, in full precision on every device.
 
-    A matrix product rounds its factors to 10 or 7 bits there (TF32, bfloat16).
+    On GPUs, matrix products round their factors to 10 or 7 bits (TF32, bfloat16).
     """
     terms = [a[..., :, k, None] * b[..., k, None, :] for k in range(a.shape[-1])]
     return sum(terms[1:], terms[0])
@@ -33,18 +33,19 @@ _COMMON = (
 
 
 def _random(seed, stream):
-    # A seed may be several integers; NumPy 2.5 takes no nested sequences.
+    # A seed may be several integers. NumPy 2.5 does not accept nested sequences.
     return np.random.default_rng([*np.ravel(seed), stream])
 
 
 def _fold_in(seed, number):
-    """A seed of Keras that depends on another one and on a number.
+    """Derives a Keras seed from a seed and a number.
 
-    An int alone can be combined with a number; a generator moves on by itself.
+    Only an int is combined with the number. A seed generator is returned unchanged,
+    because it advances with each use.
     """
     if isinstance(seed, int):
         words = np.random.SeedSequence([seed, number]).generate_state(1)
-        return int(words[0] >> 1)  # 31 bits fit the seeds of every backend
+        return int(words[0] >> 1)  # 31 bits are valid seeds on every backend
     return seed
 
 
@@ -129,7 +130,7 @@ def _tensorflow() -> types.SimpleNamespace:
         maximum=tf.maximum,
         mean=tf.reduce_mean,
         minimum=tf.minimum,
-        # Of the same seed, it would repeat the even numbers.
+        # With the seed of `uniform` it would draw correlated numbers.
         normal=lambda seed, shape: tf.random.stateless_normal(
             shape, tf.random.experimental.stateless_fold_in(seed, 1)
         ),

@@ -1,9 +1,9 @@
-"""Where a pixel lies in space: affine maps between lattices and millimetres.
+"""Affine maps between index coordinates of images, grids and millimetres.
 
-Points are `(..., N, D)` with columns x, y (, z); a pixel's centre is at whole
-numbers, so an image of width W covers -0.5 to W - 0.5. An affine is
-`(..., D + 1, D + 1)` and maps a column vector (x, y(, z), 1). Everything here is
-written with operators and indexing alone, so that one definition serves NumPy,
+Points are `(..., N, D)` with columns x, y(, z). The centres of pixels have integer
+coordinates, so that an image of width W extends from -0.5 to W - 0.5. An affine is
+`(..., D + 1, D + 1)` and maps a column vector (x, y(, z), 1). The functions use only
+operators, indexing and array namespaces (`xp`), so that one definition works for NumPy,
 TensorFlow graphs and the tensors of every Keras backend.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-# Spacings in mm that are taken to be those of an image, see `spacing_is_usable`.
+# The range of usable spacings in mm, see `spacing_is_usable`.
 MIN_SPACING, MAX_SPACING = 1e-6, 1e6
 MAX_ANISOTROPY = 20.0
 
@@ -32,8 +32,8 @@ def apply_affine(affine, points):
     >>> apply_affine(np.diag([0.1, 0.1, 1.0]), np.array([[10.0, 20.0]]))
     array([[1., 2.]])
     """
-    # Not by a matrix product: GPUs round its factors to 10 or 7 bits (TF32, bfloat16),
-    # which moves the point (1935, 2400) by a pixel.
+    # A matrix product would be too inaccurate: GPUs round its factors to 10 or 7 bits
+    # (TF32, bfloat16), which moves the point (1935, 2400) by a pixel.
     d = points.shape[-1]
     result = affine[..., None, :d, d]
     for k in range(d):
@@ -58,7 +58,7 @@ def apply_to_covariance(affine, covariance):
     array([[[0.01, 0.  ],
             [0.  , 0.04]]])
     """
-    # Not by matrix products, see `apply_affine`.
+    # Without matrix products, see `apply_affine`.
     d = covariance.shape[-1]
     linear = affine[..., None, :d, :d]
     left: Any = 0.0
@@ -71,19 +71,19 @@ def apply_to_covariance(affine, covariance):
 
 
 def mixture(points, score, covariance, xp):
-    """Returns what several looks have found together: means, and how wide they are.
+    """Combines several estimates of each point to their mean and covariance.
 
-    Points are weighted by score; the covariance is that of the mixture, so that the
-    spread among the looks is in it.
+    Points are weighted by score. The covariance is that of the mixture distribution, so
+    that it includes the variance between the estimates.
 
     Args:
-        points: Array `(B, V, N, D)` of V looks.
+        points: Array `(B, V, N, D)` of V estimates.
         score: Array `(B, V, N)`.
         covariance: Array `(B, V, N, D, D)`.
         xp: The array namespace, see `scn_keras.array_api`.
 
     Returns:
-        `(B, N, D)`, `(B, N)` and `(B, N, D, D)`.
+        Mean points `(B, N, D)`, mean scores `(B, N)` and covariances `(B, N, D, D)`.
 
     Example:
 
@@ -94,12 +94,12 @@ def mixture(points, score, covariance, xp):
     >>> mean.tolist(), covariance.tolist()
     ([[[2.0, 0.0]]], [[[[1.0, 0.0], [0.0, 0.0]]]])
     """
-    # A landmark without any score is still somewhere.
+    # The sum of the weights is positive even if all scores are 0.
     weight = (score + 1e-6)[..., None]
     weight = weight / xp.sum(weight, axis=1)[:, None]
     mean = xp.sum(weight * points, axis=1)
-    apart = points - mean[:, None]
-    covariance = covariance + apart[..., :, None] * apart[..., None, :]
+    residual = points - mean[:, None]
+    covariance = covariance + residual[..., :, None] * residual[..., None, :]
     return (
         mean,
         xp.mean(score, axis=1),
@@ -108,37 +108,42 @@ def mixture(points, score, covariance, xp):
 
 
 def spacing_is_usable(spacing, xp):
-    """Tells whether spacings are those of an image of a patient or specimen, `(...)`.
+    """Returns whether spacings are plausible for an image of a patient or specimen.
 
     A spacing is usable if every number is from 1e-6 mm to 1e6 mm (a nanometre to a
-    kilometre) and the largest is at most 20 times the smallest: slices are up to 20
-    times as thick as their pixels are wide. Zero, negative numbers, NaN and infinity
-    are not usable.
+    kilometre) and the largest is at most 20 times the smallest, which allows for thick
+    slices. Zero, negative numbers, NaN and infinity are not usable.
 
     Args:
         spacing: Array `(..., D)`, mm per pixel in x, y(, z).
         xp: The array namespace, see `scn_keras.array_api`.
+
+    Returns:
+        Bool array `(...)`.
     """
     smallest = largest = spacing[..., 0]
     for k in range(1, spacing.shape[-1]):
         smallest = xp.minimum(smallest, spacing[..., k])
         largest = xp.maximum(largest, spacing[..., k])
-    # With room for the rounding of float32: the bounds themselves are usable.
+    # With a tolerance for the rounding of float32, so that the bounds are usable.
     within = (smallest > 0.999 * MIN_SPACING) & (largest < 1.001 * MAX_SPACING)
     return within & (largest < 1.001 * MAX_ANISOTROPY * smallest)
 
 
 def has_usable_spacing(affine, xp):
-    """Tells whether affines map pixels to millimetres, `(...)`.
+    """Returns whether affines are valid maps from pixels to millimetres.
 
-    This is the one rule of the package, for files, commands, graphs and servers: all
-    numbers are finite, the lengths of the axes are a usable spacing
-    (`spacing_is_usable`), and no axis is parallel to another or in one plane with the
-    others. Axes may be turned or mirrored.
+    All parts of the package use this rule: files, commands, graphs and servers. All
+    numbers must be finite, the lengths of the axes must be a usable spacing
+    (`spacing_is_usable`), and the axes must be linearly independent. Rotated and
+    mirrored axes are valid.
 
     Args:
         affine: Array `(..., D + 1, D + 1)`, pixels to millimetres.
         xp: The array namespace, see `scn_keras.array_api`.
+
+    Returns:
+        Bool array `(...)`.
 
     Example:
 
@@ -160,7 +165,7 @@ def has_usable_spacing(affine, xp):
 
 
 def _determinant(matrix):
-    """The determinant of matrices of two or three rows, as XLA can compile it."""
+    """Returns determinants of 2 x 2 or 3 x 3 matrices, in a form that XLA compiles."""
 
     def minor(row, column):
         a, b = (k for k in range(matrix.shape[-1]) if k != column)
@@ -178,7 +183,7 @@ def _determinant(matrix):
 
 
 def usable_spacing(affine, xp):
-    """Returns the spacing x, y(, z) of affines, zeros where it is not usable.
+    """Returns the spacing x, y(, z) of affines in mm, zeros where it is not usable.
 
     Args:
         affine: Array `(..., D + 1, D + 1)`, pixels to millimetres.
@@ -204,13 +209,13 @@ def invert_affine(affine: np.ndarray) -> np.ndarray:
         return np.linalg.inv(affine)
     except np.linalg.LinAlgError as error:
         raise ValueError(
-            "The affine cannot be inverted: a spacing of 0 or two parallel axes. "
-            f"Received: affine={np.asarray(affine).tolist()}"
+            "The affine cannot be inverted. It has a spacing of 0 or linearly "
+            f"dependent axes. Received: affine={np.asarray(affine).tolist()}"
         ) from error
 
 
 def spacing_of(affine: np.ndarray) -> np.ndarray:
-    """Returns the spacing (x, y(, z)) of an affine: the length of each column in mm.
+    """Returns the spacing x, y(, z) of an affine, the length of each column in mm.
 
     Example:
 
@@ -229,19 +234,21 @@ def root_mean_square_width(affine: np.ndarray, covariance: np.ndarray) -> np.nda
         affine: Array `(D + 1, D + 1)`.
         covariance: Array `(..., D, D)`, in squared pixels.
 
-    Example: 0.3 mm along x and 0.4 mm along y.
+    Example:
+
+    The standard deviations are 0.3 mm along x and 0.4 mm along y.
 
     >>> affine, covariance = np.diag([0.1, 0.1, 1.0]), np.diag([9.0, 16.0])
     >>> float(root_mean_square_width(affine, covariance).round(6))
     0.5
     """
     linear = np.asarray(affine, np.float64)[:-1, :-1]
-    in_space = linear @ np.asarray(covariance, np.float64) @ linear.T
-    return np.sqrt(np.trace(in_space, axis1=-2, axis2=-1))
+    covariance_mm2 = linear @ np.asarray(covariance, np.float64) @ linear.T
+    return np.sqrt(np.trace(covariance_mm2, axis1=-2, axis2=-1))
 
 
 def affine_from_spacing(spacing) -> np.ndarray:
-    """Returns the affine of an axis-aligned image whose first pixel is the origin.
+    """Returns the affine of an axis-aligned image with its first pixel at the origin.
 
     Args:
         spacing: Sequence of D positive floats, mm per pixel in x, y(, z).
@@ -255,23 +262,25 @@ def affine_from_spacing(spacing) -> np.ndarray:
 
 
 def letterbox(size, grid, aspect):
-    """Returns scale and offset that fit an image into a grid, centred, aspect kept.
+    """Returns scale and offset that fit an image into a grid, centred and undistorted.
 
-    The edges of the image (not the centres of its edge pixels) touch the edges of
-    the grid along the tighter axis: `source = scale * grid_index + offset`.
-    Training, evaluation and the exported graph call this one function, with NumPy
-    scalars or with scalar tensors.
+    The map is `source = scale * grid_index + offset`. Along the axis that limits the
+    scale, the edges of the image (not the centres of its edge pixels) coincide with the
+    edges of the grid. Training, evaluation and the exported graph all call this
+    function, with NumPy scalars or with scalar tensors.
 
     Args:
         size: Sequence of D floats, the size of the image in x, y(, z).
         grid: Sequence of D floats, the size of the grid in x, y(, z).
-        aspect: Sequence of D floats, the spacing of the image up to a common
-            factor; ones where it is not known.
+        aspect: Sequence of D floats, the spacing of the image up to a common factor;
+            ones if it is unknown.
 
     Returns:
         `(scale, offset)`, two lists of D scalars, in pixels of the image.
 
-    Example: a 200 x 100 image in a 50 x 50 grid shrinks fourfold.
+    Example:
+
+    A 200 x 100 image in a 50 x 50 grid is reduced by a factor of 4.
 
     >>> scale, offset = letterbox((200.0, 100.0), (50.0, 50.0), (1.0, 1.0))
     >>> scale, offset
@@ -280,10 +289,10 @@ def letterbox(size, grid, aspect):
     fit = size[0] * aspect[0] / grid[0]
     for s, g, a in zip(size[1:], grid[1:], aspect[1:], strict=True):
         other = s * a / g
-        # The larger of the two, without naming the library whose tensors these are.
+        # The larger of the two, by operators that tensors of every library have.
         fit = fit + ((other - fit) + abs(other - fit)) * 0.5
     scale = [fit / a for a in aspect]
-    # Centre to centre: (size - 1) / 2 = scale * (grid - 1) / 2 + offset.
+    # The centres coincide: (size - 1) / 2 = scale * (grid - 1) / 2 + offset.
     offset = [
         (s - 1.0) * 0.5 - k * (g - 1.0) * 0.5
         for s, g, k in zip(size, grid, scale, strict=True)

@@ -1,19 +1,19 @@
-"""Sampling grids: where the pixels of a grid lie in an image, and the inverse map.
+"""Sampling grids: maps from the pixels of a grid to an image, and their inverse.
 
-A map takes index coordinates p of a grid to those of an image,
+A map takes index coordinates p of a grid to index coordinates of an image,
 
     image point = A (p + d(p)),
 
-with an affine A and a uniform cubic B-spline d, the elastic part. Of the n control
-points an axis, the first and the last stand outside: n - 3 cells cover the grid from
-edge to edge, as those of ITK's `BSplineTransform` cover its domain (Rueckert et al.,
-IEEE TMI 18, 1999). Beyond the edges d keeps its value. `bounded` keeps d so small
-that no map folds: each has one inverse, which `invert_map` finds by Newton's method.
+with an affine A and a uniform cubic B-spline d, the elastic part. It has n control
+points along each axis, the first and last of which lie outside the grid: n - 3 cells
+cover the grid from edge to edge, as in ITK's `BSplineTransform` (Rueckert et al., IEEE
+TMI 18, 1999). Beyond the edges d is constant. `bounded` limits d so that no map folds.
+Each map then has a unique inverse, which `invert_map` computes by Newton's method.
 
-One definition serves NumPy, graphs of `tf.data` whatever the backend of Keras, and
-tensors of the backend on any device: every function takes the library as `xp`, an
-object with functions under the names of `keras.ops`. Points are in x, y(, z), sizes
-in array order; leading axes (`...`) are batches.
+The same functions work for NumPy, for graphs of `tf.data` with any Keras backend, and
+for tensors of the backend on any device. Each function takes an array namespace `xp`
+with the function names of `keras.ops`, see `scn_keras.array_api`. Points are in
+x, y(, z), sizes in array order. Leading axes (`...`) are batch axes.
 """
 
 import math
@@ -27,16 +27,17 @@ from scn_keras.array_api import NUMPY as NUMPY
 from scn_keras.array_api import sum_of_products as sum_of_products
 from scn_keras.geometry import apply_affine, usable_spacing
 
-# Up to 1 / 2.046 and 1 / 2.479 of the distance of control points, a uniform cubic
-# B-spline of two or three variables is one to one: Choi and Lee, Injectivity conditions
-# of 2D and 3D uniform cubic B-spline functions, Graphical Models 62, 2000.
+# A uniform cubic B-spline of two or three variables is injective if its displacements
+# are at most 1 / 2.046 or 1 / 2.479 of the distance of control points: Choi and Lee,
+# Injectivity conditions of 2D and 3D uniform cubic B-spline functions, Graphical Models
+# 62, 2000.
 INJECTIVE = {2: 0.48, 3: 0.40}
 
 _NEWTON_STEPS = 6
 
 
 def add_axes(values, d):
-    """Adds D axes of length 1 at the end."""
+    """Appends D axes of length 1."""
     return values[(..., *[None] * d)]
 
 
@@ -49,12 +50,12 @@ def grid_axes(grid, xp=KERAS):
 
 
 def bounded(elastic, grid, xp=KERAS):
-    """Cuts displacements of control points to where no deformation folds.
+    """Clips the displacements of control points so that no deformation folds.
 
     Args:
         elastic: Array `(..., D, *n)` in pixels of the grid, see `sampling_grid`.
         grid: Tuple of D ints, the sizes of the grid in array order.
-        xp: The library, see above.
+        xp: The array namespace.
 
     Returns:
         Array of the same shape.
@@ -73,11 +74,11 @@ def sampling_grid(affine, grid, elastic=None, xp=KERAS):
         affine: float32 array `(..., D + 1, D + 1)`, from the grid to the image.
         grid: Tuple of D ints, the sizes of the grid in array order.
         elastic: float32 array `(..., D, *n)` or `None`: the displacements in x, y(, z)
-            of n control points an axis (array order), in pixels of the grid.
-        xp: The library, see above.
+            of n control points along each axis (array order), in pixels of the grid.
+        xp: The array namespace.
 
     Returns:
-        List of D arrays `(..., *grid)`: the coordinates in x, y(, z).
+        List of D arrays `(..., *grid)`, the coordinates in x, y(, z).
 
     Example:
 
@@ -97,20 +98,20 @@ def sampling_grid(affine, grid, elastic=None, xp=KERAS):
                 sum(terms[1:], terms[0]) + add_axes(affine[..., row, d], d)
             )
         return coordinates
-    # The spline through the coordinates of the control points is the identity, so the
-    # affine goes into the coefficients. Relative to the middle, numbers are small and
-    # keep digits.
+    # The spline whose coefficients are the coordinates of the control points is the
+    # identity, so the affine can be applied to the coefficients. Coordinates are
+    # relative to the centre, because small numbers lose fewer digits.
     middle = (np.array(grid[::-1]) - 1.0) / 2.0
     counts = elastic.shape[-d:]
     axes = [
         np.arange(-1.0, count - 1.0) * size / (count - 3) - 0.5 - m
         for size, count, m in zip(grid, counts, middle[::-1], strict=True)
     ]
-    own = np.stack(np.meshgrid(*axes, indexing="ij")[::-1]).astype("float32")
-    moved = elastic + xp.convert_to_tensor(own)
-    every = (slice(None),) * d
+    identity = np.stack(np.meshgrid(*axes, indexing="ij")[::-1]).astype("float32")
+    moved = elastic + xp.convert_to_tensor(identity)
+    all_cells = (slice(None),) * d
     field = sum(
-        add_axes(affine[..., :d, k], d) * moved[(..., slice(k, k + 1), *every)]
+        add_axes(affine[..., :d, k], d) * moved[(..., slice(k, k + 1), *all_cells)]
         for k in range(d)
     )
     for axis, (size, count) in enumerate(zip(grid, counts, strict=True)):
@@ -120,11 +121,11 @@ def sampling_grid(affine, grid, elastic=None, xp=KERAS):
     middle = xp.convert_to_tensor(middle[None].astype("float32"))
     center = apply_affine(affine, middle)[..., 0, :]
     field = field + add_axes(center, d)
-    return [field[(..., k, *every)] for k in range(d)]
+    return [field[(..., k, *all_cells)] for k in range(d)]
 
 
 def map_points(affine, points, grid, elastic=None, xp=KERAS):
-    """Maps points of a grid to an image: what `sampling_grid` does, anywhere.
+    """Maps points of a grid to an image, by the same map as `sampling_grid`.
 
     Args:
         affine, grid, elastic, xp: See `sampling_grid`.
@@ -141,7 +142,7 @@ def map_points(affine, points, grid, elastic=None, xp=KERAS):
 def invert_map(affine, points, grid, elastic=None, xp=KERAS):
     """Maps points of an image to a grid: the inverse of `map_points`.
 
-    Where the elastic part is `bounded`, the result is within 0.001 pixels of the grid.
+    If the elastic part is `bounded`, the error is below 0.001 pixels of the grid.
 
     Args:
         affine, grid, elastic, xp: See `sampling_grid`.
@@ -156,21 +157,21 @@ def invert_map(affine, points, grid, elastic=None, xp=KERAS):
         return target
     missing = xp.isnan(target)
     target = xp.where(missing, 0.0, target)
-    found = target
+    solution = target
     identity = xp.convert_to_tensor(np.eye(points.shape[-1], dtype="float32"))
     for _ in range(_NEWTON_STEPS):
-        moved, slopes = _deformation(found, grid, elastic, xp)
-        error = (found + moved - target)[..., None]
-        found = found - xp.solve(identity + slopes, error)[..., 0]
-    return xp.where(missing, math.nan, found)
+        displacement, slopes = _deformation(solution, grid, elastic, xp)
+        error = (solution + displacement - target)[..., None]
+        solution = solution - xp.solve(identity + slopes, error)[..., 0]
+    return xp.where(missing, math.nan, solution)
 
 
 def aspect_of(affine, xp=KERAS):
     """Returns the spacing x, y(, z) of an affine, ones where it is not usable.
 
     Args:
-        affine: Array `(..., D + 1, D + 1)`.
-        xp: The library, see above.
+        affine: Array `(..., D + 1, D + 1)`, pixels to millimetres.
+        xp: The array namespace.
 
     Returns:
         Array `(..., D)`.
@@ -180,7 +181,7 @@ def aspect_of(affine, xp=KERAS):
 
 
 def pad_border(image, d, outside, xp=KERAS):
-    """Puts one pixel of `outside` around an image `(..., *sizes)` of D axes."""
+    """Pads an image `(..., *sizes)` of D axes by one pixel with the value `outside`."""
     batch = len(image.shape) - d
     return xp.pad(image, [[0, 0]] * batch + [[1, 1]] * d, constant_values=outside)
 
@@ -189,15 +190,16 @@ def interpolate(image, coordinates, xp=KERAS, sizes=None):
     """Interpolates an image linearly at given coordinates.
 
     Args:
-        image: float32 array `(..., *sizes)` that `pad_border` has put a border around:
-            coordinates less than a pixel from the image are a blend with it (as SciPy's
-            `grid-constant`), those farther out are as it is.
+        image: float32 array `(..., *sizes)`, padded with a border by `pad_border`. At
+            coordinates less than a pixel outside the image, the result is interpolated
+            between the image and the border (as with SciPy's `grid-constant`). Farther
+            outside, it is the value of the border.
         coordinates: List of D arrays `(..., *grid)`, x, y(, z) in pixels of the image
             without its border.
-        xp: The library, see above.
-        sizes: int array `(..., D)`, the sizes with the border where images are given
-            flat, as `(..., n)` with anything after their last pixels: those of a
-            batch may differ in size.
+        xp: The array namespace.
+        sizes: int array `(..., D)` or `None`. For images of different sizes in one
+            batch, `image` is flat, `(..., n)`, with arbitrary values after the last
+            pixel of each image, and this array has the sizes with the border.
 
     Returns:
         float32 array `(..., *grid)`.
@@ -234,8 +236,10 @@ def along_axis(matrix, field, axis, d, xp, product):
 
     Args:
         matrix: Array `(..., m, n)`.
-        field: Array `(..., *sizes)`, n long on that axis.
+        field: Array `(..., *sizes)` whose length along the axis is n.
         axis: Int, from 0 to D - 1.
+        d: Int, the number of spatial axes D.
+        xp: The array namespace.
         product: The matrix product to use.
     """
     shape = xp.shape(field)
@@ -254,7 +258,7 @@ def _blend(flat, first, strides, weights, xp):
 
 
 def _deformation(points, grid, elastic, xp):
-    """Returns d `(..., N, D)` and its derivative `(..., N, D, D)` by the point."""
+    """Returns d `(..., N, D)` and its derivative `(..., N, D, D)` at points."""
     d = len(grid)
     weights, slopes = _basis(points, grid[::-1], elastic.shape[-1], xp)
 
@@ -273,16 +277,16 @@ def _deformation(points, grid, elastic, xp):
 
 
 def _basis(points, sizes, count, xp):
-    """Weights of the control points and their derivatives, both `(..., D, n)`.
+    """Returns weights of control points and their derivatives, both `(..., D, n)`.
 
-    The cubic B-spline is the difference of truncated powers, without any case.
+    The cubic B-spline is computed from truncated powers, without distinguishing cases.
     """
     scale = ((count - 3) / np.array(sizes)).astype("float32")
     scale = xp.convert_to_tensor(scale)
     coordinate = (points + 0.5) * scale
     inside = xp.clip(coordinate, 0.0, count - 3.0)
-    own = xp.convert_to_tensor(np.arange(-1, count - 1, dtype="float32"))
-    distance = inside[..., None] - own
+    centers = xp.convert_to_tensor(np.arange(-1, count - 1, dtype="float32"))
+    distance = inside[..., None] - centers
     far = xp.maximum(2.0 - abs(distance), 0.0)
     near = xp.maximum(1.0 - abs(distance), 0.0)
     weights = (far * far * far - 4.0 * near * near * near) / 6.0

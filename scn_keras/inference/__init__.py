@@ -1,7 +1,7 @@
-"""From images of any size to landmarks in pixels and millimetres.
+"""Localises landmarks in images of any size, in pixels and millimetres.
 
-Nothing here needs a recipe or a run: a `Locator` is made of a model, an `ImageToGrid`
-and what may belong to them.
+This package does not depend on recipes and runs. A `Locator` is created from a model,
+an `ImageToGrid` and, optionally, test-time views, a coarse stage and a calibration.
 """
 
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         test_time_views as test_time_views,
     )
 
-# Some of these import Keras or TensorFlow.
+# Loaded lazily, because some of these modules import Keras or TensorFlow.
 __getattr__, __dir__ = lazy_names(
     __name__,
     {

@@ -14,47 +14,55 @@ VERSION = 1
 COVERAGE = 0.9
 FALSE_ALARMS = 0.02
 
-# What is narrower than a pixel of the grid, or lower, is no surer for it.
+# Lower bounds of variances, in squared pixels of the grid, and of scores. Narrower
+# peaks and lower scores do not indicate smaller or larger errors.
 _MIN_VARIANCE = 0.25
 _MIN_SCORE = 0.05
-# Fewer images have no ninth in ten: all landmarks then help out.
+# The 90 % quantile of a landmark requires nine images. For a landmark with fewer
+# images, the error ratios of all landmarks are used in addition.
 MIN_IMAGES = 9
-# Presence: the share of the lowest held-out scores that is cut off, the margin below
-# it, and how many images must lack a landmark for a threshold of its own.
+# Threshold of presence: the quantile of the scores of present landmarks, the factor by
+# which it is multiplied, and the number of images without and with a landmark that are
+# required for a threshold of its own.
 _LOW_SCORES, _MARGIN = 0.01, 0.5
 _MIN_MISSING = 5
-# How far images may be turned and magnified, as a share of a distance, beside
-# what training images are, and the deviation that counts one half.
+# Shape: the tolerated rotation and magnification in addition to the variation of the
+# training images, as a fraction of the distance, and the number of standard deviations
+# at which the saturating measure is one half.
 _TOLERANCE = 0.05
-_HALF = 3.0
+_HALF_SATURATION = 3.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Calibration:
-    """What a run has learned about its own errors, on images it was not trained on.
+    """A calibration of a model's errors on held-out images.
 
-    It serves three questions: within which radius a landmark lies with 90 %, whether
-    it is there at all, and whether the image is like those that the run knows.
-    `uncertainty` answers them; `docs/uncertainty.md` says what the answers are worth.
-    It is stored as `calibration.json` beside the weights that it was made for.
+    It provides three estimates, which `uncertainty` computes: the radius within which a
+    landmark lies with a probability of 90 %, whether the landmark is present in the
+    image, and whether the image is similar to the training images (its novelty).
+    `docs/uncertainty.md` describes how reliable these estimates are. A calibration is
+    stored as `calibration.json` beside the weights to which it belongs.
 
     Args:
-        weights: Str, what `Run.weights_digest` gave: the weights that it belongs to.
-        protocol: Dict, where it comes from: data, folds, images, recipe.
-        radius_factor: Array `(N,)`, the radii in terms of `scale`.
-        least_score: Array `(N,)`, below which a landmark is taken to be absent.
+        weights: Str, the digest of the weights to which it belongs, see
+            `Run.weights_digest`.
+        protocol: Dict, the source of the calibration: data, folds, images, recipe.
+        radius_factor: Array `(N,)`, the ratio of the radii to `scale`.
+        least_score: Array `(N,)`, the minimum score of a landmark that is present.
         always: Bool array `(N,)`, whether all training images have the landmark.
-        usual_score: Array `(N,)`, the median of held-out images.
-        shape_mean: Array `(N, N, D)`, from landmark to landmark in pixels of the
-            grid; NaN for two that were never seen together.
-        shape_deviation: Array `(N, N)`, of those along an axis.
-        usual: Array `(2,)`, the medians over held-out images of what `novelty`
-            sees in scores and shape.
-        spread: Array `(2,)`, by how much more nine of ten images have at most.
-        limit: Float, the highest novelty of an image that is trusted.
+        usual_score: Array `(N,)`, the median scores of held-out images.
+        shape_mean: Array `(N, N, D)`, the mean displacements between landmarks in
+            pixels of the grid; NaN for landmarks that never occur in the same image.
+        shape_deviation: Array `(N, N)`, the standard deviations of these displacements
+            along an axis.
+        usual: Array `(2,)`, the medians of score deficit and shape deviation over
+            held-out images, see `novelty`.
+        spread: Array `(2,)`, the differences between the 90th percentiles of these and
+            their medians.
+        limit: Float, the maximum novelty of a trusted image.
 
     Raises:
-        ValueError: If the arrays do not fit each other.
+        ValueError: If the shapes of the arrays do not match.
     """
 
     weights: str
@@ -96,30 +104,31 @@ class Calibration:
         weights: str = "",
         protocol: Mapping[str, Any] | None = None,
     ) -> "Calibration":
-        """Learns from held-out images, each located by a run that has not seen it.
+        """Computes a calibration from held-out images.
 
-        Radii: the ratios of error to `scale` of a landmark are put in order, and the
-        radius factor is the `ceil(0.9 (n + 1))`-th of n, so that the next image's is
-        within it with 90 % (cross-conformal prediction: Vovk, Annals of Mathematics
-        and Artificial Intelligence 74, 2015; Barber et al., Annals of Statistics 49,
-        2021). Of a landmark that fewer than nine images have, that would be infinite:
-        the ratios of all landmarks join in with the weight of the images that lack,
-        and its coverage is theirs in part.
+        Radii: The ratios of error to `scale` of a landmark are sorted, and the radius
+        factor is the `ceil(0.9 (n + 1))`-th of n, so that the radius contains the
+        landmark of the next image with a probability of 90 % (cross-conformal
+        prediction: Vovk, Annals of Mathematics and Artificial Intelligence 74, 2015;
+        Barber et al., Annals of Statistics 49, 2021). For a landmark with fewer than
+        nine images this factor would be infinite. The ratios of all landmarks are then
+        added with the total weight of the images below nine, and the coverage depends
+        in part on the other landmarks.
 
-        Presence: where landmarks are missing from images, the share of the typical
-        score that tells present ones from missing ones with the best F1; where none
-        is missing, half of the 1st percentile of the scores.
+        Presence: If landmarks are missing from images, the threshold is the fraction of
+        the typical score that separates present from missing landmarks with the best
+        F1. If no landmark is missing, it is half of the 1st percentile of the scores.
 
-        Trust: the novelty that 2 % of the images exceed, each image seen with the
-        shapes of the other folds only; of fewer than 49 images one and a half times
-        the largest.
+        Trust: The limit is the novelty that 2 % of the images exceed, where the novelty
+        of each image is computed with the shapes of the other folds only. For fewer
+        than 49 images it is 1.5 times the largest novelty.
 
         Args:
             held_out: `HeldOutImages`.
-            scale_of_run, score_of_run: Arrays `(N,)`, `scale` and score of the run
-                itself in terms of those of the runs that located the images, on
-                images that both were trained on. A run that was trained for longer is
-                surer of itself, also on new images, and not by as much nearer.
+            scale_of_run, score_of_run: Arrays `(N,)`, the ratios of the run's `scale`
+                and score to those of the runs that located the images, on images with
+                which both were trained. A longer training makes peaks narrower and
+                scores higher, also on new images, without reducing errors as much.
             weights, protocol: See `Calibration`.
 
         Raises:
@@ -130,7 +139,7 @@ class Calibration:
         present = np.asarray(~np.isnan(truth).any(-1))
         if (present.sum(0) == 0).all():
             raise ValueError(
-                "A calibration takes held-out images with true points. Received: "
+                "A calibration requires held-out images with true points. Received: "
                 f"{len(truth)} images without any"
             )
         typical_score = _typical_scores(score, present)
@@ -160,17 +169,17 @@ class Calibration:
         )
 
     def _trust(self, points, score, truth, fold):
-        """Typical deviations, their widths and the limit of trust."""
+        """Returns typical deviations, their widths and the limit of the novelty."""
         deviations = np.full((len(truth), 2), np.nan)
         for number in np.unique(fold):
-            out = np.asarray(fold) == number
-            # Of one fold alone there are no others.
-            mean, deviation = _shape(truth[~out] if not out.all() else truth)
-            other = dataclasses.replace(
+            held_out = np.asarray(fold) == number
+            # A single fold is compared with itself, because there are no others.
+            mean, deviation = _shape(truth[~held_out] if not held_out.all() else truth)
+            of_others = dataclasses.replace(
                 self, shape_mean=mean, shape_deviation=deviation
             )
-            deviations[out] = ops.convert_to_numpy(
-                ops.stack(other._deviations(points[out], score[out]), -1)
+            deviations[held_out] = ops.convert_to_numpy(
+                ops.stack(of_others._deviations(points[held_out], score[held_out]), -1)
             )
         typical, high = np.percentile(deviations, (50, 90), axis=0)
         width = np.maximum(high - typical, 0.01)
@@ -178,38 +187,41 @@ class Calibration:
         return typical, width, max(trust_limit(novelty), 1.0)
 
     def radius(self, score: Any, covariance: Any, grid_to_space: Any) -> Any:
-        """Returns within what landmarks lie with 90 %, `(B, N)`, see `uncertainty`."""
+        """Returns the 90 % radii of landmarks, `(B, N)`, see `uncertainty`."""
         factor = ops.convert_to_tensor(self.radius_factor, "float32")
         return factor * scale(score, covariance, grid_to_space)
 
     def present(self, score: Any) -> Any:
-        """Returns whether landmarks are there, bool `(B, N)`, see `uncertainty`."""
+        """Returns whether landmarks are present, bool `(B, N)`, see `uncertainty`."""
         score = ops.convert_to_tensor(score, "float32")
         return score >= ops.convert_to_tensor(self.least_score, "float32")
 
     def novelty(self, points: Any, score: Any) -> Any:
-        """Returns how unlike the known ones images are, `(B,)`: up to 1 is usual.
+        """Returns the novelty scores of images, `(B,)`.
 
-        The larger of two: by how much scores fall short of the usual ones, and how
-        far the distances from landmark to landmark are from those of the training
-        images, a saturating measure (`r² / (r² + 9)` of r standard deviations) in
-        which a few landmarks that are far off count little. Landmarks that are absent
-        and may be have no part.
+        The novelty is the larger of a score deficit and a shape deviation, each scaled
+        so that 1 is the 90th percentile of held-out images. The score deficit is 1
+        minus the mean ratio of the scores to their typical values. The shape deviation
+        is the mean of `r² / (r² + 9)` over all pairs of landmarks, where r is the
+        deviation of their displacement from the mean of the training images, in
+        standard deviations. Since this measure saturates, a few large errors of
+        landmarks contribute little. Landmarks that are absent are excluded, unless all
+        training images have them.
         """
         in_score, in_shape = (
-            (odd - float(usual)) / float(spread)
-            for odd, usual, spread in zip(
+            (deviation - float(typical)) / float(width)
+            for deviation, typical, width in zip(
                 self._deviations(points, score), self.usual, self.spread, strict=True
             )
         )
         return ops.maximum(in_score, in_shape)
 
     def trusted(self, points: Any, score: Any) -> Any:
-        """Returns whether images are like the known ones, bool `(B,)`."""
+        """Returns whether the novelty of images is within the limit, bool `(B,)`."""
         return self.novelty(points, score) <= self.limit
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns it as plain values, ready for JSON."""
+        """Returns the calibration as plain values for JSON."""
         data: dict[str, Any] = {"version": VERSION}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -220,23 +232,23 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Calibration":
-        """Builds it from what `to_dict` returned.
+        """Creates a calibration from the result of `to_dict`.
 
         Raises:
-            ValueError: If it is of another version, or damaged.
+            ValueError: If it has another version or fields are missing.
         """
         data = dict(data)
         version = data.pop("version", None)
         if version != VERSION:
             raise ValueError(
-                f"This calibration has the version {version!r}, and scn-keras here "
-                f"reads version {VERSION}. Calibrate the run again: scn-keras "
-                "calibrate RUN."
+                f"This version of scn-keras reads calibrations of version {VERSION}. "
+                "Calibrate the run again: scn-keras calibrate RUN. Received: "
+                f"version={version!r}"
             )
         names = {field.name: field.type for field in dataclasses.fields(cls)}
         if set(data) != set(names):
             raise ValueError(
-                "This calibration is damaged: it should hold "
+                "The calibration is damaged. Expected the fields "
                 f"{', '.join(names)}. Received: {', '.join(data)}"
             )
         arrays = {
@@ -247,28 +259,29 @@ class Calibration:
         return cls(**{**data, **arrays})
 
     def _deviations(self, points, score):
-        """What is odd about scores and shape, two arrays `(B,)`; higher is odder."""
+        """Returns the deviations of scores and shape from typical ones, both `(B,)`."""
         points = ops.convert_to_tensor(points, "float32")
         score = ops.convert_to_tensor(score, "float32")
         counts = ops.logical_or(self.present(score), ops.convert_to_tensor(self.always))
         counts = ops.cast(counts, "float32")
-        usual = ops.convert_to_tensor(self.usual_score, "float32")
+        typical = ops.convert_to_tensor(self.usual_score, "float32")
         total = ops.sum(counts, axis=-1)
-        ratio = ops.sum(counts * score / usual, axis=-1) / ops.maximum(total, 1.0)
+        ratio = ops.sum(counts * score / typical, axis=-1) / ops.maximum(total, 1.0)
 
         known = np.isfinite(self.shape_deviation)
         mean = np.where(known[..., None], self.shape_mean, 0.0)
         deviation = np.where(known, self.shape_deviation, 1.0)
-        placed = ops.all(ops.isfinite(points), axis=-1)
-        points = ops.where(placed[..., None], points, 0.0)
-        apart = points[:, :, None] - points[:, None] - _constant(mean)
-        squared = ops.mean(ops.square(apart / _constant(deviation[..., None])), axis=-1)
-        far = squared / (squared + _HALF**2)
-        far = ops.where(ops.logical_and(placed[:, :, None], placed[:, None]), far, 1.0)
+        finite = ops.all(ops.isfinite(points), axis=-1)
+        points = ops.where(finite[..., None], points, 0.0)
+        error = points[:, :, None] - points[:, None] - _constant(mean)
+        squared = ops.mean(ops.square(error / _constant(deviation[..., None])), axis=-1)
+        novel = squared / (squared + _HALF_SATURATION**2)
+        both_finite = ops.logical_and(finite[:, :, None], finite[:, None])
+        novel = ops.where(both_finite, novel, 1.0)
         pairs = counts[:, :, None] * counts[:, None] * _constant(known)
         number = ops.sum(pairs, axis=(1, 2))
-        shape = ops.sum(pairs * far, axis=(1, 2)) / ops.maximum(number, 1.0)
-        # An image of nothing is like none.
+        shape = ops.sum(pairs * novel, axis=(1, 2)) / ops.maximum(number, 1.0)
+        # An image without any pair of landmarks has the largest deviation.
         return 1.0 - ratio, ops.where(number > 0.0, shape, 1.0)
 
 
@@ -279,29 +292,30 @@ def uncertainty(
     covariance: Any,
     grid_to_space: Any,
 ) -> dict[str, Any]:
-    """Says how sure a model may be of what it found; also in the exported graph.
+    """Computes radii, presence and trust; also used in the exported graph.
 
-    Written in Keras' operations, without linear algebra, which ONNX and LiteRT lack.
+    It uses only Keras operations without linear algebra, which ONNX and LiteRT lack.
 
     Args:
-        calibration: `Calibration`, or `None` where the run has none.
-        points: Array `(B, N, D)` in pixels of the grid that the network saw.
+        calibration: `Calibration`, or `None` for a model without one.
+        points: Array `(B, N, D)` in pixels of the network's grid.
         score: Array `(B, N)`.
         covariance: Array `(B, N, D, D)` in squared pixels of the grid.
         grid_to_space: Array `(B, D + 1, D + 1)` from the grid to millimetres, or to
-            whatever the radii are to be in; NaN where that is not known.
+            another unit of the radii; NaN if it is unknown.
 
     Returns:
-        Dict of tensors: `radius90`, float32 `(B, N)`, in the unit of `grid_to_space`:
-        the true point lies within it with 90 %; `present`, bool `(B, N)`: the
-        landmark is there at all; `trusted`, bool `(B,)`: the image is like those that
-        the run knows. Without a calibration radii are NaN, a landmark is present if
-        its score is above 0, and nothing is trusted, since nothing vouches for it.
+        Dict of tensors: `radius90`, float32 `(B, N)`, the radius around the point that
+        contains the true point with a probability of 90 %, in the unit of
+        `grid_to_space`; `present`, bool `(B, N)`, whether the landmark is in the image;
+        `trusted`, bool `(B,)`, whether the image is similar to the training images.
+        Without a calibration, radii are NaN, landmarks are present if their score is
+        above 0, and no image is trusted.
 
     Example:
 
     ```python
-    found = uncertainty(run.calibration, points, score, covariance, grid_to_space)
+    outputs = uncertainty(run.calibration, points, score, covariance, grid_to_space)
     ```
     """
     if calibration is None:
@@ -309,7 +323,7 @@ def uncertainty(
         return {
             "radius90": ops.full_like(score, math.nan),
             "present": score > 0.0,
-            "trusted": ops.any(score < -1.0, axis=-1),  # false, whatever the batch
+            "trusted": ops.any(score < -1.0, axis=-1),  # false for any batch size
         }
     return {
         "radius90": calibration.radius(score, covariance, grid_to_space),
@@ -319,11 +333,11 @@ def uncertainty(
 
 
 def scale(score: Any, covariance: Any, grid_to_space: Any) -> Any:
-    """Returns what radii are in proportion to, `(B, N)`.
+    """Returns the quantity to which radii are proportional, `(B, N)`.
 
-    The width of the heatmap's peak in space, at least half a pixel of the grid along
-    an axis, divided by the root of its score: where a network hesitates, peaks are
-    wide and low.
+    It is the width of the heatmap's peak in space, divided by the square root of its
+    score, since uncertain peaks are wide and low. The width is at least half a pixel of
+    the grid along each axis, because 0.25 px² are added to the variances.
 
     Args:
         score, covariance, grid_to_space: See `uncertainty`.
@@ -332,18 +346,18 @@ def scale(score: Any, covariance: Any, grid_to_space: Any) -> Any:
     covariance = ops.convert_to_tensor(covariance, "float32")
     d = covariance.shape[-1]
     linear = ops.convert_to_tensor(grid_to_space, "float32")[:, :d, :d]
-    # Not by matrix products, see `apply_affine`.
+    # Without matrix products, see `apply_affine`.
     gram = ops.sum(linear[:, :, :, None] * linear[:, :, None], axis=1)
-    wide = covariance + _constant(_MIN_VARIANCE * np.eye(d))
-    squared = ops.sum(gram[:, None] * wide, axis=(-2, -1))
+    covariance = covariance + _constant(_MIN_VARIANCE * np.eye(d))
+    squared = ops.sum(gram[:, None] * covariance, axis=(-2, -1))
     return ops.sqrt(squared / ops.maximum(score, _MIN_SCORE))
 
 
 def trust_limit(novelty: np.ndarray) -> float:
     """Returns the novelty that 2 % of the next images are expected to exceed.
 
-    The `ceil(0.98 (n + 1))`-th of the novelties of n held-out images in order; of fewer
-    than 49 images, which have no such rank, one and a half times the largest.
+    It is the `ceil(0.98 (n + 1))`-th of the sorted novelties of n held-out images. For
+    fewer than 49 images, which have no such rank, it is 1.5 times the largest.
 
     Args:
         novelty: Array `(n,)`.
@@ -362,98 +376,102 @@ def trust_limit(novelty: np.ndarray) -> float:
 
 
 def _error_ratios(held_out, score, truth, present):
-    """Errors in terms of `scale`, `(n, N)`."""
+    """Returns the ratios of errors to `scale`, `(n, N)`."""
     error = point_distances(
         apply_affine(held_out.grid_to_space, truth),
         apply_affine(held_out.grid_to_space, held_out.points),
     )
     scales = scale(score, held_out.covariance, held_out.grid_to_space)
     ratio = error / ops.convert_to_numpy(scales)
-    # A landmark that is present and was not found is beyond any radius.
+    # A present landmark without a predicted point lies outside any radius.
     lost = present & ~np.isfinite(held_out.points).all(-1)
     ratio = np.where(lost, math.inf, ratio)
     if np.isnan(ratio).all():
         raise ValueError(
-            "A calibration takes points, covariances and a space in which errors "
-            "can be measured. Received: none of them finite"
+            "A calibration requires finite points, covariances and `grid_to_space`, "
+            "in which errors are measured. Received: none of them finite"
         )
     return ratio
 
 
 def radius_factors(ratio: np.ndarray) -> np.ndarray:
-    """Returns the radius of each landmark in terms of `scale`, see `Calibration.fit`.
+    """Returns the radius factor of each landmark, see `Calibration.fit`.
 
     Args:
-        ratio: Array `(n, N)` of errors in terms of `scale`, NaN where there is none.
+        ratio: Array `(n, N)` of the ratios of errors to `scale`, NaN where there is no
+            error.
 
     Returns:
         Array `(N,)`.
     """
-    every = ratio[~np.isnan(ratio)]
+    of_all = ratio[~np.isnan(ratio)]
     factors = []
     for column in ratio.T:
         own = column[~np.isnan(column)]
         lacking = max(MIN_IMAGES - own.size, 0)
-        values = np.concatenate([own, every])
-        weights = np.repeat([1.0, lacking / every.size], [own.size, every.size])
+        values = np.concatenate([own, of_all])
+        weights = np.repeat([1.0, lacking / of_all.size], [own.size, of_all.size])
         order = np.argsort(values, kind="stable")
-        # The next image is one more, and might be beyond all. Of so few that this would
-        # be the answer, others stand in, and it is theirs.
+        # The next image counts as one more, with an infinite ratio. It does not count
+        # for a landmark with too few images, whose quantile would then be infinite.
         needed = COVERAGE * (own.size + lacking + (lacking == 0))
-        place = np.searchsorted(np.cumsum(weights[order]), needed - 1e-6)
-        factors.append(values[order][min(place, values.size - 1)])
+        index = np.searchsorted(np.cumsum(weights[order]), needed - 1e-6)
+        factors.append(values[order][min(index, values.size - 1)])
     return np.array(factors)
 
 
-def _typical_scores(score: np.ndarray, there: np.ndarray) -> np.ndarray:
-    middle = float(np.median(score[there]))
-    usual = [
-        np.median(column[here]) if here.any() else middle
-        for column, here in zip(score.T, there.T, strict=True)
+def _typical_scores(score: np.ndarray, present: np.ndarray) -> np.ndarray:
+    median = float(np.median(score[present]))
+    typical = [
+        np.median(column[rows]) if rows.any() else median
+        for column, rows in zip(score.T, present.T, strict=True)
     ]
-    return np.maximum(usual, _MIN_SCORE)
+    return np.maximum(typical, _MIN_SCORE)
 
 
-def _min_scores(ratio: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Thresholds of presence as shares of the usual scores, see `Calibration.fit`."""
-    least = _MARGIN * float(np.quantile(ratio[there], _LOW_SCORES))
-    if (~there).sum() >= _MIN_MISSING:
-        least = _best_threshold(ratio.ravel(), there.ravel())
-    enough = np.minimum((~there).sum(0), there.sum(0)) >= _MIN_MISSING
+def _min_scores(ratio: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Returns thresholds of presence as fractions of typical scores.
+
+    See `Calibration.fit`.
+    """
+    common = _MARGIN * float(np.quantile(ratio[present], _LOW_SCORES))
+    if (~present).sum() >= _MIN_MISSING:
+        common = _best_threshold(ratio.ravel(), present.ravel())
+    enough = np.minimum((~present).sum(0), present.sum(0)) >= _MIN_MISSING
     return np.array(
         [
-            _best_threshold(ratio[:, k], there[:, k]) if enough[k] else least
+            _best_threshold(ratio[:, k], present[:, k]) if enough[k] else common
             for k in range(ratio.shape[1])
         ]
     )
 
 
-def _best_threshold(value: np.ndarray, there: np.ndarray) -> float:
-    """The threshold with the best F1 of what is there, between two of the values."""
+def _best_threshold(value: np.ndarray, present: np.ndarray) -> float:
+    """Returns the threshold with the best F1 of presence, between two values."""
     order = np.argsort(value, kind="stable")
-    value, there = value[order], there[order]
-    # Of all that is not below the k-th value.
-    hits = there[::-1].cumsum()[::-1]
-    f1 = 2.0 * hits / (np.arange(there.size, 0, -1) + there.sum())
-    f1[1:][value[1:] == value[:-1]] = -1.0  # no threshold lies between equal ones
+    value, present = value[order], present[order]
+    # True positives if the k-th and all larger values are classified as present.
+    hits = present[::-1].cumsum()[::-1]
+    f1 = 2.0 * hits / (np.arange(present.size, 0, -1) + present.sum())
+    f1[1:][value[1:] == value[:-1]] = -1.0  # no threshold lies between equal values
     best = int(f1.argmax())
     return float(0.5 * (value[best] + (value[best - 1] if best else 0.0)))
 
 
 def _shape(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of the ways from landmark to landmark."""
+    """Returns means and deviations of the displacements between landmarks."""
     mean, deviation = [], []
-    for one in range(truth.shape[1]):
-        apart = truth[:, one, None] - truth
-        there = ~np.isnan(apart).any(-1)
-        count = there.sum(0)
-        apart = np.where(there[..., None], apart, 0.0)
-        middle = apart.sum(0) / np.maximum(count, 1)[:, None]
-        squared = np.square(np.where(there[..., None], apart - middle, 0.0))
+    for landmark in range(truth.shape[1]):
+        displacement = truth[:, landmark, None] - truth
+        known = ~np.isnan(displacement).any(-1)
+        count = known.sum(0)
+        displacement = np.where(known[..., None], displacement, 0.0)
+        center = displacement.sum(0) / np.maximum(count, 1)[:, None]
+        squared = np.square(np.where(known[..., None], displacement - center, 0.0))
         variance = squared.mean(-1).sum(0) / np.maximum(count - 1, 1)
-        tolerated = np.square(_TOLERANCE * middle).sum(-1) + 1.0
+        tolerated = np.square(_TOLERANCE * center).sum(-1) + 1.0
         never = count == 0
-        mean.append(np.where(never[:, None], np.nan, middle))
+        mean.append(np.where(never[:, None], np.nan, center))
         deviation.append(np.where(never, np.nan, np.sqrt(variance + tolerated)))
     return np.array(mean), np.array(deviation)
 
@@ -463,7 +481,7 @@ def _constant(values: np.ndarray) -> Any:
 
 
 def _plain(values: np.ndarray) -> list[Any]:
-    """Nested lists for JSON, which has no NaN: `None` stands for it."""
+    """Returns nested lists for JSON, with `None` for NaN, which JSON lacks."""
     if values.dtype == bool:
         return values.tolist()
     return np.where(np.isnan(values), np.array(None), values).tolist()

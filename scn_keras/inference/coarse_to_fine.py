@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 class CoarseToFine:
-    """Lays the grid of a fine network over the points of a coarse one.
+    """Places the grid of a fine network by the points of a coarse network.
 
-    A similarity takes the mean shape of the training images to the points of an image,
-    and the grid, whose centre is that of the mean shape, goes with it. So the fine
-    network sees every image in one pose and size. Training images are placed by their
-    true points, and the augmentation of the fine network is to cover what the coarse
-    one is off by. Where points are to be found, the grid is laid twice: over the
-    points of the coarse network, and again over those that the fine one then finds.
+    A similarity transform maps the mean shape of the training images to the points of
+    an image. The grid, which is centred at the mean shape, is mapped by the same
+    transform, so that all images of the fine network have the same pose and size.
+    Training images are placed by their true points, and the augmentation of the fine
+    network must cover the errors of the coarse network. In inference the grid is placed
+    twice: by the points of the coarse network, then by the points of the fine network.
 
     Args:
         image_to_grid: `ImageToGrid` of the fine network, with a `grid_spacing`.
         shape: Array `(N, D)`, the mean shape in mm, see `alignment.mean_shape`.
-        coarse: `Locator` of the coarse network; `None` where all points are known.
+        coarse: `Locator` of the coarse network, or `None` if all points are known.
 
     Example:
 
@@ -61,11 +61,11 @@ class CoarseToFine:
         robust: bool = False,
         xp: Any = NUMPY,
     ) -> Any:
-        """Returns the map from the grid to the image that is placed by points.
+        """Returns the map from the grid to the image, placed by points.
 
         Args:
             points: Array `(N, D)` in pixels of the image; NaN rows are missing.
-            affine: Array `(D + 1, D + 1)`, from those to millimetres.
+            affine: Array `(D + 1, D + 1)`, from pixels of the image to millimetres.
             weights, robust, xp: See `alignment.align`.
 
         Returns:
@@ -80,39 +80,39 @@ class CoarseToFine:
     def place_by_peaks(
         self, points: Any, affine: Any, score: Any, xp: Any = NUMPY
     ) -> Any:
-        """Returns that map for the points of a network, see `grid_to_source`.
+        """Returns the map from the grid to the image, placed by a network's points.
 
-        Points count by their scores, and those that are far off count little.
+        The points are weighted by their scores, and outliers have little influence.
 
         Args:
             points, affine, xp: See `grid_to_source`.
             score: Array `(N,)`.
         """
-        # A landmark without any score is still somewhere.
+        # The sum of the weights is positive even if all scores are 0.
         return self.grid_to_source(points, affine, score + 1e-6, True, xp)
 
     def place_by_coarse(self, samples: tf.data.Dataset) -> tf.data.Dataset:
-        """Adds `grid_to_source` to samples, by the points of the coarse network.
+        """Adds `grid_to_source` to samples, placed by points of the coarse network.
 
         Args:
-            samples: Dataset of dicts as `Locator.locate` takes them.
+            samples: Dataset of dicts, see `Locator.locate`.
 
         Raises:
             ValueError: If there is no coarse locator.
         """
         if self.coarse is None:
             raise ValueError(
-                "Points are found from coarse to fine by a coarse locator. Received: "
+                "Coarse-to-fine localisation requires a coarse locator. Received: "
                 "coarse=None"
             )
         return self.place_by(self.coarse, samples)
 
     def place_by(self, locator: "Locator", samples: tf.data.Dataset) -> tf.data.Dataset:
-        """Adds `grid_to_source` to samples, by the points that a locator finds."""
+        """Adds `grid_to_source` to samples, placed by the points of a locator."""
         d, spec = self.image_to_grid.dimensions, samples.element_spec
 
         def place() -> Iterator[Mapping[str, Any]]:
-            # Images are of unlike sizes: one at a time.
+            # Images have different sizes, so that batches have one image.
             for outputs in locator.locate(samples, batch_size=1, keep_image=True):
                 points, score = outputs["points_px"], outputs["score"]
                 to_source = self.place_by_peaks(points, outputs["affine"], score)
@@ -123,7 +123,7 @@ class CoarseToFine:
             place, output_signature={**spec, "grid_to_source": to_source}
         )
         count = samples.cardinality()
-        if count < 0:  # not known
+        if count < 0:  # unknown
             return placed
         return placed.apply(tf.data.experimental.assert_cardinality(count))
 
@@ -132,7 +132,7 @@ class CoarseToFine:
         samples: tf.data.Dataset,
         points_of: Callable[[Mapping[str, tf.Tensor]], tf.Tensor],
     ) -> tf.data.Dataset:
-        """Adds `grid_to_source` to samples, by their true points.
+        """Adds `grid_to_source` to samples, placed by their true points.
 
         Args:
             samples: Dataset of dicts with `affine` `(D + 1, D + 1)`.
@@ -150,10 +150,10 @@ class CoarseToFine:
 
 
 def affine_or_pixels(affine: Any, xp: Any = NUMPY) -> Any:
-    """Returns affines to millimetres, the identity where no spacing is usable.
+    """Returns an affine, or the identity if its spacing is not usable.
 
     Args:
-        affine: Array `(D + 1, D + 1)`.
+        affine: Array `(D + 1, D + 1)`, pixels to millimetres.
         xp: The array namespace, see `scn_keras.array_api`.
     """
     affine = xp.cast(affine, "float64")

@@ -1,30 +1,31 @@
-"""From the bytes of a file to grey values, in TensorFlow graphs."""
+"""Decodes the bytes of image files to grey values, in TensorFlow graphs."""
 
 import tensorflow as tf
 
 from scn_keras.files.image_kinds import BMP, JPEG, PNG
 
-# Above the largest radiographs; 8192 x 8192. A JPEG of 400 bytes can promise six times
-# as many pixels, and is decoded to gigabytes of grey.
+# 8192 x 8192 pixels, more than the largest radiographs. The header of a JPEG of 400
+# bytes can declare six times as many pixels, which are decoded to gigabytes of grey.
 MAX_DECODED_PIXELS, MAX_DECODED_SIDE = 2**26, 2**14
 
 
 def decode_image(data: tf.Tensor) -> tf.Tensor:
     """Decodes PNG, JPEG or BMP bytes, 8 or 16 bit, to grey values from 0 to 1.
 
-    Colour becomes luma (ITU-R BT.601), alpha is dropped. JPEGs are decoded with the
-    accurate transform: TensorFlow's default is off by up to 17 grey levels.
+    Colours are converted to luma (ITU-R BT.601), and an alpha channel is ignored. JPEGs
+    are decoded with the accurate transform, because TensorFlow's default has errors of
+    up to 17 grey levels.
 
     Args:
         data: Scalar string tensor.
 
     Returns:
-        float32 tensor `(height, width, 1)`, 1 for the format's largest number.
+        float32 tensor `(height, width, 1)`, where 1 is the format's largest value.
 
     Raises:
-        tf.errors.InvalidArgumentError: If the bytes are none of these formats or
-            are damaged, or their header promises more than `MAX_DECODED_PIXELS`, or
-            than `MAX_DECODED_SIDE` along one side.
+        tf.errors.InvalidArgumentError: If the bytes have none of these formats or are
+            damaged, or if their header declares more than `MAX_DECODED_PIXELS` pixels,
+            or more than `MAX_DECODED_SIDE` along one side.
     """
     head = tf.strings.substr(data, 0, 4)
     is_jpeg, is_png, is_bmp = _format(head)
@@ -32,7 +33,7 @@ def decode_image(data: tf.Tensor) -> tf.Tensor:
         is_jpeg | is_png | is_bmp,
         [
             "The image is not a PNG, JPEG or BMP file. Its first bytes are:",
-            # As numbers: an error's text must be UTF-8.
+            # As numbers, because the text of an error must be UTF-8.
             tf.io.decode_raw(head, tf.uint8),
         ],
         summarize=4,
@@ -43,7 +44,7 @@ def decode_image(data: tf.Tensor) -> tf.Tensor:
         return tf.cast(image, tf.float32) / 255.0
 
     def png():
-        # Eight bits become sixteen exactly: v * 257 / 65535 = v / 255.
+        # The conversion of 8 to 16 bits is exact: v * 257 / 65535 = v / 255.
         image = tf.io.decode_png(data, channels=0, dtype=tf.uint16)
         return _grey(tf.cast(image, tf.float32) / 65535.0)
 
@@ -72,12 +73,13 @@ def decode_image(data: tf.Tensor) -> tf.Tensor:
 
 
 def promised_size(data: tf.Tensor) -> tf.Tensor:
-    """Returns rows and columns by the header of PNG, JPEG or BMP bytes, `(2,)`.
+    """Returns rows and columns from the header of PNG, JPEG or BMP bytes, `(2,)`.
 
-    Nothing is decoded. They mean nothing where the header is cut off or another's.
+    The image is not decoded. The result is meaningless if the header is truncated or
+    belongs to another format.
 
     Raises:
-        tf.errors.InvalidArgumentError: If it is the damaged header of a JPEG.
+        tf.errors.InvalidArgumentError: If the header of a JPEG is damaged.
     """
     is_jpeg, is_png, _ = _format(data)
     head = tf.strings.join([tf.strings.substr(data, 0, 26), b"\0" * 26])
@@ -95,7 +97,7 @@ def promised_size(data: tf.Tensor) -> tf.Tensor:
 
 
 def to_unit_range(image: tf.Tensor) -> tf.Tensor:
-    """Brings integer pixels to 0..1 by the range of their type, floats unchanged."""
+    """Scales integer pixels to 0..1 by the range of their type, and keeps floats."""
     if image.dtype.is_floating:
         return tf.cast(image, tf.float32)
     low, high = float(image.dtype.min), float(image.dtype.max)
@@ -103,9 +105,10 @@ def to_unit_range(image: tf.Tensor) -> tf.Tensor:
 
 
 def grey_values(image: tf.Tensor, normalization: str = "range") -> tf.Tensor:
-    """Returns pixels as `reduce_image` takes them, from 0 to 1 or as they are stored.
+    """Returns the grey values for `reduce_image`.
 
-    Windows are in stored values: a CT's in Hounsfield units.
+    They are scaled to the range 0 to 1. For the normalization `"window"` they remain
+    stored values, such as the Hounsfield units of CT.
     """
     if normalization == "window":
         return tf.cast(image, tf.float32)
@@ -113,9 +116,9 @@ def grey_values(image: tf.Tensor, normalization: str = "range") -> tf.Tensor:
 
 
 def _format(data):
-    """Whether it begins as a JPEG, a PNG, a BMP."""
-    starts = (tf.strings.substr(data, 0, len(s)) == s for s in (JPEG, PNG, BMP))
-    return tuple(starts)
+    """Returns whether bytes are a JPEG, a PNG or a BMP, by their signatures."""
+    matches = (tf.strings.substr(data, 0, len(s)) == s for s in (JPEG, PNG, BMP))
+    return tuple(matches)
 
 
 def _grey(image):
@@ -129,10 +132,10 @@ def _grey(image):
 
 
 def _bmp_palette(data, index):
-    """Looks up the colours of an 8-bit BMP, which TensorFlow leaves out.
+    """Applies the colour table of an 8-bit BMP, which TensorFlow ignores.
 
-    The file header is 14 bytes, the size of the next one stands at its beginning.
-    After both come the colours (blue, green, red, 0) up to where the pixels begin.
+    The file header has 14 bytes. The next header begins with its own size. The colour
+    table (blue, green, red, 0) follows both headers and ends where the pixels begin.
     """
 
     def number(at):

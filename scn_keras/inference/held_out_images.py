@@ -5,17 +5,18 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HeldOutImages:
-    """Points of n images, each located by a run that has not seen it, and the truth.
+    """Predicted and true points of n images that were held out from training.
 
     Args:
-        points: Array `(n, N, D)` in pixels of the grid that the network saw.
+        points: Array `(n, N, D)`, the points predicted by a run that was not trained
+            with the image, in pixels of the network's grid.
         score: Array `(n, N)`.
         covariance: Array `(n, N, D, D)` in squared pixels of the grid.
-        truth: Array `(n, N, D)`, the true points in pixels of the same grids; NaN
-            where missing.
+        truth: Array `(n, N, D)`, the true points in pixels of the same grids; NaN if
+            missing.
         grid_to_space: Array `(n, D + 1, D + 1)`, from the grid to millimetres, or to
-            the unit in which errors are measured.
-        fold: Int array `(n,)`, the fold that each image was held out in.
+            another unit in which errors are measured.
+        fold: Int array `(n,)`, the fold from whose training the image was held out.
     """
 
     points: np.ndarray

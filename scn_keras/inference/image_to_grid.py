@@ -6,23 +6,25 @@ NORMALIZATIONS = ("range", "percentile", "window")
 
 @dataclasses.dataclass(frozen=True)
 class ImageToGrid:
-    """How an image of any size is brought to the grid that a network sees.
+    """Settings of the preprocessing: from an image of any size to a network's input.
 
-    Models that share these settings see the same numbers for the same image.
+    Models with the same settings have the same input for the same image.
 
     Args:
-        grid: `(rows, columns)`, or `(slices, rows, columns)` of a volume.
-        grid_spacing: Floats, mm per pixel of the grid in x, y(, z). The grid is then
-            laid on the centre of the image and may be larger or smaller than it.
-            `None` fits every image into the grid, its aspect kept.
-        normalization: Str, how grey values are brought to about -1 to 1. `"range"`
-            takes the range of the pixel type, `"percentile"` two percentiles of each
-            image, `"window"` two stored values, such as Hounsfield units of CT.
-        normalization_limits: Two rising floats: the percentiles as shares
-            (0.01 and 0.99 if `None`) or the two stored values, which `"window"` needs.
+        grid: Size of the network's input, `(rows, columns)` or, for volumes, `(slices,
+            rows, columns)`.
+        grid_spacing: Floats, mm per pixel of the grid in x, y(, z). The centre of the
+            grid is then the centre of the image, and the grid may be larger or smaller
+            than the image. `None` fits every image into the grid without distortion.
+        normalization: Str, the mapping of grey values to about -1 to 1. `"range"` maps
+            the range of the pixel type, `"percentile"` two percentiles of each image,
+            `"window"` two stored values, such as Hounsfield units of CT.
+        normalization_limits: Two increasing floats. For `"percentile"`, the percentiles
+            as fractions; `None` for 0.01 and 0.99. For `"window"`, the two stored
+            values, which are required.
 
     Raises:
-        ValueError: If a value is out of its range or values do not go together.
+        ValueError: If a value is out of its range or values do not match.
 
     Example:
 
@@ -60,13 +62,13 @@ class ImageToGrid:
         limits = self.normalization_limits
         if self.normalization == "window" and limits is None:
             raise ValueError(
-                'The normalization "window" needs `normalization_limits`, the two '
-                "stored values (in CT Hounsfield units) that become black and white. "
-                "Received: normalization_limits=None"
+                'The normalization "window" requires `normalization_limits`, the two '
+                "stored values (Hounsfield units of CT) that are mapped to black and "
+                "white. Received: normalization_limits=None"
             )
         if limits is not None and not limits[0] < limits[1]:
             raise ValueError(
-                "`normalization_limits` must be two rising numbers. "
+                "`normalization_limits` must be two increasing numbers. "
                 f"Received: normalization_limits={limits}"
             )
 
@@ -77,5 +79,5 @@ class ImageToGrid:
 
     @property
     def uses_stored_values(self) -> bool:
-        """Whether images come in the numbers of their files, not from 0 to 1."""
+        """Whether grey values are stored values instead of values from 0 to 1."""
         return self.normalization == "window"

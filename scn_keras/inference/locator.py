@@ -22,11 +22,11 @@ from scn_keras.inference.test_time_augmentation import mean_of_views
 
 
 class HasLocalizer(Protocol):
-    """What finds points on the grid: a model of `scn_keras.models` or a stand-in.
+    """Interface of models that localise points on the grid, as in `scn_keras.models`.
 
-    Of its `localizer`, `predict_on_batch` is called with images `(n, *grid, 1)`. It
-    returns a dict of `points` `(n, N, D)`, `score` `(n, N)` and `covariance`
-    `(n, N, D, D)` in pixels of the grid.
+    `localizer.predict_on_batch` is called with images `(n, *grid, 1)`. It returns a
+    dict of `points` `(n, N, D)`, `score` `(n, N)` and `covariance` `(n, N, D, D)` in
+    pixels of the grid.
     """
 
     @property
@@ -34,19 +34,20 @@ class HasLocalizer(Protocol):
 
 
 class Locator:
-    """Finds landmarks in images of any size: the one sequence from pixels to points.
+    """Localises landmarks in images of any size.
 
-    An image is reduced and brought to the grid, in several views for test-time
-    augmentation; the model finds points on the grid, which go back to pixels and
-    millimetres; the calibration adds radii, presence and trust. From coarse to fine,
-    points place the grid first. Evaluation, prediction and calibration call `locate`
-    on a stream of images; the exported graph calls the same steps on tensors.
+    This class implements the steps from pixels to points. The image is reduced and
+    resampled to the grid, in several views for test-time augmentation. The model
+    predicts points on the grid, which are mapped to pixels and millimetres. The
+    calibration adds radii, presence and trust. With a coarse stage, its points place
+    the grid first. Evaluation, prediction and calibration call `locate` on a stream of
+    images; the exported graph executes the same steps on tensors.
 
     Args:
-        model: What has a `localizer`, see `HasLocalizer`.
-        image_to_grid: `ImageToGrid`.
-        views: What `test_time_views` returned, for the mean of the points in all
-            views; `None` for the image as it is.
+        model: Model with a `localizer`, see `HasLocalizer`.
+        image_to_grid: `ImageToGrid`, the preprocessing of the model.
+        views: Result of `test_time_views`, for the mean of the points in all views, or
+            `None` for a single view.
         coarse_to_fine: `CoarseToFine` with a coarse locator, or `None`.
         calibration: `Calibration` or `None`.
 
@@ -75,46 +76,46 @@ class Locator:
 
     @property
     def models(self) -> list[Any]:
-        """The model, and those of coarser stages."""
+        """The model and the models of coarser stages."""
         coarse = self.coarse_to_fine.coarse if self.coarse_to_fine else None
         return [self.model, *(coarse.models if coarse else ())]
 
     @property
     def has_graph(self) -> bool:
-        """Whether all models are Keras models, which a TensorFlow graph can hold."""
+        """Whether all models are Keras models, which a TensorFlow graph can contain."""
         return all(isinstance(m.localizer, keras.Model) for m in self.models)
 
     def locate(
         self, samples: tf.data.Dataset, batch_size: int = 4, keep_image: bool = False
     ) -> Iterator[dict[str, Any]]:
-        """Finds the landmarks of a stream of images, keeping no heatmaps.
+        """Localises the landmarks of a stream of images, without keeping heatmaps.
 
         Args:
-            samples: Dataset of dicts with `image` `(*sizes, 1)`, integers, or floats
-                from 0 to 1, and `affine` `(D + 1, D + 1)`; other entries are handed
+            samples: Dataset of dicts with `image` `(*sizes, 1)`, integers or floats
+                from 0 to 1, and `affine` `(D + 1, D + 1)`. Other entries are passed
                 through. An entry `grid_to_source` `(D + 1, D + 1)` places the grid.
-            batch_size: Int, images that go through the network together.
-            keep_image: Bool, whether `image` is handed through, too, which takes
-                images of one size or batches of one.
+            batch_size: Int, the number of images per batch of the network.
+            keep_image: Bool, whether `image` is passed through as well. This requires
+                images of one size or a batch size of 1.
 
         Yields:
-            The dict of each image, in order, as NumPy arrays: without `image`, with
-            the outputs of `describe` and `grid_image` `(*grid, 1)` and
-            `grid_to_source` `(D + 1, D + 1)` for pictures.
+            A dict of NumPy arrays for each image, in order: the entries of the sample
+            without `image`, the outputs of `describe`, and `grid_image` `(*grid, 1)`
+            and `grid_to_source` `(D + 1, D + 1)` for pictures.
         """
         if self.coarse_to_fine is not None:
             samples = self.coarse_to_fine.place_by_coarse(samples)
-            # What the coarse network was off by is gone after a second time.
+            # The second placement corrects for the errors of the coarse network.
             samples = self.coarse_to_fine.place_by(self._in_place(), samples)
         yield from self._locate_placed(samples, batch_size, keep_image)
 
     def describe(
         self, peaks: Mapping[str, Any], to_source: Any, affine: Any, xp: Any = NUMPY
     ) -> dict[str, Any]:
-        """Turns peaks on the grid into the outputs of a model.
+        """Converts peaks on the grid to the outputs of a model.
 
         Args:
-            peaks: What a localizer gives, with an axis of views, see `mean_of_views`.
+            peaks: Output of a localizer with an axis of views, see `mean_of_views`.
             to_source: float32 `(n, V, D + 1, D + 1)`, from the grid to the image.
             affine: float32 `(n, D + 1, D + 1)`, from pixels of the image to mm.
             xp: The array namespace, NumPy or TensorFlow.
@@ -123,8 +124,9 @@ class Locator:
             Dict of `points_px` and `points_mm` `(n, N, D)`, `score` `(n, N)`,
             `covariance_px2` and `covariance_mm2` `(n, N, D, D)`, `radius90_px` and
             `radius90_mm` `(n, N)`, `present` `(n, N)`, `trusted` `(n,)` and
-            `calibrated` `(n,)`, whether the spacing is usable: without, millimetres
-            are NaN. Without a calibration radii are NaN, see `uncertainty`.
+            `calibrated` `(n,)`, whether the spacing is usable. Millimetres are NaN
+            without a usable spacing. Radii are NaN without a calibration, see
+            `uncertainty`.
         """
         points, score, covariance = mean_of_views(peaks, self.views, xp)
         place = to_source[:, 0]
@@ -151,29 +153,29 @@ class Locator:
     def to_grid(
         self, image: tf.Tensor, affine: tf.Tensor, place: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Brings one image to the grid, in all views.
+        """Resamples one image to the grid, in all views.
 
         Args:
             image: float32 `(*sizes, 1)`, see `decode.grey_values`.
-            affine: float32 `(D + 1, D + 1)`, from its pixels to mm.
-            place: float32 `(D + 1, D + 1)`, from the grid to the image; `None` for
-                where `ImageToGrid` lays it.
+            affine: float32 `(D + 1, D + 1)`, from pixels of the image to mm.
+            place: float32 `(D + 1, D + 1)`, from the grid to the image, or `None` for
+                the default placement of `ImageToGrid`.
 
         Returns:
-            `(grid images, grid_to_source)`, `(V, *grid, 1)` and `(V, D + 1, D + 1)`.
+            `(grid_images, grid_to_source)`, `(V, *grid, 1)` and `(V, D + 1, D + 1)`.
         """
         return to_views(image, affine, self.image_to_grid, self.views, place)
 
     def to_grid_in_graph(
         self, image: tf.Tensor, affine: tf.Tensor, place: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Brings one image to the grid, from coarse to fine where need be.
+        """Resamples one image to the grid, with coarse-to-fine placement.
 
-        Arguments and results: see `to_grid`. The models run within the graph.
+        Arguments and results are those of `to_grid`. The models run in the graph.
         """
         coarse_to_fine = self.coarse_to_fine
         if coarse_to_fine is not None and coarse_to_fine.coarse and place is None:
-            # As `locate` does on a stream.
+            # The same two placements as in `locate`.
             for locator in (coarse_to_fine.coarse, self._in_place()):
                 images, to_source = locator.to_grid_in_graph(image, affine, place)
                 points, score, _ = mean_of_views(
@@ -186,7 +188,7 @@ class Locator:
         return self.to_grid(image, affine, place)
 
     def peaks_in_graph(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns the peaks of grid images `(n, V, *grid, 1)`, within a graph."""
+        """Returns the peaks of grid images `(n, V, *grid, 1)`, in a graph."""
         views, grid = images.shape[1], self.image_to_grid.grid
         images, n = at_least_one(images)
         peaks = self.model.localizer(tf.reshape(images, [-1, *grid, 1]), training=False)
@@ -196,7 +198,7 @@ class Locator:
         }
 
     def _in_place(self):
-        """The same model on images whose grid is placed, in one view."""
+        """Returns a locator of the same model for placed grids, with a single view."""
         return Locator(self.model, self.image_to_grid)
 
     def _locate_placed(self, samples, batch_size, keep_image):
@@ -211,7 +213,7 @@ class Locator:
         for rest, images, to_source in batches.prefetch(
             tf.data.AUTOTUNE
         ).as_numpy_iterator():
-            # Images and their views, one after the other, as the network takes them.
+            # Images and views are merged to one batch axis for the network.
             rows, views = images.shape[:2]
             peaks = self.model.localizer.predict_on_batch(
                 images.reshape(-1, *images.shape[2:])
@@ -238,7 +240,7 @@ def to_views(
     views: np.ndarray | None = None,
     place: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Brings one image to a grid in V views, see `Locator.to_grid`."""
+    """Resamples one image to a grid in V views, see `Locator.to_grid`."""
     spacing = usable_spacing(affine, TENSORFLOW)
     reduced = reduce_image(image, image_to_grid, spacing)
     place = reduced.grid_to_source if place is None else place
@@ -248,15 +250,15 @@ def to_views(
         else [warp.sum_of_products(place, view) for view in views]
     )
     images = [
-        resample_to_grid(reduced, image_to_grid.grid, one_view)
-        for one_view in to_source
+        resample_to_grid(reduced, image_to_grid.grid, view_to_source)
+        for view_to_source in to_source
     ]
     return tf.stack(images), tf.stack(to_source)
 
 
 def at_least_one(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns images, an empty one if there are none, and how many there are."""
-    # TensorFlow's convolutions on a CPU fail on a batch of none.
+    """Returns a batch of at least one image, padded if empty, and the true count."""
+    # TensorFlow's convolutions on a CPU fail on an empty batch.
     n = tf.shape(images)[0]
     lacking = [[0, tf.cast(n == 0, tf.int32)], *[[0, 0]] * (len(images.shape) - 1)]
     return tf.pad(images, lacking), n

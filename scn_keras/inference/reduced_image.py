@@ -2,14 +2,14 @@ from typing import Any, NamedTuple
 
 
 class ReducedImage(NamedTuple):
-    """A smoothed, thinned-out, normalised image and where its pixels lie.
+    """A smoothed, subsampled and normalised image with its maps to the source image.
 
     Attributes:
         image: float32 `(..., *sizes, 1)`, about -1 to 1.
-        to_source: float32 `(..., D + 1, D + 1)`, from its pixels to those of the
-            source image.
-        grid_to_source: float32 `(..., D + 1, D + 1)`, letterbox, crop or `Placement`:
-            from pixels of the grid to those of the source image.
+        to_source: float32 `(..., D + 1, D + 1)`, from pixels of the reduced image to
+            pixels of the source image.
+        grid_to_source: float32 `(..., D + 1, D + 1)`, from pixels of the grid to pixels
+            of the source image, by letterbox, `grid_spacing` or `CoarseToFine`.
         size: float32 `(..., D)`, the size of the source image in x, y(, z).
     """
 
@@ -20,9 +20,9 @@ class ReducedImage(NamedTuple):
 
 
 def to_reduced(reduced: ReducedImage, to_source: Any, xp: Any) -> Any:
-    """Turns an affine into the source image into one into the reduced image."""
+    """Converts an affine to the source image to an affine to the reduced image."""
     # `to_source` of the reduced image is diagonal. A matrix product would lose digits
-    # where the exported graph runs on a GPU, see `apply_affine`.
+    # if the exported graph runs on a GPU, see `apply_affine`.
     return to_source / _diagonal(reduced.to_source, xp)[..., :, None]
 
 

@@ -1,16 +1,17 @@
-"""From a file's bytes to the network's grid, in TensorFlow graphs of any size.
+"""Resamples images of any size to the network's grid, in TensorFlow graphs.
 
-Training, evaluation, prediction and the exported SavedModel call these functions and
-no others, so that the model that is served is the model that was measured. An image
-is reduced in three steps, only the last of which interpolates:
+Training, evaluation, prediction and the exported SavedModel all call these functions,
+so that a served model has the same input as the evaluated model. An image is resampled
+in three steps, of which only the last one interpolates:
 
-1. `reduce_image`: Gaussian smoothing, as wide as the reduction asks for, evaluated at
-   every n-th pixel, where n leaves at least two pixels to a pixel of the grid;
+1. `reduce_image`: Gaussian smoothing with a width that depends on the reduction,
+   evaluated at every n-th pixel, where n leaves at least two pixels per pixel of the
+   grid;
 2. `normalize`: grey values to about -1..1;
-3. one linear interpolation (`scn_keras.warp`) at the places that the grid's pixels
-   have in the reduced image, wherever letterbox, augmentation and deformation put them.
+3. one linear interpolation (`scn_keras.warp`) at the coordinates of the grid's pixels
+   in the reduced image, which include letterbox, augmentation and deformation.
 
-Images and volumes take the same path: D below is 2 or 3.
+Images and volumes are processed in the same way: D below is 2 or 3.
 """
 
 import math
@@ -24,7 +25,7 @@ from scn_keras.geometry import letterbox, spacing_is_usable
 from scn_keras.inference.image_to_grid import NORMALIZATIONS, ImageToGrid
 from scn_keras.inference.reduced_image import ReducedImage, to_reduced
 
-OUTSIDE = -1.0  # what lies around the image: black
+OUTSIDE = -1.0  # the value outside the image: black
 
 _KEPT_OF_BLOCK = 16  # pixels, see `_smooth`
 
@@ -32,49 +33,51 @@ _KEPT_OF_BLOCK = 16  # pixels, see `_smooth`
 def reduce_image(
     image: tf.Tensor, image_to_grid: ImageToGrid, spacing: tf.Tensor
 ) -> ReducedImage:
-    """Smooths, thins out and normalises an image for a grid.
+    """Smooths, subsamples and normalises an image for a grid.
 
     Args:
         image: float32 `(*sizes, 1)`, see `decode.grey_values`.
         image_to_grid: `ImageToGrid`.
-        spacing: float32 `(D,)`, the spacing x, y(, z) of the image in mm. Where it is
-            not usable, pixels count as squares and the image is fitted into the grid.
+        spacing: float32 `(D,)`, the spacing x, y(, z) of the image in mm. If it is not
+            usable, pixels are assumed to be square and the image is fitted into the
+            grid.
 
     Raises:
-        ValueError: If the image has not one axis for each of the grid, and a channel.
+        ValueError: If the image does not have the axes of the grid and a channel.
     """
     grid, d = image_to_grid.grid, image_to_grid.dimensions
     image = tf.convert_to_tensor(image)
     if image.shape.rank not in (None, d + 1):
         raise ValueError(
-            f"An image for the grid {tuple(grid)} has {d} axes and one channel. "
-            f"Received: shape {tuple(image.shape)}"
+            f"An image for the grid {tuple(grid)} must have {d} axes and one channel. "
+            f"Received: shape={tuple(image.shape)}"
         )
     shape = tf.shape(image)
     size = [tf.cast(shape[axis], tf.float32) for axis in reversed(range(d))]
     scale, offset = _letterbox_or_grid_spacing(size, image_to_grid, spacing)
-    # Kernels would grow with an absurd spacing: ten times what square pixels ask for,
-    # and a fourth of a pixel of the grid for the whole of a long side.
-    most = 10.0 * tf.reduce_max(tf.stack(size)) / min(float(side) for side in grid)
+    # Implausible spacings must not lead to huge kernels. The reduction is at most ten
+    # times that of square pixels, and at most the larger of 64 and four times the
+    # length of the axis.
+    limit = 10.0 * tf.reduce_max(tf.stack(size)) / min(float(side) for side in grid)
     reduction = [
-        tf.minimum(s, tf.minimum(most, tf.maximum(4.0 * length, 64.0)))
+        tf.minimum(s, tf.minimum(limit, tf.maximum(4.0 * length, 64.0)))
         for s, length in zip(scale, size, strict=True)
     ]
-    # Graph optimisation may turn a division into a product, off by one in the last
-    # digit. A reduction by exactly 2, 4, 6 … must not fall to either side of the
-    # step for that, hence the odd little number.
+    # Graph optimisation may replace a division by a product, which changes the last
+    # digit. The small offset ensures that a reduction by exactly 2, 4, 6 … always gives
+    # the same step.
     steps = [
         tf.maximum(tf.cast(tf.floor(s * 0.5 + 1.2345e-3), tf.int32), 1)
         for s in reduction
     ]
-    # Zeros stay zeros, whatever the order of the sums: where nothing is to be seen,
-    # heatmaps are as flat in one runtime as in the other.
+    # The smoothing is computed relative to the first pixel. Sums of zeros are exact in
+    # any order, so that constant regions are equally constant in every runtime.
     corner = tf.reshape(image, [-1])[0]
-    # What lies around a volume may be NaN or a huge number: all would be lost with it.
+    # The values around a volume may be NaN or huge and would invalidate all others.
     corner = tf.where(tf.abs(corner) < 1e5, corner, 0.0)
     image = image - corner
     for k, (s, step) in enumerate(zip(reduction, steps, strict=True)):
-        # As in scikit-image: half of what the pixel grows by.
+        # As in scikit-image, sigma is half the growth of the pixel.
         image = _smooth(image, d - 1 - k, tf.maximum(s - 1.0, 0.0) * 0.5, step)
     return ReducedImage(
         normalize(
@@ -89,14 +92,14 @@ def reduce_image(
 
 
 def _letterbox_or_grid_spacing(size, image_to_grid, spacing):
-    """Scale and offset from pixels of the grid to those of the image, by axis."""
+    """Returns scale and offset from the grid to the image, by axis."""
     sides = [float(side) for side in reversed(image_to_grid.grid)]
     calibrated = spacing_is_usable(spacing, TENSORFLOW)
     spacing = tf.where(calibrated, spacing, tf.ones_like(spacing))
     scale, offset = letterbox(size, sides, tf.unstack(spacing))
     if image_to_grid.grid_spacing is not None:
-        wanted = tf.constant(image_to_grid.grid_spacing, tf.float32) / spacing
-        scale = tf.unstack(tf.where(calibrated, wanted, tf.stack(scale)))
+        by_spacing = tf.constant(image_to_grid.grid_spacing, tf.float32) / spacing
+        scale = tf.unstack(tf.where(calibrated, by_spacing, tf.stack(scale)))
         offset = [
             (s - 1.0) * 0.5 - k * (g - 1.0) * 0.5
             for s, g, k in zip(size, sides, scale, strict=True)
@@ -107,38 +110,45 @@ def _letterbox_or_grid_spacing(size, image_to_grid, spacing):
 def normalize(
     image: tf.Tensor, method: str, limits: tuple[float, float] | None = None
 ) -> tf.Tensor:
-    """Brings grey values to about -1..1.
+    """Maps grey values to about -1..1.
 
     Args:
         image: float32 `(*sizes, 1)`, from 0 to 1 except for `"window"`.
         method: `"range"` maps the full range of the pixel type to -1..1, as the
-            reference does for cephalograms; `"percentile"` maps the 1st percentile
-            to -1 and the 99th to 1 and clips there, for images of unlike exposure;
-            `"window"` does so with two grey values, for CT.
-        limits: Two floats: the shares instead of 0.01 and 0.99 for `"percentile"`, the
-            grey values for `"window"`.
+            reference does for cephalograms. `"percentile"` maps the 1st percentile to
+            -1 and the 99th to 1 and clips other values, for images of different
+            exposure. `"window"` maps two grey values in the same way, for CT.
+        limits: Two floats. For `"percentile"`, fractions in place of 0.01 and 0.99. For
+            `"window"`, the grey values.
+
+    Raises:
+        ValueError: If the method is unknown or `"window"` has no limits.
     """
     if method == "range":
         return image * 2.0 - 1.0
     if method not in NORMALIZATIONS:
         raise ValueError(
-            f"`normalization` must be one of {NORMALIZATIONS}. Received: {method!r}"
+            f"`normalization` must be one of {NORMALIZATIONS}. Received: "
+            f"normalization={method!r}"
         )
     if method == "window":
         if limits is None:
-            raise ValueError('The normalization "window" needs its two grey values.')
+            raise ValueError(
+                'The normalization "window" requires two grey values. Received: '
+                "limits=None"
+            )
         low, high = tf.unstack(tf.constant(limits, tf.float32))
     else:
-        # 4,096 pixels or more tell the percentiles of a radiograph well enough.
+        # 4,096 pixels or more are enough to estimate the percentiles of a radiograph.
         d = image.shape.rank - 1
         sizes, count = tf.shape(image), round(4096 ** (1 / d))
-        thinned = image[
+        subsampled = image[
             tuple(
                 slice(None, None, tf.maximum(sizes[axis] // count, 1))
                 for axis in range(d)
             )
         ]
-        values = tf.sort(tf.reshape(thinned, [-1]))
+        values = tf.sort(tf.reshape(subsampled, [-1]))
         last = tf.cast(tf.size(values) - 1, tf.float32)
         low, high = (
             values[tf.cast(tf.round(last * share), tf.int32)]
@@ -151,30 +161,30 @@ def normalize(
 def resample_to_grid(
     reduced: ReducedImage, grid: Sequence[int], to_source: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Brings a reduced image to the grid by an affine, or by the letterbox alone.
+    """Interpolates a reduced image on the grid.
 
     Args:
         reduced: `ReducedImage`.
         grid: The sizes of the grid in array order.
         to_source: float32 `(D + 1, D + 1)`, from the grid to the source image; `None`
-            for the letterbox.
+            for `reduced.grid_to_source`.
     """
     if to_source is None:
         to_source = reduced.grid_to_source
     affine = to_reduced(reduced, to_source, TENSORFLOW)
     image = warp.pad_border(reduced.image[..., 0], len(grid), OUTSIDE, TENSORFLOW)
-    places = warp.sampling_grid(affine, grid, xp=TENSORFLOW)
-    return warp.interpolate(image, places, TENSORFLOW)[..., None]
+    coordinates = warp.sampling_grid(affine, grid, xp=TENSORFLOW)
+    return warp.interpolate(image, coordinates, TENSORFLOW)[..., None]
 
 
 def flatten(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns an image `(*sizes, 1)` as `warp.interpolate` takes it flat.
+    """Returns an image `(*sizes, 1)` in the flat form of `warp.interpolate`.
 
-    Its length is one of few, at most a fourth more than needed: of images of all
-    sizes, a program is compiled for some ten lengths.
+    The length is rounded up, by at most a fourth, to one of few values. A program is
+    therefore compiled for about ten lengths, for images of all sizes.
 
     Returns:
-        `(flat, sizes)`, float32 `(n,)` and int32 `(D,)`, with a border.
+        `(flat, sizes)`, float32 `(n,)` and int32 `(D,)`, including the border.
     """
     d = image.shape.rank - 1
     image = warp.pad_border(image[..., 0], d, OUTSIDE, TENSORFLOW)
@@ -186,15 +196,15 @@ def flatten(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _smooth(image, axis, sigma, step):
-    """Smooths one axis with a Gaussian, keeping every `step`-th pixel."""
+    """Smooths one axis with a Gaussian and keeps every `step`-th pixel."""
     shape, d = tf.shape(image), image.shape.rank - 1
     length = shape[axis]
-    kept = (length + 2 * step - 2) // step  # one beyond the edge, if step > 1
+    kept = (length + 2 * step - 2) // step  # includes one beyond the edge if step > 1
     outer, inner = tf.reduce_prod(shape[:axis]), tf.reduce_prod(shape[axis + 1 :])
-    # As products of matrices, several times as fast as a convolution of one channel,
-    # and nothing is computed that is not kept: a block of pixels has a part in the 16
-    # pixels that are kept of it, and in the 16 before. A kernel is not longer than the
-    # block and a step, since steps are at least a half of the reduction, rounded down.
+    # Matrix products are several times as fast as a convolution of one channel, and
+    # compute only the pixels that are kept. A block of pixels contributes to its own 16
+    # kept pixels and to the 16 of the block before. A kernel is not longer than the
+    # block and a step, since a step is at least half of the reduction, rounded down.
     block = _KEPT_OF_BLOCK * step
     radius, own, before = _kernels(sigma, step)
     # The border is replicated.
@@ -218,10 +228,10 @@ def _smooth(image, axis, sigma, step):
 
 
 def _kernels(sigma, step):
-    """Returns the radius of a Gaussian, and it as two matrices `(kept, block)`.
+    """Returns the radius of a Gaussian and two matrices `(kept, block)` of its weights.
 
-    The first is the part of a block in what is kept of it, the second that in what is
-    kept of the block before.
+    The first has the weights of a block's pixels in the block's own kept pixels, the
+    second their weights in the kept pixels of the block before.
     """
     radius = tf.cast(tf.floor(4.0 * sigma + 0.5 + 1.2345e-3), tf.int32)
     taps = tf.cast(tf.range(-radius, radius + 1), tf.float32)
@@ -229,13 +239,13 @@ def _kernels(sigma, step):
     kernel = kernel / tf.reduce_sum(kernel)
     kept, last = tf.range(_KEPT_OF_BLOCK)[:, None], 2 * radius
 
-    def part(pixels):
+    def weights(pixels):
         tap = pixels - kept * step
         value = tf.gather(kernel, tf.clip_by_value(tap, 0, last))
         return tf.where((tap >= 0) & (tap <= last), value, 0.0)
 
     pixels = tf.range(_KEPT_OF_BLOCK * step)
-    return radius, part(pixels), part(pixels + _KEPT_OF_BLOCK * step)
+    return radius, weights(pixels), weights(pixels + _KEPT_OF_BLOCK * step)
 
 
 def _scale_and_offset(scale, offset):

@@ -1,4 +1,4 @@
-"""Test-time augmentation: several views of one image, and the mean of their points."""
+"""Test-time augmentation: the mean of the points in several views of an image."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,18 +9,18 @@ import numpy as np
 from scn_keras.array_api import NUMPY
 from scn_keras.geometry import apply_affine, apply_to_covariance, mixture
 
-# Turns in degrees and magnifications.
+# Rotations in degrees and magnifications.
 _VIEWS = ((0.0, 1.0), (3.0, 1.0), (-3.0, 1.0), (0.0, 1.05), (0.0, 1.0 / 1.05))
 
 
 def test_time_views(grid: Sequence[int]) -> np.ndarray:
-    """Returns the maps of test-time augmentation, the identity first.
+    """Returns the maps of test-time augmentation, beginning with the identity.
 
-    Each takes a grid turned about its centre (in the plane of x and y) or magnified
-    to the grid itself: by 3 degrees either way and by 5 % either way.
+    Each map takes a grid that is rotated about its centre in the plane of x and y, by 3
+    or -3 degrees, or scaled by 5 % up or down, to the original grid.
 
     Args:
-        grid: Sizes in array order.
+        grid: Sequence of D ints, the sizes in array order.
 
     Returns:
         float32 array `(5, D + 1, D + 1)`.
@@ -38,23 +38,23 @@ def test_time_views(grid: Sequence[int]) -> np.ndarray:
     return np.array(views, np.float32)
 
 
-# Its name begins as those of tests do.
+# Prevents pytest from collecting it, because its name begins with "test".
 test_time_views.__test__ = False  # type: ignore[attr-defined]
 
 
 def mean_of_views(
     peaks: Mapping[str, Any], views: np.ndarray | None, xp: Any = NUMPY
 ) -> tuple[Any, Any, Any]:
-    """Returns points, score and covariance over all views of each image.
+    """Returns points, scores and covariances over all views of each image.
 
-    Points are weighted by score, and the spread among the views is in the covariances
-    (`geometry.mixture`).
+    Points are weighted by score. The covariances include the variance between views,
+    see `geometry.mixture`.
 
     Args:
-        peaks: What a localizer gives, with an axis of V views after that of images:
+        peaks: Output of a localizer with an axis of V views after that of images:
             `points` `(B, V, N, D)`, `score` `(B, V, N)`, `covariance`
             `(B, V, N, D, D)`.
-        views: What `test_time_views` returned; `None` for the image as it is.
+        views: Result of `test_time_views`, or `None` for a single view.
         xp: The array namespace, see `scn_keras.array_api`.
 
     Returns:

@@ -399,7 +399,7 @@ def test_normalizes_a_window_of_hounsfield_units():
     np.testing.assert_allclose(
         found[:, 0, 0], [-1, -1, 0, 0.25, 1, 1], rtol=0, atol=1e-6
     )
-    with pytest.raises(ValueError, match="needs its two grey values"):
+    with pytest.raises(ValueError, match='"window".*limits=None'):
         resample.normalize(image, "window")
 
 
@@ -438,7 +438,7 @@ def test_a_grid_of_fixed_spacing_lies_on_the_centre(shape):
 
 def test_images_of_other_dimensions_than_the_grid_are_refused():
     for image, grid in ((tf.zeros((9, 8, 3, 1)), (8, 8)), (tf.zeros((9, 8)), (8, 8))):
-        with pytest.raises(ValueError, match="has 2 axes and one channel. Received"):
+        with pytest.raises(ValueError, match=r"2 axes and one channel.*shape=\("):
             resample.reduce_image(image, ImageToGrid(grid), tf.ones(2))
 
 
@@ -457,7 +457,7 @@ def test_flat_images_have_one_of_few_lengths():
 
 
 def test_unknown_normalization():
-    with pytest.raises(ValueError, match="`normalization`.*Received: 'std'"):
+    with pytest.raises(ValueError, match="`normalization`.*normalization='std'"):
         resample.normalize(tf.zeros((2, 2, 1)), "std")
 
 

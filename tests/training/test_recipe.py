@@ -190,7 +190,7 @@ def test_overrides_follow_each_other():
         ("image_to_grid.grid_spacing=0.5", "grid_spacing` must be of type tuple"),
         ("image_to_grid.grid_spacing=(0.5, 0.5, 0.5)", "must be 2 positive numbers"),
         ("image_to_grid.grid_spacing=(0.5, 0.0)", "must be 2 positive numbers"),
-        ("image_to_grid.normalization=window", "needs `normalization_limits`"),
+        ("image_to_grid.normalization=window", "normalization_limits=None"),
         (
             "image_to_grid.normalization_limits=(3, 3)",
             r"rising.*\(3.0, 3.0\)",

@@ -217,7 +217,7 @@ def test_what_cannot_be_stored_leaves_nothing(recipe, dots, tmp_path):
         (["dataset=knee"], (), "no data set of this name"),
         (["train_split=training"], (), "has the splits test, train"),
         ([], ("validation",), "has the splits test, train"),
-        (["grid=(16, 48, 40)"], (), "has 3 axes and one channel"),
+        (["grid=(16, 48, 40)"], (), "3 axes and one channel"),
     ):
         with pytest.raises(ValueError, match=message):
             prepare_arrays(

@@ -1,6 +1,6 @@
-"""Recipes, their training into runs, and the evaluation of runs.
+"""Recipes, training and evaluation of runs.
 
-The function `fit` is in the module of its name:
+The function `fit` is imported from the module of the same name:
 `from scn_keras.training.fit import fit`.
 """
 
@@ -10,7 +10,7 @@ from scn_keras._lazy import lazy_names
 
 if __name__ == "training":
     raise ModuleNotFoundError(
-        "No module named 'training': the folder of that name in a checkout of "
+        "No module named 'training'. The folder of this name in a checkout of "
         "scn-keras is imported as scn_keras.training.",
         name="training",
     )
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from scn_keras.training.report.page import write_report as write_report
     from scn_keras.training.run import Run as Run
 
-# Most of these import Keras, some TensorFlow.
+# Loaded lazily, because most of these modules import Keras and some TensorFlow.
 __getattr__, __dir__ = lazy_names(
     __name__,
     {

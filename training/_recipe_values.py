@@ -1,4 +1,4 @@
-"""Recipes as plain values: reading, writing, and changes given as text."""
+"""Conversion of recipes to plain values and back, and changes given as text."""
 
 import ast
 import dataclasses
@@ -10,8 +10,7 @@ from typing import Any
 from scn_keras.training.augmentation import Augmentation
 from scn_keras.training.recipe_settings import Callback, Network
 
-# Settings that have moved since version 0.1: what was beside each other at the top is
-# in a part of its own.
+# Settings of version 0.1 that are now in the part `image_to_grid`.
 MOVED = {
     name: f"image_to_grid.{name}"
     for name in ("grid", "grid_spacing", "normalization", "normalization_limits")
@@ -19,7 +18,7 @@ MOVED = {
 
 
 def to_plain(part: Any) -> Any:
-    """Returns a recipe or a part of one as dicts and plain values."""
+    """Converts a recipe or a part of it to dicts and plain values."""
     if hasattr(part, "to_dict"):
         return part.to_dict()
     if dataclasses.is_dataclass(part) and not isinstance(part, type):
@@ -30,15 +29,15 @@ def to_plain(part: Any) -> Any:
 
 
 def from_plain(cls: Any, data: Mapping[str, Any], prefix: str = "") -> Any:
-    """Returns a recipe or a part of one from what `to_plain` or JSON gave."""
+    """Creates a recipe or a part of it from the result of `to_plain` or from JSON."""
     if cls is Network:
         return Network(**data)
     hints = typing.get_type_hints(cls)
     data = moved_in(data) if "image_to_grid" in hints else data
     if unknown := sorted(set(data) - set(hints)):
         raise ValueError(
-            "The recipe has settings that this version does not know: "
-            f"{', '.join(prefix + name for name in unknown)}."
+            "The recipe has settings that this version of scn-keras does not support. "
+            f"Received: {', '.join(prefix + name for name in unknown)}"
         )
     values = {
         name: coerce(hints[name], value, prefix + name) for name, value in data.items()
@@ -47,9 +46,9 @@ def from_plain(cls: Any, data: Mapping[str, Any], prefix: str = "") -> Any:
 
 
 def moved_in(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the settings of a recipe with those that have moved in their new place.
+    """Returns the settings of a recipe, with moved settings in their present parts.
 
-    Others may be instances of the parts already.
+    A part may be a mapping or an instance of its class.
     """
     data = dict(data)
     for old, path in MOVED.items():
@@ -68,11 +67,12 @@ def moved_in(data: Mapping[str, Any]) -> dict[str, Any]:
 def changed(part: Any, changes: Sequence[tuple[list[str], Any, str]]) -> Any:
     """Returns a recipe or part with values replaced.
 
-    All at once: values that go together may come one after the other.
+    All changes are applied before the values are validated, so that values which depend
+    on each other can be given in any order.
 
     Args:
         part: Dataclass or `Network`.
-        changes: Sequence of `(path, value, key)`, the key for messages.
+        changes: Sequence of `(path, value, key)`, where the key is for messages.
     """
     known = _known(part)
     whole: dict[str, Any] = {}
@@ -80,23 +80,24 @@ def changed(part: Any, changes: Sequence[tuple[list[str], Any, str]]) -> Any:
     for (name, *rest), value, key in changes:
         if name not in known and not isinstance(part, Network):
             raise ValueError(
-                f"The recipe has no setting `{key}`. There are, at this place: "
-                f"{', '.join(known)}."
+                f"The recipe has no setting `{key}`. Expected one of: "
+                f"{', '.join(known)}. Received: {key}={value!r}"
             )
         if rest:
             inner.setdefault(name, []).append((rest, value, key))
         else:
             whole[name] = _coerced(part, name, value, key)
             inner.pop(name, None)
-    for name, among in inner.items():
+    for name, inner_changes in inner.items():
         current = whole.get(name, known.get(name))
         if isinstance(current, dict):
-            whole[name] = _dict_changed(current, among)
+            whole[name] = _dict_changed(current, inner_changes)
         elif dataclasses.is_dataclass(current):
-            whole[name] = changed(current, among)
+            whole[name] = changed(current, inner_changes)
         else:
             raise ValueError(
-                f"The recipe's `{name}` has no parts. Received: {among[0][2]}"
+                f"The setting `{name}` of the recipe has no parts. Received: "
+                f"{inner_changes[0][2]}={inner_changes[0][1]!r}"
             )
     if isinstance(part, Network):
         return part.replaced(**whole)
@@ -104,7 +105,7 @@ def changed(part: Any, changes: Sequence[tuple[list[str], Any, str]]) -> Any:
 
 
 def differences(base: Any, part: Any, prefix: str = "") -> list[str]:
-    """Returns the changes, as `key=value`, that make one recipe of another."""
+    """Returns the changes `key=value` that turn the recipe `base` into `part`."""
     settings: list[str] = []
     before = _known(base)
     for name, new in _known(part).items():
@@ -121,7 +122,7 @@ def differences(base: Any, part: Any, prefix: str = "") -> list[str]:
 
 
 def value_of(text: str) -> Any:
-    """Reads a value as in Python; any other text is a string."""
+    """Parses a Python literal; any other text is a string."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -129,7 +130,7 @@ def value_of(text: str) -> Any:
 
 
 def coerce(annotation: Any, value: Any, key: str) -> Any:
-    """Brings a value to an annotated type where that loses nothing.
+    """Converts a value to an annotated type if no information is lost.
 
     Raises:
         ValueError: If the value has another type.
@@ -145,7 +146,7 @@ def coerce(annotation: Any, value: Any, key: str) -> Any:
 
 
 def _as_type(choice, value, key):
-    """Whether a value fits one type, and the value in that type."""
+    """Returns whether a value matches a type, and the converted value."""
     if choice is Any:
         return True, value
     if dataclasses.is_dataclass(choice) and isinstance(choice, type):
@@ -190,7 +191,9 @@ def _dict_changed(current, changes):
     current = dict(current)
     for path, value, key in changes:
         if len(path) > 1:
-            raise ValueError(f"The recipe has no setting `{key}`.")
+            raise ValueError(
+                f"The recipe has no setting `{key}`. Received: {key}={value!r}"
+            )
         current[path[0]] = value
     return current
 
@@ -206,8 +209,8 @@ def _known(part):
 
 
 def _same_parts(old, new):
-    """Whether two values are parts of one type, to be compared setting by setting."""
+    """Returns whether two values are parts of one type with the same settings."""
     if not dataclasses.is_dataclass(new) or type(old) is not type(new):
         return False
-    # Another network takes other arguments, so it is set whole.
+    # Networks of different kinds have different arguments and are replaced as a whole.
     return getattr(old, "kind", None) == getattr(new, "kind", None)

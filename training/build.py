@@ -1,4 +1,4 @@
-"""From a recipe to the objects that it names: model, loss, optimiser, callbacks."""
+"""Builds the objects of a recipe: model, loss, optimiser, callbacks, method."""
 
 import dataclasses
 import inspect
@@ -24,7 +24,7 @@ from scn_keras.training.recipe import LOSSES, Recipe
 
 
 def compiled_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
-    """Returns the model that a recipe starts from, ready for `fit`."""
+    """Returns the untrained, compiled model of a recipe."""
     keras.utils.set_random_seed(recipe.seed)
     model = build_model(recipe, num_landmarks)
     loss = make_loss(recipe)
@@ -40,18 +40,18 @@ def compiled_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
 
 def jit_compile(recipe: Recipe) -> bool | str:
     """Returns whether models of a recipe are compiled by XLA."""
-    # Without it, JAX runs operation by operation.
+    # Without compilation, JAX executes each operation separately.
     return recipe.jit_compile or keras.backend.backend() == "jax"
 
 
 def build_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
-    """Builds the model of a recipe, not compiled.
+    """Builds the model of a recipe without compiling it.
 
-    A `GlobalToLocalNet`, if the recipe has local networks.
+    It is a `GlobalToLocalNet` if the recipe has local networks.
 
     Raises:
-        ValueError: If a part is not what the recipe needs it to be, such as a network
-            that is no Keras model or has another number of heatmaps.
+        ValueError: If a part does not fit the recipe, such as a network that is not a
+            Keras model or has a wrong number of heatmaps.
     """
     network = build_network(recipe, num_landmarks)
     target = recipe.target
@@ -86,11 +86,11 @@ def build_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
 
 
 def build_network(recipe: Recipe, num_landmarks: int) -> keras.Model:
-    """Builds the network of a recipe and checks its inputs and outputs.
+    """Builds the network of a recipe and validates its inputs and outputs.
 
     Raises:
-        ValueError: If it is no Keras model from an image of one channel to one heatmap
-            for each landmark.
+        ValueError: If it is not a Keras model from an image with one channel to one
+            heatmap per landmark.
     """
     kind, rank = recipe.network.kind, len(recipe.grid)
     network = recipe.network.function()(
@@ -98,21 +98,22 @@ def build_network(recipe: Recipe, num_landmarks: int) -> keras.Model:
     )
     if not isinstance(network, keras.Model) or len(network.inputs or ()) != 1:
         raise ValueError(
-            f"The network {kind} must return a keras.Model of one input, the image. "
+            f"The network {kind} must return a keras.Model with one input, the image. "
             f"Received: {network!r}"
         )
     image = tuple(network.inputs[0].shape)
     if len(image) != rank + 2 or image[-1] != 1:
         raise ValueError(
-            f"The network {kind} must take images (batch, {'z, ' * (rank == 3)}y, x, "
-            f"1). Received: an input of shape {image}"
+            f"The network {kind} must have an input of shape (batch, "
+            f"{'z, ' * (rank == 3)}y, x, 1). Received: input shape={image}"
         )
     shape = tuple(getattr(network, "output_shape", ()))
     landmarks = shape[rank + 1] if len(shape) in (rank + 2, rank + 3) else None
     if landmarks != num_landmarks:
         raise ValueError(
-            f"The network {kind} must make {num_landmarks} heatmaps, one for each "
-            f"landmark, as the last axis. Received: an output of shape {shape}"
+            f"The last axis of the output of the network {kind} must have "
+            f"{num_landmarks} heatmaps, one for each landmark. "
+            f"Received: output shape={shape}"
         )
     if ":" in kind:
         _check_stride(network, kind, recipe)
@@ -120,17 +121,17 @@ def build_network(recipe: Recipe, num_landmarks: int) -> keras.Model:
 
 
 def _check_stride(network, kind, recipe):
-    """Checks that heatmaps are as large as the network's attributes promise."""
+    """Validates the size of the heatmaps against the network's attributes."""
     name = "patch_size" if hasattr(network, "patch_size") else "heatmap_stride"
     stride = getattr(network, name, 1)
     sizes = recipe.window or recipe.grid
-    made = tuple(network.compute_output_shape((1, *sizes, 1)))[1 : len(sizes) + 1]
+    output = tuple(network.compute_output_shape((1, *sizes, 1)))[1 : len(sizes) + 1]
     expected = tuple(size // stride for size in sizes)
-    if made != expected:
+    if output != expected:
         raise ValueError(
-            f"The network {kind} makes heatmaps of {made} pixels of a grid of {sizes}, "
-            f"and its attribute `{name}` promises {expected}: set it to the number of "
-            "pixels of the image to one of a heatmap. "
+            f"The heatmaps of the network {kind} have the size {output} for a grid of "
+            f"{sizes}, but its attribute `{name}` corresponds to {expected}. Set it to "
+            "the ratio of the image's to the heatmaps' size. "
             f"Received: {name}={stride}"
         )
 
@@ -139,7 +140,7 @@ def make_loss(recipe: Recipe) -> keras.losses.Loss:
     """Returns the loss of a recipe.
 
     Raises:
-        ValueError: If there is no such loss, or more than one of its name.
+        ValueError: If the loss is unknown or its name is ambiguous.
     """
     fixed: dict[str, Any] = {}
     if recipe.loss in LOSSES:
@@ -153,7 +154,7 @@ def make_loss(recipe: Recipe) -> keras.losses.Loss:
     if not isinstance(loss, keras.losses.Loss):
         raise ValueError(
             "`loss` must name a subclass of keras.losses.Loss. "
-            f"Received: loss={recipe.loss!r}, which makes {loss!r}"
+            f"Received: loss={recipe.loss!r}, which returns {loss!r}"
         )
     return loss
 
@@ -162,7 +163,7 @@ def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
     """Returns the optimiser of a recipe, with its learning-rate schedule.
 
     Raises:
-        ValueError: If there is no such optimiser or schedule.
+        ValueError: If the optimiser or the schedule is unknown.
     """
     settings = recipe.optimizer
     arguments: dict[str, Any] = {"learning_rate": _make_schedule(recipe)}
@@ -190,34 +191,34 @@ def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
 
 
 def make_callbacks(recipe: Recipe) -> list[keras.callbacks.Callback]:
-    """Returns the callbacks of a recipe, made anew.
+    """Returns new instances of the callbacks of a recipe.
 
     Raises:
-        ValueError: If there is no such callback.
+        ValueError: If a callback is unknown.
     """
-    made = []
+    callbacks = []
     for callback in recipe.callbacks:
         function = _find(callback.name, "callbacks", (keras.callbacks,), ())
         instance = _made(function, callback.arguments, f"callbacks.{callback.name}")
         if not isinstance(instance, keras.callbacks.Callback):
             raise ValueError(
                 "`callbacks` must name subclasses of keras.callbacks.Callback. "
-                f"Received: {callback.name!r}, which makes {instance!r}"
+                f"Received: {callback.name!r}, which returns {instance!r}"
             )
-        made.append(instance)
-    return made
+        callbacks.append(instance)
+    return callbacks
 
 
 def make_method(recipe: Recipe) -> Method:
     """Returns the method of a recipe that does not train a network.
 
     Raises:
-        ValueError: If there is no such method.
+        ValueError: If the method is unknown.
     """
     function = resolve(recipe.method, "method")
     if not (inspect.isclass(function) and issubclass(function, Method)):
         raise ValueError(
-            "`method` must be network, or name a subclass of "
+            "`method` must be 'network' or name a subclass of "
             "scn_keras.training.Method. "
             f"Received: method={recipe.method!r}"
         )
@@ -225,9 +226,10 @@ def make_method(recipe: Recipe) -> Method:
 
 
 def own_objects(recipe: Recipe) -> dict[str, Any]:
-    """Returns what Keras needs to load a checkpoint of a recipe, by name.
+    """Returns the custom objects that Keras needs to load a checkpoint, by name.
 
-    Classes of your own that no package has registered with Keras.
+    They are the user-defined classes and functions of a recipe, which need not be
+    registered with Keras.
     """
     names = {
         "network.kind": recipe.network.kind,
@@ -236,16 +238,16 @@ def own_objects(recipe: Recipe) -> dict[str, Any]:
         "optimizer.name": recipe.optimizer.name,
         "optimizer.schedule": recipe.optimizer.schedule,
     }
-    found = [resolve(name, what) for what, name in names.items() if ":" in name]
-    return {value.__name__: value for value in found}
+    objects = [resolve(name, what) for what, name in names.items() if ":" in name]
+    return {value.__name__: value for value in objects}
 
 
 def in_float32(
     model: LandmarkModel, recipe: Recipe, num_landmarks: int
 ) -> LandmarkModel:
-    """Returns the model of a recipe in float32, with the weights of another."""
-    # Inference in bfloat16 moves points by more than the design allows between
-    # programs that run the same weights; the weights themselves are float32.
+    """Returns the model of a recipe in float32, with the weights of `model`."""
+    # In bfloat16, points of the same weights differ between programs by more than
+    # 0.01 px. The weights themselves are float32.
     network = recipe.network.replaced(dtype="float32")
     result = build_model(dataclasses.replace(recipe, network=network), num_landmarks)
     result.set_weights(model.get_weights())
@@ -292,39 +294,39 @@ def _make_schedule(recipe):
 def _find(
     name: str, what: str, modules: Sequence[Any], short_names: Sequence[str]
 ) -> Any:
-    """Finds a class by `"module:Class"`, or by its name in one of some modules."""
+    """Finds a class by `"module:Class"`, or by its name in one of the modules."""
     if ":" in name:
         return resolve(name, what)
-    found = {module.__name__: getattr(module, name, None) for module in modules}
-    homes = [module for module, value in found.items() if inspect.isclass(value)]
-    if len(homes) > 1 and len({id(found[home]) for home in homes}) > 1:
+    classes = {module.__name__: getattr(module, name, None) for module in modules}
+    homes = [module for module, value in classes.items() if inspect.isclass(value)]
+    if len(homes) > 1 and len({id(classes[home]) for home in homes}) > 1:
         raise ValueError(
-            f"`{what}` is ambiguous: write {' or '.join(f'{h}:{name}' for h in homes)}."
-            f" Received: {what}={name!r}"
+            f"`{what}` is ambiguous. Use {' or '.join(f'{h}:{name}' for h in homes)}. "
+            f"Received: {what}={name!r}"
         )
     if not homes:
         short = f"one of {', '.join(short_names)}, " if short_names else ""
         raise ValueError(
-            f"`{what}` must be {short}a class of {' or '.join(found)}, or module:Class "
-            f"for one of your own. Received: {what}={name!r}"
+            f"`{what}` must be {short}a class of {' or '.join(classes)}, or "
+            f"module:Class for your own class. Received: {what}={name!r}"
         )
-    return found[homes[0]]
+    return classes[homes[0]]
 
 
 def _made(function, arguments, what):
-    """Calls a function or class with checked arguments."""
+    """Calls a function or class with validated arguments."""
     checked_arguments(function, arguments, what)
     try:
         return function(**arguments)
-    except TypeError as error:  # of arguments that it takes as **kwargs
+    except TypeError as error:  # arguments in **kwargs are not validated before
         raise ValueError(
-            f"{getattr(function, '__name__', function)} does not take its arguments: "
-            f"{error}. Received: {what}={dict(arguments)}"
+            f"{getattr(function, '__name__', function)} does not accept the "
+            f"arguments: {error}. Received: {what}={dict(arguments)}"
         ) from error
 
 
 def _check_loss(loss: keras.losses.Loss, recipe: Recipe, num_landmarks: int) -> None:
-    """Tries a loss on empty heatmaps: it must keep images and landmarks apart."""
+    """Validates on empty heatmaps that a loss has one value per image and landmark."""
     if getattr(loss, "on_points", False) or getattr(loss, "on_votes", False):
         return
     shape = (2, *[4] * len(recipe.grid), num_landmarks)
@@ -333,6 +335,6 @@ def _check_loss(loss: keras.losses.Loss, recipe: Recipe, num_landmarks: int) -> 
     if tuple(value.shape) != (2, num_landmarks):
         raise ValueError(
             f"The loss {recipe.loss} must return one value for each image and "
-            "landmark, (batch, landmarks), so that missing landmarks can be left out. "
-            f"Received: the shape {tuple(value.shape)} for heatmaps of shape {shape}"
+            "landmark, (batch, landmarks), so that missing landmarks can be excluded. "
+            f"Received: shape={tuple(value.shape)} for heatmaps of shape {shape}"
         )

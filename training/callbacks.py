@@ -1,4 +1,4 @@
-"""Callbacks of a training: its history, checkpoints and averaged weights."""
+"""Callbacks for the history, the checkpoints and the averaged weights of a training."""
 
 import csv
 import io
@@ -15,9 +15,10 @@ from scn_keras.training.run import Run
 
 
 class Recorder(keras.callbacks.Callback):
-    """After each epoch: a row of `history.csv`, then a checkpoint, in this order.
+    """Writes a row of `history.csv` and then a checkpoint after each epoch.
 
-    A run that dies in between has a row too many, which `_cut_history` removes.
+    If a training is interrupted between the two, the history has an additional row,
+    which `_cut_history` removes.
     """
 
     def __init__(self, run: Run, step: int) -> None:
@@ -36,14 +37,14 @@ class Recorder(keras.callbacks.Callback):
             progress.TimeRemainingColumn(elapsed_when_finished=False),
             progress.TextColumn("{task.fields[status]}"),
             console=console,
-            disable=not console.is_terminal,  # a log gets a line an epoch instead
+            disable=not console.is_terminal,  # otherwise one line per epoch is printed
         )
         self.task = self.bar.add_task(
             f"train {run.recipe.name}", total=self.steps, completed=step, status=""
         )
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        # Dropout draws from PyTorch's own generator, which no checkpoint holds.
+        # Dropout uses PyTorch's own generator, whose state is not in the checkpoint.
         if keras.backend.backend() == "torch":
             keras.utils.set_random_seed(self.run.recipe.seed + self.step)
 
@@ -69,24 +70,24 @@ class Recorder(keras.callbacks.Callback):
         temporary.replace(self.run.checkpoint)
         error = row.get("val_point_error", row.get("point_error"))
         kind = "validation" if "val_point_error" in row else "training"
-        shown = f"{error:.2f} mm" if error == error else "unknown: no spacing"
-        status = f"loss {row['loss']:.4g}, {kind} point error {shown}"
+        text = f"{error:.2f} mm" if error == error else "unknown: no spacing"
+        status = f"loss {row['loss']:.4g}, {kind} point error {text}"
         self.bar.update(self.task, status=status)
         if not self.bar.console.is_terminal:
             self.bar.console.print(f"step {self.step} of {self.steps}: {status}")
 
 
 class AveragedValidation(keras.callbacks.Callback):
-    """Validates the averaged weights, and puts those that are trained back.
+    """Validates the averaged weights and restores the trained weights afterwards.
 
-    `keras.callbacks.SwapEMAWeights` swaps by sums and differences on TensorFlow,
-    which changes the last digits of what is trained.
+    `keras.callbacks.SwapEMAWeights` swaps weights by sums and differences on
+    TensorFlow, which changes the last digits of the trained weights.
     """
 
     def on_test_begin(self, logs: Any = None) -> None:
         self.trained = self._weights()
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
-        # On JAX, they now are the optimiser's arrays, which a step would give away.
+        # On JAX, the weights are now the optimiser's arrays, which a step would donate.
         self._assign(self._weights())
 
     def on_test_end(self, logs: Any = None) -> None:
@@ -105,12 +106,12 @@ class AveragedValidation(keras.callbacks.Callback):
 
 
 def _cut_history(path: pathlib.Path, step: int) -> float:
-    """Removes what was written after a step and returns the seconds up to there."""
+    """Removes the rows after a step and returns the seconds up to that step."""
     if not path.is_file():
         return 0.0
     with path.open(newline="", encoding="utf-8") as file:
         header, *rows = [*csv.reader(file)] or [[]]
-    # A row that is cut off was being written when the run died.
+    # A truncated row was being written when the training was interrupted.
     rows = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
     if not rows:
         path.unlink()

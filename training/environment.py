@@ -11,7 +11,7 @@ from scn_keras import __version__
 
 
 def environment() -> dict[str, Any]:
-    """Returns what a result may depend on beside the recipe: versions and machine."""
+    """Returns versions and machine, on which results may depend besides the recipe."""
     packages = (
         *("keras", "numpy", "tensorflow", "jax", "torch"),
         *("tensorflow-datasets", "SimpleITK"),
@@ -28,6 +28,6 @@ def environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "backend": keras.backend.backend(),
         "versions": versions,
-        # The program's name alone: its path names the person who ran it.
+        # Only the name of the program, because its path may contain a user's name.
         "command": [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
     }

@@ -19,40 +19,40 @@ def fit(
     arrays: str | pathlib.Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Run:
-    """Trains a recipe and keeps everything in the folder of a run.
+    """Trains a recipe and writes the results to the folder of a run.
 
-    A run that was interrupted continues from its last checkpoint and ends with the
-    model that it would have ended with, on the same backend and data.
+    An interrupted run continues from its last checkpoint. On the same backend and data,
+    its final model is the same as without the interruption.
 
     Args:
-        recipe: `Recipe`. Where a run is resumed it must be the run's own.
+        recipe: `Recipe`. To resume a run, it must be the recipe of that run.
         path: The folder of the run.
-        data_dir: Where prepared data sets lie.
-        resume: Bool, whether to continue the run in `path`, if there is one.
-        tensorboard: Bool, whether to keep curves and pictures of points in the run's
-            folder `tensorboard` as well.
-        arrays: A folder of arrays, see `ArrayFolder`, to train on instead of a
-            prepared data set. Then nothing but Keras, NumPy and a backend is needed.
-        callbacks: Keras callbacks, beside those of the recipe, of which they are no
-            part. History and checkpoint of an epoch are written when their
-            `on_epoch_end` is called. `self.model.stop_training = True` ends the
-            training, and the weights of that moment become the model. A coarse stage
-            is trained without them. Where `steps` is no multiple of
-            `steps_per_epoch`, the last, shorter epoch is a training of its own to
-            them.
+        data_dir: The folder of prepared data sets.
+        resume: Bool, whether to continue an existing run in `path`.
+        tensorboard: Bool, whether to write curves and images with points to the run's
+            folder `tensorboard`.
+        arrays: A folder of arrays, see `ArrayFolder`, to use instead of a prepared data
+            set. The training then requires only Keras, NumPy and a backend.
+        callbacks: Keras callbacks in addition to those of the recipe. They are not
+            stored with the recipe. When `on_epoch_end` is called, history and
+            checkpoint of the epoch have been written. Setting
+            `self.model.stop_training = True` ends the training, and the current weights
+            become the model. The callbacks are not used for a coarse stage. If `steps`
+            is not a multiple of `steps_per_epoch`, the last, shorter epoch is a
+            separate call of Keras's `fit`.
 
     Returns:
-        The finished `Run`: `run.path` is its folder, `run.load_model()` the model,
-        `run.locator()` finds landmarks, `run.history_path` is a CSV file with a row an
-        epoch: `step`, `seconds`, `loss`, `point_error` in mm, `sdr_2`, and
-        `val_...` of the images held out.
+        The finished `Run`. `run.path` is its folder, `run.load_model()` returns the
+        model and `run.locator()` a `Locator`. `run.history_path` is a CSV file with one
+        row per epoch: `step`, `seconds`, `loss`, `point_error` in mm, `sdr_2`, and
+        `val_...` for the held-out images.
 
     Raises:
-        FileExistsError: If `path` holds something and `resume` is not set.
+        FileExistsError: If `path` is not empty and `resume` is not set.
         FileNotFoundError: If the data set is not prepared.
-        ImportError: If TensorBoard is asked for and not installed, or the module of a
-            part of your own cannot be imported.
-        ValueError: If a run is resumed with another recipe, or a recipe does not fit
+        ImportError: If `tensorboard` is set and TensorBoard is not installed, or the
+            module of a user-defined part cannot be imported.
+        ValueError: If a run is resumed with another recipe, or the recipe does not fit
             the data.
 
     Example:
@@ -65,7 +65,7 @@ def fit(
     print(run.history_path.read_text())
     ```
     """
-    # Before the folder is made: what cannot be trained leaves none.
+    # Invalid settings raise an error before the folder of the run is created.
     if tensorboard:
         from scn_keras.training.tensorboard_log import TensorBoardLog
 
@@ -78,8 +78,9 @@ def fit(
         run = Run(path)
         if run.recipe != recipe:
             raise ValueError(
-                f"{path} was started with another recipe, see its recipe.json. Resume "
-                "it with the same settings, or name another folder with --out."
+                f"The run in {path} was started with another recipe, see its "
+                "recipe.json. Resume it with the same settings, or choose another "
+                "folder with --out."
             )
         if run.model_path.is_file():
             return run

@@ -9,16 +9,16 @@ if TYPE_CHECKING:
 
 
 class Method(abc.ABC):
-    """What a recipe fits, where that is not a Keras network.
+    """Base class of localisation methods other than Keras networks.
 
-    A recipe names a subclass as `method="module:Class"` and its arguments in
+    A recipe refers to a subclass by `method="module:Class"` and to its arguments by
     `method_settings`. Training, evaluation, prediction, calibration and
-    cross-validation take its runs; commands that need a TensorFlow graph (export,
-    serve, ensemble, preset) refuse them.
+    cross-validation accept runs of such recipes. Commands that require a TensorFlow
+    graph (export, serve, ensemble, preset) do not.
 
     Attributes:
         MODEL_FILE: Str, the file in the folder of a run that `fit` writes last. A run
-            is finished when it is there.
+            is finished when this file exists.
 
     Example:
 
@@ -39,17 +39,18 @@ class Method(abc.ABC):
 
     @abc.abstractmethod
     def fit(self, run: "Run", source: "Source", callbacks: Sequence[Any] = ()) -> None:
-        """Fits on the images of a source and writes the model into the run.
+        """Fits the method to the images of a source and writes the model to the run.
 
         Args:
-            run: `Run`, whose folder is `run.path` and whose recipe is `run.recipe`.
-            source: `Source`. `source.plain()` is every training image once, as batches
-                `(image, {"points", "affine"})` on the grid: points `(n, N, D)` in
-                pixels of the grid, NaN where missing. `source.training(0)` is endless
-                batches, augmented. `source.validation` is the images held out.
-            callbacks: What the caller of `fit` gave.
+            run: `Run` with the folder `run.path` and the recipe `run.recipe`.
+            source: `Source`. `source.plain()` returns every training image once, in
+                batches `(image, {"points", "affine"})` on the grid, with points
+                `(n, N, D)` in pixels of the grid, NaN if missing. `source.training(0)`
+                returns endless augmented batches. `source.validation` has the held-out
+                images.
+            callbacks: The callbacks given to `fit`.
         """
 
     @abc.abstractmethod
     def load(self, run: "Run") -> "HasLocalizer":
-        """Returns what finds points on the grid, see `HasLocalizer`."""
+        """Returns the fitted model, see `HasLocalizer`."""

@@ -18,11 +18,11 @@ from scn_keras.training.start_from import start_from
 
 
 class NetworkTraining:
-    """Trains the Keras network of a recipe into a run.
+    """Trains the Keras network of a recipe and writes it to a run.
 
     Args:
         recipe: `Recipe`.
-        source: `Source` of its images.
+        source: `Source` of the images.
     """
 
     def __init__(self, recipe: Recipe, source: Source) -> None:
@@ -31,7 +31,7 @@ class NetworkTraining:
         self._new: LandmarkModel | None = None
 
     def prepare(self) -> None:
-        """Builds the model: what cannot be trained is refused before a run is made."""
+        """Builds the model, so that errors are raised before the run is created."""
         self._new = self._new_model()
 
     def train(
@@ -40,25 +40,25 @@ class NetworkTraining:
         callbacks: Sequence[keras.callbacks.Callback] = (),
         tensorboard: bool = False,
     ) -> None:
-        """Trains from the last checkpoint, if there is one, and writes the model."""
+        """Trains from the last checkpoint, if it exists, and writes the model."""
         callbacks = [*self._own_callbacks(run, tensorboard), *callbacks]
         model, step = self._restored(run)
         while step < self._recipe.steps:
             step, stopped = self._fit(model, run, step, callbacks)
             if stopped or step == self._recipe.steps:
                 break
-            # Goes on as a training that is resumed does.
+            # The training continues in the same way as a resumed training.
             model, step = self._restored(run)
-        # With averaging, what was averaged is the model. Keras did so at the end of
-        # `fit`, but not if the run died after its last step.
+        # With averaging, the averaged weights are the model. Keras assigns them at the
+        # end of `fit`, but not if the training was interrupted after its last step.
         model.optimizer.finalize_variable_values(model.trainable_variables)
         run.save_model(in_float32(model, self._recipe, len(self._source.schema)))
 
     def _fit(self, model, run, step, callbacks):
-        """Trains to the end, or to where the last, shorter epoch begins.
+        """Trains to the end, or to the beginning of the last, shorter epoch.
 
         Returns:
-            The steps taken, and whether a callback has ended the training.
+            The number of steps, and whether a callback has ended the training.
         """
         left = self._recipe.steps - step
         steps = min(self._recipe.steps_per_epoch, left)
@@ -78,13 +78,13 @@ class NetworkTraining:
         return recorder.step, recorder.step < step + left // steps * steps
 
     def _restored(self, run):
-        """The model of the last checkpoint or a new one, and the steps it has taken."""
-        keras.utils.set_random_seed(self._recipe.seed)  # of what the pipeline draws
+        """Returns the model of the last checkpoint or a new one, and its steps."""
+        keras.utils.set_random_seed(self._recipe.seed)  # for the input pipeline
         if run.checkpoint.is_file():
             model = keras.models.load_model(
                 run.checkpoint, custom_objects=own_objects(self._recipe)
             )
-            model.jit_compile = jit_compile(self._recipe)  # another backend, maybe
+            model.jit_compile = jit_compile(self._recipe)  # the backend may differ
         else:
             model = self._new or self._new_model()
         step = int(keras.ops.convert_to_numpy(model.optimizer.iterations.value))
@@ -107,7 +107,7 @@ class NetworkTraining:
             from scn_keras.training.tensorboard_log import TensorBoardLog
 
             source = self._source
-            shown = source.plain() if source.validation is None else source.validation
+            images = source.plain() if source.validation is None else source.validation
             folder = run.path / "tensorboard"
-            callbacks.append(TensorBoardLog(folder, shown, source.schema))
+            callbacks.append(TensorBoardLog(folder, images, source.schema))
         return callbacks

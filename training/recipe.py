@@ -15,7 +15,7 @@ from scn_keras.training.recipe_settings import (
     Target,
 )
 
-# Losses that recipes name: the class in `scn_keras.losses` and what the name fixes.
+# Short names of losses: the class in `scn_keras.losses` and its fixed arguments.
 LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
     "sum": ("HeatmapSquaredError", {"form": "sum"}),
     "mean": ("HeatmapSquaredError", {"form": "mean"}),
@@ -42,11 +42,12 @@ def _setting(
     """Declares a setting of a recipe.
 
     Args:
-        default, factory: As of `dataclasses.field`.
-        both_stages: Bool, whether a coarse stage always has the value of the fine one:
-            what is held out of one stage must be held out of the other.
-        calibration: Bool, whether a run and the runs that calibrate it must share it,
-            because scores and peaks would otherwise mean something else.
+        default, factory: As in `dataclasses.field`.
+        both_stages: Bool, whether a coarse stage always has the value of the fine
+            stage, because the same images must be held out of both stages.
+        calibration: Bool, whether a run and the runs that calibrate it must have the
+            same value, because their scores and peaks would not be comparable
+            otherwise.
     """
     return dataclasses.field(
         default=default,
@@ -57,69 +58,69 @@ def _setting(
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Everything that decides how a model comes to be: data, network, training, seed.
+    """The complete settings of an experiment: data, network, training and seed.
 
-    Two runs of one recipe on one machine and backend give the same model. A recipe is
-    plain values and names; functions and classes of your own are stored as
+    Two runs of one recipe on the same machine and backend give the same model. A recipe
+    consists of plain values and names. User-defined functions and classes are stored as
     `"module:attribute"`.
 
     Args:
-        name: Str.
+        name: Str, the name of the recipe.
         dataset: Str, the name of a data set, optionally with a configuration
-            (`"synthetic_hand/large"`); of a builder of your own, the class,
-            `"module:Class"`, or the name under which TFDS finds it.
-        observer: `None` for a set with one; else one of `OBSERVERS` of the builder,
-            `"mean"`, or `"random"` for one of them at every draw.
+            (`"synthetic_hand/large"`). For your own builder, the class,
+            `"module:Class"`, or the name under which it is registered with TFDS.
+        observer: `None` for a data set with one observer. Otherwise one of `OBSERVERS`
+            of the builder, `"mean"`, or `"random"` for a random observer in each step.
         train_split: Str, a TFDS split.
-        test_split: Str, the split that `evaluate` takes when none is named.
-        validation: Float from 0 to below 1, the share of the training groups
-            (patients) held out.
-        fold: `(k, n)` to hold out the k-th of n equal parts of the training groups,
-            k from 0, instead of a share of them.
-        image_to_grid: `ImageToGrid`, the grid that the network sees and how images
-            are brought to it.
-        window: Sizes in array order, or `None`: a training step sees a part of the
-            grid, of this size, anywhere in it. For networks without a size of their
-            own, such as `GlobalNet`.
+        test_split: Str, the default split of `evaluate`.
+        validation: Float from 0 to below 1, the fraction of the training groups
+            (patients) that is held out.
+        fold: `(k, n)` to hold out the k-th of n equal parts of the training groups, k
+            from 0, instead of a fraction; or `None`.
+        image_to_grid: `ImageToGrid`, the grid of the network and the preprocessing of
+            images.
+        window: Sizes in array order, or `None`. With a window, a training step uses a
+            part of the grid of this size at a random position. For networks that accept
+            any size, such as `GlobalNet`.
         network: `Network`; in Python also a function or class that builds one.
-        local: `Refinement` or `None`: local networks look at the image again around
-            the points of the network, at the full resolution of the grid, see
-            `GlobalToLocalNet`.
-        target: `Target`, of networks that make heatmaps.
-        loss: Str, a short name of `LOSSES`, the name of a class of
-            `scn_keras.losses` or `keras.losses`, or `"module:Class"`; in Python also a
-            class or an instance of `keras.losses.Loss`. It returns one value for each
-            image and landmark.
+        local: `Refinement` or `None`. Local networks refine the points of the network
+            in sub-images at the full resolution of the grid, see `GlobalToLocalNet`.
+        target: `Target`, for networks that predict heatmaps.
+        loss: Str, a short name of `LOSSES`, the name of a class of `scn_keras.losses`
+            or `keras.losses`, or `"module:Class"`; in Python also a class or an
+            instance of `keras.losses.Loss`. It must return one value for each image and
+            landmark.
         loss_settings: Dict, arguments of the loss.
-        peak: Str, the method of `HeatmapPeak`; `"votes"` for a network whose patches
-            vote (`GlobalNet`) and the loss `"patches"`; or `"module:Class"` of a layer
-            with the interface of `HeatmapPeak`.
+        peak: Str, the method of `HeatmapPeak`; `"votes"` for a network with votes
+            (`GlobalNet`) and the loss `"patches"`; or `"module:Class"` of a layer with
+            the interface of `HeatmapPeak`.
         peak_settings: Dict, further arguments of the peak layer.
         optimizer: `Optimizer`; in Python also a Keras optimiser.
         augmentation: `Augmentation`, a list of transforms, or `None`.
-        callbacks: `Callback`s, names of callbacks, or classes; `fit` takes instances.
-        batch_size: Int, images a step.
-        steps: Int, the optimiser's steps in all.
-        steps_per_epoch: Int, the steps between validations and checkpoints.
-        cache: `"memory"` or `"disk"` (in the system's folder of temporary files):
-            where decoded and reduced images are kept during a training.
+        callbacks: `Callback`s, names of callbacks, or classes. Instances are given to
+            `fit` instead.
+        batch_size: Int, the number of images per step.
+        steps: Int, the total number of optimiser steps.
+        steps_per_epoch: Int, the number of steps between validations and checkpoints.
+        cache: `"memory"` or `"disk"` (the system's folder of temporary files), where
+            decoded and reduced images are kept during a training.
         jit_compile: Bool or `"auto"`, as in Keras. XLA makes training on a CPU with
             TensorFlow about three times slower.
-        seed: Int.
-        start: Str or `None`, the name of a preset or the folder of a run: the weights
-            that the training starts from, see `start_from`.
-        method: `"network"` for a Keras network; or `"module:Class"`, a `Method` of
-            your own, which fits something else on the same images.
+        seed: Int, the seed of all random numbers.
+        start: Str or `None`, the name of a preset or the folder of a run whose weights
+            initialise the training, see `start_from`.
+        method: `"network"` for a Keras network; or `"module:Class"`, your own `Method`,
+            which is fitted to the same images.
         method_settings: Dict, arguments of that class.
-        coarse: `Recipe` or `None`: coarse to fine. It is trained first, on the same
-            data (its data set, splits, observer and seed are those of this recipe,
-            whatever its own are), and this recipe's grid is laid over the points that
-            it finds, in their mean pose and size, see `CoarseToFine`. `grid_spacing`
-            is then in mm of an image of mean size.
+        coarse: `Recipe` of a coarse stage, or `None`. The coarse stage is trained first
+            on the same data: its data set, splits, observer and seed are replaced by
+            those of this recipe. Its points place the grid of this recipe in their mean
+            pose and size, see `CoarseToFine`. `grid_spacing` is then in mm of an image
+            of mean size.
 
     Raises:
-        ValueError: If values do not go together.
-        ImportError: If the module of a network of your own cannot be imported.
+        ValueError: If values are out of range or do not match.
+        ImportError: If the module of your own network cannot be imported.
 
     Example:
 
@@ -175,16 +176,16 @@ class Recipe:
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """The grid that the network sees: `image_to_grid.grid`."""
+        """The grid of the network, `image_to_grid.grid`."""
         return self.image_to_grid.grid
 
     @property
     def uses_network(self) -> bool:
-        """Whether it trains a Keras network."""
+        """Whether the recipe trains a Keras network."""
         return self.method == "network"
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the recipe as plain values, ready for JSON."""
+        """Returns the recipe as plain values for JSON."""
         return {
             field.name: _recipe_values.to_plain(getattr(self, field.name))
             for field in dataclasses.fields(self)
@@ -192,9 +193,9 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Recipe":
-        """Builds a recipe from what `to_dict` returned, JSON's lists included.
+        """Creates a recipe from the result of `to_dict`, also with lists from JSON.
 
-        Recipes of earlier versions are read, too.
+        Recipes of earlier versions are supported.
         """
         return _recipe_values.from_plain(cls, data)
 
@@ -202,18 +203,18 @@ class Recipe:
         """Returns a recipe with values replaced.
 
         Args:
-            settings: Strings `key=value`, the key with dots into the parts
-                (`network.filters=64`), the value as in Python.
+            settings: Strings `key=value`. A key with dots refers to a part
+                (`network.filters=64`), and the value is a Python literal.
 
         Raises:
-            ValueError: If a key does not exist or a value has the wrong type.
+            ValueError: If a key does not exist or a value has a wrong type.
         """
         changes = []
         for setting in settings:
             key, equals, text = setting.partition("=")
             if not equals:
                 raise ValueError(
-                    "A setting is `key=value`, for example network.filters=64. "
+                    "A setting must be `key=value`, for example network.filters=64. "
                     f"Received: {setting!r}"
                 )
             path = _in_new_place(key).split(".")
@@ -221,13 +222,13 @@ class Recipe:
         return _recipe_values.changed(self, changes)
 
     def settings(self, base: "Recipe") -> list[str]:
-        """Returns the arguments of `override` that make this recipe of another."""
+        """Returns the arguments of `override` that turn `base` into this recipe."""
         return _recipe_values.differences(base, self)
 
     def shared_for_calibration(self) -> dict[str, Any]:
-        """Returns the settings that a run and those that calibrate it must share.
+        """Returns the settings that a run shares with the runs that calibrate it.
 
-        Precision and speed need not be alike.
+        Precision and speed may differ.
         """
         shared: dict[str, Any] = {}
         for field in dataclasses.fields(self):
@@ -244,25 +245,25 @@ class Recipe:
     def _name_objects(self):
         """Replaces functions, classes and Keras objects by names and settings."""
 
-        def put(name: str, value: Any) -> None:
+        def assign(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
         if not isinstance(self.network, Network):
-            put("network", Network(self.network))
+            assign("network", Network(self.network))
         for name in ("dataset", "loss", "peak", "method"):
             value = getattr(self, name)
             if isinstance(value, str):
                 continue
             if not isinstance(value, type) and hasattr(value, "get_config"):
-                put(f"{name}_settings", _configuration(value))
+                assign(f"{name}_settings", _configuration(value))
                 value = type(value)
-            put(name, name_of(value, name))
+            assign(name, name_of(value, name))
         if not isinstance(self.optimizer, Optimizer):
-            put("optimizer", Optimizer.from_keras(self.optimizer))
+            assign("optimizer", Optimizer.from_keras(self.optimizer))
         if isinstance(self.augmentation, (list, tuple)):
-            put("augmentation", Augmentation.from_list(self.augmentation))
+            assign("augmentation", Augmentation.from_list(self.augmentation))
         callbacks = self.callbacks
-        put(
+        assign(
             "callbacks",
             tuple(c if isinstance(c, Callback) else Callback(c) for c in callbacks),
         )
@@ -272,10 +273,10 @@ class Recipe:
             self.grid
         ):
             raise ValueError(
-                "A recipe with a `coarse` one needs a `grid_spacing`, and both "
-                "grids as many axes. Received: grid_spacing="
-                f"{self.image_to_grid.grid_spacing}, grid={self.grid}, coarse.grid="
-                f"{coarse.grid}"
+                "A recipe with a coarse stage requires a `grid_spacing`, and the grids "
+                "of both stages must have the same number of axes. Received: "
+                f"grid_spacing={self.image_to_grid.grid_spacing}, grid={self.grid}, "
+                f"coarse.grid={coarse.grid}"
             )
         shared = {
             field.name: getattr(self, field.name)
@@ -286,7 +287,7 @@ class Recipe:
 
 
 def _accept_moved_settings(function: Callable[..., None]) -> Callable[..., None]:
-    """Lets the constructor take settings where they were in version 0.1."""
+    """Makes the constructor accept settings of version 0.1 that have been moved."""
 
     def __init__(self: Recipe, *args: Any, **settings: Any) -> None:
         if moved := [name for name in settings if name in _recipe_values.MOVED]:
@@ -303,7 +304,7 @@ Recipe.__init__ = _accept_moved_settings(Recipe.__init__)  # type: ignore[method
 
 
 def _in_new_place(key: str) -> str:
-    """The key of a setting, where it is now."""
+    """Returns the present key of a setting."""
     *stages, name = key.split(".")
     if name not in _recipe_values.MOVED or set(stages) - {"coarse"}:
         return key
@@ -315,15 +316,15 @@ def _warn_of_move(names: Sequence[str], stacklevel: int) -> None:
     new = [_recipe_values.MOVED[name.rpartition(".")[2]] for name in names]
     moves = ", ".join(f"`{a}` to `{b}`" for a, b in zip(names, new, strict=True))
     warnings.warn(
-        f"Settings of a recipe have moved: {moves}. Write "
-        f"Recipe(image_to_grid=ImageToGrid(...)), or --set {new[0]}=...",
+        f"Settings of a recipe have been moved: {moves}. Use "
+        f"Recipe(image_to_grid=ImageToGrid(...)) or --set {new[0]}=...",
         FutureWarning,
         stacklevel=stacklevel,
     )
 
 
 def _configuration(value: Any) -> dict[str, Any]:
-    """The arguments of a Keras object, without what every one has."""
+    """Returns the arguments of a Keras object, without those of its base class."""
     config = dict(value.get_config())
     return {
         key: setting
@@ -333,7 +334,7 @@ def _configuration(value: Any) -> dict[str, Any]:
 
 
 def _check_choices(recipe: Recipe) -> None:
-    # Checked here, a misspelt name leaves no half-made run behind.
+    # Validated here, so that a misspelt name does not leave an incomplete run.
     choices: list[tuple[str, str, tuple[str, ...]]] = [
         ("target.form", recipe.target.form, _FORMS),
         ("target.missing", recipe.target.missing, ("mask", "zero")),
@@ -356,24 +357,24 @@ def _check_numbers(recipe: Recipe) -> None:
             )
     if recipe.fold is not None and not 0 <= recipe.fold[0] < recipe.fold[1] >= 2:
         raise ValueError(
-            "`fold` must be (k, n), the k-th of n parts, with k from 0 to n - 1 "
+            "`fold` must be (k, n) for the k-th of n parts, with k from 0 to n - 1 "
             f"and n at least 2. Received: fold={recipe.fold}"
         )
     if not 0.0 <= recipe.validation < 1.0:
         raise ValueError(
-            "`validation` must be a share from 0 to below 1. "
+            "`validation` must be a fraction from 0 to below 1. "
             f"Received: validation={recipe.validation}"
         )
 
 
 def _check_sizes(recipe: Recipe) -> None:
-    """Checks that a built-in network divides the sizes of the grid."""
+    """Validates that the sizes of the grid are divisible for a built-in network."""
     levels, spatial = size_factors(recipe.network)
     if any(size % factor for size in recipe.grid for factor in (levels, spatial)):
         raise ValueError(
             "`image_to_grid.grid` must be (rows, columns) or (slices, rows, columns), "
-            f"multiples of {levels} (the network's levels) and {spatial} (its spatial "
-            f"factor). Received: grid={recipe.grid}"
+            f"each a multiple of {levels} (the network's levels) and {spatial} (its "
+            f"spatial factor). Received: grid={recipe.grid}"
         )
     window = recipe.window
     if window is not None and (
@@ -385,15 +386,16 @@ def _check_sizes(recipe: Recipe) -> None:
         )
     ):
         raise ValueError(
-            f"`window` must be {len(recipe.grid)} sizes up to the grid's, multiples "
-            f"of {levels} and {spatial}. Received: window={window}, grid={recipe.grid}"
+            f"`window` must have {len(recipe.grid)} sizes, each at most that of the "
+            f"grid and a multiple of {levels} and {spatial}. "
+            f"Received: window={window}, grid={recipe.grid}"
         )
 
 
 def size_factors(network: Network) -> tuple[int, int]:
-    """Returns the numbers that must divide the sizes of a built-in network's images.
+    """Returns the divisors of the image sizes that a built-in network accepts.
 
-    `(1, 1)` for networks of other packages, which refuse sizes themselves.
+    They are `(1, 1)` for networks of other packages, which validate sizes themselves.
     """
     if ":" in network.kind:
         return 1, 1
@@ -403,21 +405,22 @@ def size_factors(network: Network) -> tuple[int, int]:
     spatial = stride * arguments.get("spatial_factor", 1)
     if "reductions" in arguments:
         return 2 ** arguments["reductions"], 1
-    if network.kind == "scn_verse2020":  # one U-Net on top of the other
+    if network.kind == "scn_verse2020":  # the second U-Net follows the first
         return levels, levels * spatial
     return levels, spatial
 
 
 def _check_votes(recipe: Recipe) -> None:
-    """Checks that a network, a loss and peaks of votes come together."""
+    """Validates that network, loss and peak are all for votes or all for heatmaps."""
     if ":" in recipe.network.kind:
-        return  # `LandmarkModel` checks the outputs of the network itself
+        return  # `LandmarkModel` validates the outputs of the network
     votes = recipe.network.kind == "GlobalNet"
     if (recipe.loss == "patches", recipe.peak == "votes") != (votes, votes):
         raise ValueError(
-            'The network GlobalNet, the loss "patches" and the peak "votes" go '
-            f"together, and with no others. Received: network.kind="
-            f"{recipe.network.kind!r}, loss={recipe.loss!r}, peak={recipe.peak!r}"
+            'The network GlobalNet requires the loss "patches" and the peak "votes", '
+            "which no other network accepts. Received: "
+            f"network.kind={recipe.network.kind!r}, loss={recipe.loss!r}, "
+            f"peak={recipe.peak!r}"
         )
 
 

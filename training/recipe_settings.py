@@ -7,8 +7,8 @@ from typing import Any
 
 from scn_keras._references import checked_arguments, name_of, resolve
 
-# Networks of `scn_keras.models` that recipes name without a module. Their arguments and
-# defaults are those of the constructors.
+# Networks of `scn_keras.models`, to which recipes refer without a module. Their
+# arguments and defaults are those of the constructors.
 NETWORKS = (
     "SpatialConfigurationNet",
     "LocalizationUNet",
@@ -19,31 +19,31 @@ NETWORKS = (
     "GlobalNet",
     "scn_verse2020",
 )
-# What the recipe passes to a network itself, beside the first two arguments.
+# Arguments that the recipe itself passes to a network, after the first two.
 _PASSED = ("dtype", "name")
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False)
 class Network:
-    """The network of a recipe, with its arguments.
+    """The network of a recipe with its arguments.
 
-    Arguments are checked against the signature of the network, and those that are left
-    out take its defaults, so that a recipe holds all of them. They are attributes, too:
-    `network.filters`.
+    Arguments are validated with the signature of the network. Omitted arguments have
+    the defaults of the network, so that a recipe contains all arguments. They are also
+    available as attributes, such as `network.filters`.
 
     Args:
-        kind: Str, a network of `scn_keras.models`, one of `NETWORKS`; or a function or
-            class of your own, or its name `"module:function"`. It is called as
+        kind: Str, a network of `scn_keras.models`, one of `NETWORKS`; or your own
+            function or class, or its name `"module:function"`. It is called as
             `network(num_landmarks, image_shape, **arguments)` and returns a Keras
             model from images `(batch, *spatial, 1)` to heatmaps
             `(batch, *spatial, num_landmarks)`. `image_shape` is `(None, None, 1)` or,
-            of volumes, `(None, None, None, 1)`.
+            for volumes, `(None, None, None, 1)`.
         dtype: Str, the precision of the training: `"float32"` or `"mixed_bfloat16"`.
-            Passed on to networks that take a `dtype`.
-        **arguments: The network's own.
+            It is passed to networks that have an argument `dtype`.
+        **arguments: Further arguments of the network.
 
     Raises:
-        ValueError: If there is no such network, or it does not take an argument.
+        ValueError: If the network is unknown or does not accept an argument.
         ImportError: If the module of the network cannot be imported.
 
     Example:
@@ -63,7 +63,7 @@ class Network:
         dtype: str = "float32",
         **arguments: Any,
     ) -> None:
-        # As `dataclasses.replace` passes them.
+        # `dataclasses.replace` passes a single argument `arguments`.
         arguments = {**arguments.pop("arguments", {}), **arguments}
         name = kind if isinstance(kind, str) else name_of(kind, "network.kind")
         name = name.removeprefix("scn_keras.models:") if _is_built_in(name) else name
@@ -89,7 +89,7 @@ class Network:
         )
 
     def function(self) -> Callable[..., Any]:
-        """Returns what builds the network."""
+        """Returns the function or class that builds the network."""
         if self.kind in NETWORKS:
             from scn_keras import models  # loads Keras
 
@@ -97,21 +97,21 @@ class Network:
         if ":" not in self.kind:
             raise ValueError(
                 f"`network.kind` must be one of {', '.join(NETWORKS)}, or "
-                "module:function for a network of your own. "
+                "module:function for your own network. "
                 f"Received: network.kind={self.kind!r}"
             )
         return resolve(self.kind, "network.kind")
 
     def settings(self) -> dict[str, Any]:
-        """Returns the keyword arguments for the network, `dtype` where it takes one."""
+        """Returns the keyword arguments, with `dtype` if the network accepts it."""
         parameters = inspect.signature(self.function()).parameters
         takes_any = any(p.kind == p.VAR_KEYWORD for p in parameters.values())
         if "dtype" in parameters or takes_any:
             return {**self.arguments, "dtype": self.dtype}
         if self.dtype != "float32":
             raise ValueError(
-                f"The network {self.kind} takes no `dtype`, so that it is trained in "
-                f"float32. Received: network.dtype={self.dtype!r}"
+                f"The network {self.kind} has no argument `dtype` and can be trained "
+                f"in float32 only. Received: network.dtype={self.dtype!r}"
             )
         return dict(self.arguments)
 
@@ -134,7 +134,7 @@ class Network:
         return f"Network({arguments})"
 
     def _without_absent(self, function, arguments):
-        """Drops `None` of arguments that recipes before 0.2 wrote for every kind."""
+        """Removes `None` of arguments that recipes before 0.2 have for every kind."""
         parameters = inspect.signature(function).parameters
         kept = {}
         for key, value in arguments.items():
@@ -147,7 +147,7 @@ class Network:
         return kept
 
 
-# What recipes of version 0.1 held for every network, `None` where it does not apply.
+# Arguments that recipes of version 0.1 have for every network, `None` if not used.
 _ARGUMENTS_OF_0_1 = (
     *("filters", "levels", "kernel_size", "dropout", "spatial_filters"),
     *("spatial_kernel_size", "spatial_factor", "spatial_border"),
@@ -158,14 +158,15 @@ _ARGUMENTS_OF_0_1 = (
 
 @dataclasses.dataclass(frozen=True)
 class Refinement:
-    """The local networks of a recipe (`LocalRefinement`) and their arguments.
+    """The arguments of the local networks of a recipe (`LocalRefinement`).
 
-    They are trained in the precision of the network.
+    Local networks are trained in the precision of the network.
 
     Args:
-        size: Int, even, the pixels of the grid that a sub-image has along each axis: a
-            few times the error of the network whose points they refine.
-        filters: Int, of the first convolutions; the last have twice as many.
+        size: Int, even, the size of a sub-image along each axis in pixels of the grid.
+            It should be a few times the error of the points to be refined.
+        filters: Int, the number of filters before the pooling; after it, there are
+            twice as many.
         convolutions: Int, the number of convolutions before the pooling.
     """
 
@@ -179,15 +180,16 @@ class Target:
     """The Gaussian targets (`GaussianHeatmap`) and the penalty on their sigmas.
 
     Args:
-        sigma: Float, or one float an axis, pixels of the heatmaps: the standard
-            deviation with which training starts.
+        sigma: Float, or one float per axis, the initial standard deviation in pixels of
+            the heatmaps.
         gamma: Float, the reference's height factor; `None` for targets of height 1.
         learnable: Bool, whether sigmas are trained.
         sigma_penalty: Float, at least 0, the reference's alpha.
         form: `"isotropic"`, `"axis_aligned"` or `"rotated"`.
-        minimum_sigma: Float, pixels of the heatmaps, below which no sigma falls.
+        minimum_sigma: Float, the lower bound of sigmas in pixels of the heatmaps.
         penalty_power: Float, see `GaussianHeatmap`.
-        missing: `"mask"`, or `"zero"` to train for empty heatmaps (`LandmarkModel`).
+        missing: `"mask"` to ignore missing landmarks, or `"zero"` to train their
+            heatmaps to be empty, see `LandmarkModel`.
     """
 
     sigma: float | tuple[float, ...] = 2.5
@@ -207,21 +209,22 @@ class Optimizer:
     Args:
         name: `"adam"`, `"sgd"` (Nesterov), the name of another class of
             `keras.optimizers` such as `"AdamW"`, or `"module:Class"`.
-        learning_rate: Float, the highest learning rate.
-        warmup: Float, the share of all steps in which a cosine schedule rises from 0.
-        final: Float, the share of the highest learning rate at which a cosine schedule
-            ends; 1 for a constant rate.
-        momentum: Float, from 0 to below 1, of `"sgd"`.
-        clip_norm: Float or `None`, the bound on the norm of all gradients.
-        epsilon: Float, of `"adam"`.
+        learning_rate: Float, the maximum learning rate.
+        warmup: Float, the fraction of all steps in which a cosine schedule rises from
+            0.
+        final: Float, the final learning rate of a cosine schedule as a fraction of the
+            maximum; 1 for a constant rate.
+        momentum: Float, from 0 to below 1, the momentum of `"sgd"`.
+        clip_norm: Float or `None`, the maximum global norm of the gradients.
+        epsilon: Float, the epsilon of `"adam"`.
         average: Float or `None`, the momentum of an exponential moving average of all
-            weights, such as 0.999; the averaged weights are validated and kept.
-        weight_decay: Float, the reference's lambda, a part of the loss.
+            weights, such as 0.999. The averaged weights are validated and saved.
+        weight_decay: Float, the reference's lambda, a term of the loss.
         schedule: `"cosine"`, `"constant"`, the name of a class of
             `keras.optimizers.schedules` such as `"PiecewiseConstantDecay"`, or
             `"module:Class"`.
-        schedule_settings: Dict, arguments of that class. Where it takes an
-            `initial_learning_rate` that is not among them, `learning_rate` is passed.
+        schedule_settings: Dict, arguments of that class. If it has an argument
+            `initial_learning_rate` that is not given, `learning_rate` is passed.
         settings: Dict, further arguments of the optimiser.
     """
 
@@ -239,7 +242,7 @@ class Optimizer:
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # A setting that would change nothing is refused, not ignored.
+        # A setting without effect raises an error instead of being ignored.
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
         unused = []
         if self.schedule != "cosine":
@@ -251,25 +254,25 @@ class Optimizer:
         for name in unused:
             if getattr(self, name) != defaults[name] and name in ("warmup", "final"):
                 raise ValueError(
-                    f"`optimizer.{name}` is of the schedule cosine. Received: "
-                    f"optimizer.{name}={getattr(self, name)}, "
+                    f"`optimizer.{name}` is used by the schedule cosine only. "
+                    f"Received: optimizer.{name}={getattr(self, name)}, "
                     f"optimizer.schedule={self.schedule!r}"
                 )
             if getattr(self, name) != defaults[name] and self.name not in _OWN:
                 raise ValueError(
-                    f"`optimizer.{name}` is of the optimisers adam and sgd: put the "
-                    f"arguments of {self.name} into `optimizer.settings`. Received: "
-                    f"optimizer.{name}={getattr(self, name)}"
+                    f"`optimizer.{name}` is used by the optimisers adam and sgd only. "
+                    f"Give the arguments of {self.name} in `optimizer.settings`. "
+                    f"Received: optimizer.{name}={getattr(self, name)}"
                 )
         if self.schedule in ("cosine", "constant") and self.schedule_settings:
             raise ValueError(
-                f"The schedule {self.schedule} takes no `optimizer.schedule_settings`. "
+                f"The schedule {self.schedule} has no `optimizer.schedule_settings`. "
                 f"Received: optimizer.schedule_settings={self.schedule_settings}"
             )
 
     @classmethod
     def from_keras(cls, optimizer: Any) -> "Optimizer":
-        """Returns the settings of a Keras optimiser, its schedule included."""
+        """Returns the settings of a Keras optimiser, including its schedule."""
         config = dict(optimizer.get_config())
         config.pop("name", None)
         rate, schedule = config.pop("learning_rate"), "constant"
@@ -298,7 +301,7 @@ class Callback:
     Args:
         name: Str, a class of `keras.callbacks` such as `"TerminateOnNaN"`, or
             `"module:Class"`; in Python also the class.
-        arguments: Dict, of its constructor.
+        arguments: Dict, arguments of its constructor.
     """
 
     name: str
@@ -315,9 +318,9 @@ def _is_built_in(name):
 
 
 def _as_default(value, parameter, key, strict):
-    """Brings a value to the type of the parameter's default.
+    """Converts a value to the type of the parameter's default.
 
-    Of built-in networks, values of other types are refused.
+    For built-in networks (`strict`), values of other types raise an error.
     """
     default = None if parameter is None else parameter.default
     if isinstance(default, tuple) and isinstance(value, (list, tuple)):

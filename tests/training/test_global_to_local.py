@@ -233,13 +233,16 @@ def test_a_coarse_scn_is_refined():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"loss": "sum"}, "go together"),
-        ({"peak": "argmax"}, "go together"),
-        ({"network": Network(levels=2, spatial_factor=4)}, "go together"),
-        ({"grid": (50, 40)}, r"multiples of 4 .*grid=\(50, 40\)"),
-        ({"window": (32, 44)}, r"`window` must be 2 sizes up to the grid's"),
-        ({"window": (32, 22)}, r"multiples of 4 and 1"),
-        ({"window": (32,)}, r"`window` must be 2 sizes"),
+        ({"loss": "sum"}, "GlobalNet requires .*loss='sum'"),
+        ({"peak": "argmax"}, "GlobalNet requires .*peak='argmax'"),
+        (
+            {"network": Network(levels=2, spatial_factor=4)},
+            "GlobalNet requires .*network.kind='SpatialConfigurationNet'",
+        ),
+        ({"grid": (50, 40)}, r"multiple of 4 .*grid=\(50, 40\)"),
+        ({"window": (32, 44)}, r"`window` must have 2 sizes.*window=\(32, 44\)"),
+        ({"window": (32, 22)}, r"multiple of 4 and 1.*window=\(32, 22\)"),
+        ({"window": (32,)}, r"`window` must have 2 sizes.*window=\(32,\)"),
     ],
     ids=["loss", "peak", "network", "grid", "too large", "not a multiple", "axes"],
 )

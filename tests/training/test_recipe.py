@@ -178,7 +178,7 @@ def test_overrides_follow_each_other():
         ("seed", r"`key=value`.*Received: 'seed'"),
         ("sede=1", "no setting `sede`.*name, dataset.*seed"),
         ("network.filter=1", "no argument `filter`.*filters, levels.*network.filter=1"),
-        ("seed.deep=1", "`seed` has no parts. Received: seed.deep"),
+        ("seed.deep=1", "`seed` .* has no parts. Received: seed.deep=1"),
         ("seed=1.5", "`seed` must be of type int. Received: seed=1.5"),
         ("seed=True", "`seed` must be of type int"),
         ("validation=True", "`validation` must be of type float"),
@@ -193,7 +193,7 @@ def test_overrides_follow_each_other():
         ("image_to_grid.normalization=window", "normalization_limits=None"),
         (
             "image_to_grid.normalization_limits=(3, 3)",
-            r"rising.*\(3.0, 3.0\)",
+            r"increasing.*\(3.0, 3.0\)",
         ),
         ("cache=tape", "`cache` must be one of memory, disk"),
         ("augmentation.crop=w", "`crop` of the augmentation"),
@@ -203,15 +203,15 @@ def test_overrides_follow_each_other():
         ("network=5", "`network` must be of type Network"),
         ("network={'filter': 1}", "no argument `filter`"),
         ("augmentation.scale=1.5", "`scale` of the augmentation must be"),
-        ("image_to_grid.grid=(100, 64)", r"multiples of 8 .*and 16.*grid=\(100, 64\)"),
-        ("network.levels=7", r"multiples of 64 .*grid=\(480, 384\)|multiples of 64"),
-        ("network.spatial_factor=36", "multiples of 8 .*and 36"),
-        ("network.stride=8", "multiples of 64 .*and 128"),
+        ("image_to_grid.grid=(100, 64)", r"multiple of 8 .*and 16.*grid=\(100, 64\)"),
+        ("network.levels=7", r"multiple of 64 .*grid=\(480, 384\)|multiple of 64"),
+        ("network.spatial_factor=36", "multiple of 8 .*and 36"),
+        ("network.stride=8", "multiple of 64 .*and 128"),
         ("batch_size=0", "`batch_size` must be at least 1. Received: batch_size=0"),
         ("steps=0", "`steps` must be at least 1"),
         ("steps_per_epoch=-1", "`steps_per_epoch` must be at least 1"),
-        ("validation=1.0", "`validation` must be a share.*Received: validation=1.0"),
-        ("validation=-0.1", "`validation` must be a share"),
+        ("validation=1.0", "`validation` must be .*Received: validation=1.0"),
+        ("validation=-0.1", "`validation` must be .*Received: validation=-0.1"),
         ("image_to_grid.normalization=std", "`normalization` must be one of .*'std'"),
         ("peak=mean", "`peak` must be one of argmax, parabola, log_parabola"),
         ("loss_settings=3", "`loss_settings` must be of type dict"),
@@ -226,14 +226,14 @@ def test_wrong_settings_are_refused(setting, message):
 
 def test_parts_that_are_off_cannot_be_set_inside():
     without = SMALL.override(["augmentation=None"])
-    with pytest.raises(ValueError, match="`augmentation` has no parts"):
+    with pytest.raises(ValueError, match="no parts.*augmentation.scale=0.1"):
         without.override(["augmentation.scale=0.1"])
 
 
 def test_a_recipe_of_a_later_version_is_refused():
     written = {**SMALL.to_dict(), "elastic": 3}
     written["network"] = {**written["network"], "attention": True}
-    with pytest.raises(ValueError, match="does not know: elastic"):
+    with pytest.raises(ValueError, match="Received: elastic"):
         Recipe.from_dict(written)
     del written["elastic"]
     with pytest.raises(ValueError, match="no argument `attention`"):

@@ -21,19 +21,19 @@ from scn_keras.training.recipe import Recipe
 if TYPE_CHECKING:
     from scn_keras.inference.locator import HasLocalizer, Locator
 
-# Where a model file carries what belongs to it, beside the entries of Keras.
+# The folder in a model file with the files of the run, besides the entries of Keras.
 _INSIDE = "run"
 
 
 class Run:
-    """A folder that holds everything about one training, readable by a person.
+    """The folder of one training, with all its settings and results.
 
-    `recipe.json` (with nothing left to default), `landmarks.json`,
-    `environment.json`, `history.csv`, `checkpoints/`, `model.keras`,
-    `results/*.json`, `report.html`; of an ensemble `inference.json`, which names its
-    members; of a recipe with a coarse one `shape.json`, the mean shape in mm, and
-    `coarse/`, that one's run; of a calibrated one `calibration.json`. A preset
-    (`from_preset`) is read as a run, too.
+    The files are `recipe.json` (with all settings, including defaults),
+    `landmarks.json`, `environment.json`, `history.csv`, `checkpoints/`, `model.keras`,
+    `results/*.json` and `report.html`. Ensembles also have `inference.json` with the
+    names of their members. Recipes with a coarse stage have `shape.json`, the mean
+    shape in mm, and `coarse/`, the run of that stage. Calibrated runs have
+    `calibration.json`. A preset (`from_preset`) can also be opened as a run.
 
     Args:
         path: The folder.
@@ -46,8 +46,8 @@ class Run:
         self.path = pathlib.Path(path)
         if not (self.path / "recipe.json").is_file():
             raise FileNotFoundError(
-                f"{self.path} is not a run: it holds no recipe.json. Give the folder "
-                "that `scn-keras train` made."
+                f"{self.path} is not a run, since it has no recipe.json. Give a folder "
+                "created by `scn-keras train`."
             )
         self.recipe = Recipe.from_dict(_read_json(self.path / "recipe.json"))
         self.schema = LandmarkSchema.from_dict(_read_json(self.path / "landmarks.json"))
@@ -56,7 +56,7 @@ class Run:
     def create(
         cls, path: str | pathlib.Path, recipe: Recipe, schema: LandmarkSchema
     ) -> "Run":
-        """Makes the folder of a new run.
+        """Creates the folder of a new run.
 
         Raises:
             FileExistsError: If the folder exists and is not empty.
@@ -65,7 +65,7 @@ class Run:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise FileExistsError(
                 f"{path} exists and is not empty. Continue that run with --resume, or "
-                "name another folder with --out."
+                "choose another folder with --out."
             )
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / "landmarks.json", schema.to_dict())
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def model_path(self) -> pathlib.Path:
-        """The file of the model, which is written at the end of the training."""
+        """The path of the model, which is written at the end of the training."""
         if self.recipe.uses_network:
             return self.path / "model.keras"
         return self.path / make_method(self.recipe).MODEL_FILE
@@ -94,7 +94,7 @@ class Run:
 
     @property
     def views(self) -> np.ndarray | None:
-        """The views under which every image is looked at, `None` for it as it is."""
+        """The views of test-time augmentation, or `None` for a single view."""
         if not self._inference["views"]:
             return None
         return test_time_views(self.recipe.grid)
@@ -105,18 +105,18 @@ class Run:
 
     @property
     def calibration(self) -> Calibration | None:
-        """What the run has learned about its own errors, `None` if nothing.
+        """The calibration of the run, or `None` without one.
 
         Warns:
-            UserWarning: If it was learned with other weights; it is `None` then, too.
+            UserWarning: If the calibration belongs to other weights. It is `None` then.
         """
         if not self.calibration_path.is_file():
             return None
         calibration = Calibration.from_dict(_read_json(self.calibration_path))
         if calibration.weights != self.weights_digest():
             warnings.warn(
-                f"{self.calibration_path} is of other weights than those of the run, "
-                "and is left aside: radii are not known and no image is trusted. "
+                f"{self.calibration_path} belongs to other weights than those of the "
+                "run and is ignored: there are no radii, and no image is trusted. "
                 "Calibrate the run again with `scn-keras calibrate`.",
                 stacklevel=2,
             )
@@ -127,7 +127,7 @@ class Run:
         """Returns the SHA-256 digest of the weights.
 
         Raises:
-            FileNotFoundError: If the training has not ended.
+            FileNotFoundError: If the training is not finished.
         """
         digest = hashlib.sha256()
         if (self.path / CONFIG_FILE).is_file():
@@ -149,21 +149,21 @@ class Run:
 
     @property
     def coarse(self) -> "Run | None":
-        """The run of the coarse stage, of a recipe with a coarse one."""
+        """The run of the coarse stage, or `None` for a recipe without one."""
         if self.recipe.coarse is None:
             return None
         return Run(self.path / "coarse")
 
     @property
     def mean_shape(self) -> np.ndarray:
-        """The mean shape of the training images in mm, of a recipe with a coarse one.
+        """The mean shape of the training images, for recipes with a coarse stage.
 
-        Array `(N, D)`, NaN for a landmark that no image has.
+        Array `(N, D)` in mm, NaN for a landmark that is missing in all images.
         """
         return np.array(_read_json(self.shape_path), np.float64)
 
     def coarse_to_fine(self) -> Any:
-        """Returns the `CoarseToFine` of a recipe with a coarse stage, else `None`."""
+        """Returns `CoarseToFine` for a recipe with a coarse stage, otherwise `None`."""
         coarse = self.coarse
         if coarse is None:
             return None
@@ -178,16 +178,17 @@ class Run:
         calibration: "Calibration | None | str" = "own",
         views: "np.ndarray | None | str" = "own",
     ) -> "Locator":
-        """Returns what finds the landmarks of images as this run does.
+        """Returns the `Locator` of this run.
 
         Args:
-            model: What stands in for the run's model, for example in another
-                precision; `None` for the run's own.
-            calibration: `Calibration`, `None` for none, `"own"` for the run's.
-            views: As of `Locator`, `"own"` for the run's.
+            model: Replacement for the run's model, for example in another precision;
+                `None` for the run's own model.
+            calibration: `Calibration`, `None` for no calibration, or `"own"` for that
+                of the run.
+            views: As in `Locator`, or `"own"` for those of the run.
 
         Raises:
-            FileNotFoundError: If the training has not ended.
+            FileNotFoundError: If the training is not finished.
         """
         from scn_keras.inference.locator import Locator  # loads TensorFlow
 
@@ -201,12 +202,12 @@ class Run:
 
     @property
     def is_ensemble(self) -> bool:
-        """Whether it is several models, each trained on images of its own."""
+        """Whether the run consists of several models."""
         return len(self._inference["members"]) > 1
 
     @property
     def inference(self) -> str:
-        """How points come about, for people who read a result."""
+        """A description of the inference, for the protocol of results."""
         models = "one model"
         if self.is_ensemble:
             models = f"mean heatmaps of {len(self._inference['members'])} models"
@@ -226,13 +227,13 @@ class Run:
         return _read_json(self.inference_path)
 
     def load_model(self) -> Any:
-        """Returns the trained model, in float32 whatever it was trained in.
+        """Returns the trained model, in float32 for any precision of the training.
 
-        A `LandmarkModel` or `LandmarkEnsemble`; of a recipe with another method what
-        that loads, which has a `localizer`.
+        It is a `LandmarkModel`, a `LandmarkEnsemble` or, for a recipe with another
+        method, the model of that method, which also has a `localizer`.
 
         Raises:
-            FileNotFoundError: If the training has not ended.
+            FileNotFoundError: If the training is not finished.
         """
         if (self.path / CONFIG_FILE).is_file():
             return from_preset(self.path)
@@ -242,18 +243,18 @@ class Run:
         return keras.models.load_model(self.model_path, compile=False)
 
     def require_network(self, what: str) -> None:
-        """Refuses a run whose model is no Keras network.
+        """Raises an error if the model of the run is not a Keras network.
 
         Args:
-            what: Str, what needs one, such as `"An export"`.
+            what: Str, the operation for the message, such as `"An export"`.
 
         Raises:
             ValueError: If the recipe has another method.
         """
         if not self.recipe.uses_network:
             raise ValueError(
-                f"{what} needs a Keras network, whose graph TensorFlow can hold, and "
-                f"{self.path} is of another method. "
+                f"{what} needs a Keras network, which can be part of a TensorFlow "
+                f"graph, but {self.path} has another method. "
                 f"Received: method={self.recipe.method!r}"
             )
 
@@ -265,17 +266,17 @@ class Run:
             )
 
     def save_model(self, model: LandmarkModel | LandmarkEnsemble) -> None:
-        """Writes `model.keras`, which carries what this folder says about it.
+        """Writes `model.keras`, which also contains files of the run.
 
-        Keras reads the file as any other. With recipe and landmarks in it, under
-        `run/`, it is of use without the folder: see `from_file`.
+        Keras loads it like any other file. It contains recipe and landmarks in `run/`
+        and can therefore be used without the folder, see `from_file`.
         """
         temporary = self.path / "model.tmp.keras"
         model.save(temporary)
-        self._carry(temporary)
+        self._embed_files(temporary)
 
     def write_calibration(self, calibration: Calibration) -> None:
-        """Writes `calibration.json`, and puts it into `model.keras` if there is one."""
+        """Writes `calibration.json` and, if it exists, adds it to `model.keras`."""
         write_json(self.calibration_path, calibration.to_dict())
         if not (self.recipe.uses_network and self.model_path.is_file()):
             return
@@ -287,48 +288,57 @@ class Run:
             for entry in old.infolist():
                 if not entry.filename.startswith(f"{_INSIDE}/"):
                     new.writestr(entry, old.read(entry))
-        self._carry(temporary)
+        self._embed_files(temporary)
 
-    def _carry(self, temporary):
+    def _embed_files(self, temporary):
+        """Adds the files of the run to a model file and moves it to `model_path`."""
         with zipfile.ZipFile(temporary, "a") as archive:
-            for path in _carried(self.path):
+            for path in _embedded_files(self.path):
                 archive.write(path, f"{_INSIDE}/{path.relative_to(self.path)}")
         temporary.replace(self.model_path)
 
     @classmethod
     def from_file(cls, file: str | pathlib.Path, folder: str | pathlib.Path) -> "Run":
-        """Returns the run of a `.keras` file that `save_model` wrote, for prediction.
+        """Returns the run of a `.keras` file written by `save_model`, for prediction.
 
         Args:
             file: The file.
-            folder: An empty folder, where it is unpacked and must stay.
+            folder: An empty folder to which the run is extracted. It must not be
+                removed while the run is used.
 
         Raises:
-            ValueError: If the file is none of Keras', or carries no recipe.
+            ValueError: If it is not a `.keras` file or does not contain a recipe.
         """
         file, folder = pathlib.Path(file), pathlib.Path(folder)
         if not zipfile.is_zipfile(file):
-            raise ValueError(f"{file} is no .keras file, or a damaged one.")
+            raise ValueError(
+                "Expected a .keras file. The file has another format or is damaged. "
+                f"Received: {file}"
+            )
         with zipfile.ZipFile(file) as archive:
-            carried = [n for n in archive.namelist() if n.startswith(f"{_INSIDE}/")]
-            if f"{_INSIDE}/recipe.json" not in carried:
+            embedded = [n for n in archive.namelist() if n.startswith(f"{_INSIDE}/")]
+            if f"{_INSIDE}/recipe.json" not in embedded:
                 raise ValueError(
-                    f"{file} does not say what an image goes through before the "
-                    "network, and what its landmarks are called: it is not the "
-                    "model.keras that `scn-keras train` writes, or one of an early "
-                    "version. Give the folder of its run."
+                    "The file contains no recipe, which defines the preprocessing of "
+                    "images, and no names of landmarks. It is not a model.keras of "
+                    "`scn-keras train`, or was written by an early version. Give the "
+                    f"folder of its run instead. Received: {file}"
                 )
-            archive.extractall(folder, carried)
+            archive.extractall(folder, embedded)
         run = cls(folder / _INSIDE)
         run.model_path.symlink_to(file.resolve())
         return run
 
     def results(self) -> list[dict[str, Any]]:
-        """Reads what `write_result` has written, in the order of the files' names."""
+        """Reads the files written by `write_result`, sorted by name."""
         paths = sorted((self.path / "results").glob("*.json"))
-        found = [_read_json(path) for path in paths]
-        # Whatever else a person has put there.
-        return [one for one in found if isinstance(one, dict) and "protocol" in one]
+        contents = [_read_json(path) for path in paths]
+        # Other JSON files in the folder are ignored.
+        return [
+            result
+            for result in contents
+            if isinstance(result, dict) and "protocol" in result
+        ]
 
     def write_result(self, name: str, result: dict[str, Any]) -> pathlib.Path:
         """Writes `results/NAME.json` and returns its path."""
@@ -338,17 +348,17 @@ class Run:
         return path
 
 
-def _carried(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Lists the files of a run without which its model is of no use."""
+def _embedded_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Lists the files of a run that are required to use its model."""
     names = (
         *("recipe.json", "landmarks.json", "inference.json", "shape.json"),
         "calibration.json",
     )
-    carried = [folder / name for name in names if (folder / name).is_file()]
+    files = [folder / name for name in names if (folder / name).is_file()]
     coarse = folder / "coarse"
     if coarse.is_dir():
-        carried += [*_carried(coarse), coarse / "model.keras"]
-    return carried
+        files += [*_embedded_files(coarse), coarse / "model.keras"]
+    return files
 
 
 def write_json(path: pathlib.Path, data: Any) -> None:

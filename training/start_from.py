@@ -13,57 +13,58 @@ _TARGET = "target"
 def start_from(
     model: LandmarkModel, recipe: Recipe, schema: LandmarkSchema, source: Run
 ) -> str:
-    """Gives a new model the weights of a trained one, also of other landmarks.
+    """Copies the weights of a trained model to a new one, also for other landmarks.
 
-    A layer whose weights have the same shapes, apart from the number of landmarks,
-    takes them. What belongs to a landmark, its channels of the layers that make or read
-    heatmaps and its sigma, is taken by name; a landmark that the source does not know
-    keeps what it starts from in the new model.
+    The weights of a layer are copied if they have the same shapes apart from the number
+    of landmarks. The weights of a landmark, which are its channels in the layers before
+    and after heatmaps and its sigma, are matched by name. Landmarks that the source
+    does not have keep their initial weights.
 
     Args:
-        model: `LandmarkModel`, what `recipe` builds for `schema`; it is changed.
+        model: `LandmarkModel`, built by `recipe` for `schema`; it is modified.
         recipe: `Recipe`.
         schema: `LandmarkSchema` of the new model.
         source: `Run` or preset, finished.
 
     Returns:
-        What was taken and what starts anew, for people.
+        A summary of the copied and the newly initialised layers and landmarks.
 
     Raises:
-        ValueError: If the source has a network of another kind, or is an ensemble, or
-            nothing of it fits.
+        ValueError: If the source has a network of another kind, is an ensemble, or has
+            no layer with matching shapes.
     """
     old, new = source.recipe.network, recipe.network
     axes = len(source.recipe.grid), len(recipe.grid)
     trained = source.load_model()
     if old.kind != new.kind or axes[0] != axes[1]:
         raise ValueError(
-            f"A training starts from a network of its own kind: {source.path} has a "
-            f"{old.kind} of {axes[0]} axes, the recipe a {new.kind} of {axes[1]}."
+            "A training can start from a network of the same kind only. Received: "
+            f"{old.kind} of {axes[0]} axes in {source.path}, {new.kind} of {axes[1]} "
+            "axes in the recipe"
         )
     if not isinstance(trained, LandmarkModel):
         raise ValueError(
-            f"{source.path} is an ensemble of several models: start from one of the "
-            "runs that it was made of."
+            "A training cannot start from an ensemble. Start from one of its members. "
+            f"Received: start={str(source.path)!r}"
         )
     names = source.schema.names
     known = [name for name in schema.names if name in names]
     ours = [schema.names.index(name) for name in known]
     theirs = [names.index(name) for name in known]
-    # What was loaded calls some weights by other paths than what was built.
+    # Some weights of a loaded model have other paths than those of a built model.
     rebuilt = build_model(source.recipe, len(names))
     rebuilt.set_weights(trained.get_weights())
-    # Of a model with one landmark more, the shapes tell which axes are landmarks.
+    # The shapes of a model with one more landmark show which axes are landmarks.
     larger = _layers(build_model(recipe, len(schema) + 1))
     layers, given = _layers(model), _layers(rebuilt)
-    anew = []
+    initialised = []
     for name, weights in layers.items():
         values = []
         for weight, value, wide in zip(
             weights, given.get(name, ()), larger[name], strict=False
         ):
             shape = np.array(weight.shape)
-            # How many entries of each axis belong to one landmark.
+            # The number of entries per landmark along each axis.
             by_landmark = np.array(wide.shape) - shape
             expected = shape + (len(names) - len(schema)) * by_landmark
             if np.array_equal(value.shape, expected):
@@ -72,35 +73,35 @@ def start_from(
             for weight, value in zip(weights, values, strict=True):
                 weight.assign(value)
         else:
-            anew.append(name)
-    if not set(layers) - {*anew, _TARGET}:
+            initialised.append(name)
+    if not set(layers) - {*initialised, _TARGET}:
         before = old.to_dict()
-        unlike = [
-            f"{name} {before.get(name)} against {value}"
+        differing = [
+            f"{name}={value!r} instead of {before.get(name)!r}"
             for name, value in new.to_dict().items()
             if before.get(name) != value
         ]
         raise ValueError(
-            f"No layer of {source.path} has the shapes of the recipe's network: "
-            f"{', '.join(unlike)}."
+            f"No layer of {source.path} has the shapes of the recipe's network. "
+            f"Received: {', '.join(differing)}"
         )
-    return _summary(source, layers, anew, schema, known)
+    return _summary(source, layers, initialised, schema, known)
 
 
-def _summary(source, layers, anew, schema, known):
+def _summary(source, layers, initialised, schema, known):
     text = (
-        f"Started from {source.path}: {len(layers) - len(anew)} of {len(layers)} "
-        f"layers, {len(known)} of {len(schema)} landmarks."
+        f"Started from {source.path}: {len(layers) - len(initialised)} of "
+        f"{len(layers)} layers, {len(known)} of {len(schema)} landmarks."
     )
     unknown = [name for name in schema.names if name not in known]
-    for what, which in (("Layers", anew), ("Landmarks", unknown)):
-        if which:
-            text += f"\n{what} that start anew: {', '.join(which)}."
+    for kind, names in (("layers", initialised), ("landmarks", unknown)):
+        if names:
+            text += f"\nNewly initialised {kind}: {', '.join(names)}."
     return text
 
 
 def _layers(model):
-    """The weights by layer; of the target those that are trained."""
+    """Returns the weights by layer, and the trained weights of the target."""
     layers: dict[str, list[keras.Variable]] = {}
     local = getattr(model, "local", None)
     for weight in model.network.weights + (local.weights if local else []):
@@ -111,11 +112,10 @@ def _layers(model):
 
 
 def _merge(weight, value, by_landmark, ours, theirs):
-    """The weight with what the landmarks in common have in `value`."""
+    """Returns the weight with the entries of common landmarks from `value`."""
     merged = np.array(keras.ops.convert_to_numpy(weight))
     value = keras.ops.convert_to_numpy(value)
-    # The kernel of `OtherHeatmaps`, from each heatmap to each other one, leaves the
-    # diagonal out.
+    # The kernel of `OtherHeatmaps` relates all pairs of landmarks without the diagonal.
     square = sum(by_landmark > 0) == 2
     if square:
         merged, value = _with_diagonal(merged), _with_diagonal(value)
@@ -123,10 +123,10 @@ def _merge(weight, value, by_landmark, ours, theirs):
     def select(landmarks, shape):
         return np.ix_(
             *(
-                [of * n + k for n in landmarks for k in range(of)]
-                if of
+                [count * n + k for n in landmarks for k in range(count)]
+                if count
                 else range(size)
-                for of, size in zip(by_landmark, shape, strict=True)
+                for count, size in zip(by_landmark, shape, strict=True)
             )
         )
 
@@ -138,6 +138,6 @@ def _merge(weight, value, by_landmark, ours, theirs):
 
 def _with_diagonal(kernel):
     *size, landmarks = kernel.shape
-    whole = np.zeros((*size[:-1], landmarks, landmarks), kernel.dtype)
-    whole[..., ~np.eye(landmarks, dtype=bool)] = kernel.reshape(*size[:-1], -1)
-    return whole
+    square = np.zeros((*size[:-1], landmarks, landmarks), kernel.dtype)
+    square[..., ~np.eye(landmarks, dtype=bool)] = kernel.reshape(*size[:-1], -1)
+    return square

@@ -122,7 +122,7 @@ def test_weights_are_taken_by_landmark(recipe, tmp_path):
     names = ("small", "new", "large")
     new = build_model(recipe, 3)
     said = start_from(new, recipe, LandmarkSchema(names), source)
-    assert "2 of 3 landmarks" in said and "start anew: new" in said
+    assert "2 of 3 landmarks" in said and "initialised landmarks: new" in said
     image = random.normal(size=(1, 48, 40, 1)).astype("float32")
     known, theirs = [0, 2], [2, 0]
     before, after = (keras.ops.convert_to_numpy(m.network(image)) for m in (old, new))

@@ -46,7 +46,7 @@ def test_a_run_overwrites_nothing(tmp_path, recipe):
 
 def test_a_folder_that_is_no_run(tmp_path):
     for path in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(FileNotFoundError, match="is not a run.*no recipe.json"):
+        with pytest.raises(FileNotFoundError, match="is not a run.*recipe.json"):
             Run(path)
 
 
@@ -75,10 +75,10 @@ def test_a_model_file_carries_what_predicts(finished_in_stages, tmp_path):
 def test_a_model_file_that_carries_nothing(finished, tmp_path):
     bare = tmp_path / "bare.keras"
     finished.load_model().save(bare)
-    with pytest.raises(ValueError, match="does not say what an image goes through"):
+    with pytest.raises(ValueError, match=r"no recipe.*Received: .*bare\.keras"):
         Run.from_file(bare, tmp_path / "unpacked")
     bare.write_bytes(bare.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="is no .keras file, or a damaged one"):
+    with pytest.raises(ValueError, match=r"is damaged. Received: .*bare\.keras"):
         Run.from_file(bare, tmp_path / "unpacked")
     assert list(tmp_path.iterdir()) == [bare]
 

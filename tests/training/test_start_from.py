@@ -105,7 +105,7 @@ def test_landmarks_in_common_keep_their_local_appearance(trained):
     sigma = keras.ops.convert_to_numpy(run.load_model().target.sigma)
     np.testing.assert_array_equal(model.target.sigma, [2.0, sigma[2], 2.0, sigma[0]])
     assert "2 of 4 landmarks" in said
-    assert "Landmarks that start anew: tip, base." in said
+    assert "Newly initialised landmarks: tip, base." in said
 
 
 def test_fewer_landmarks_of_others_keep_the_kernels_between_them(trained):
@@ -142,7 +142,7 @@ def test_layers_of_other_shapes_start_anew_and_are_named(trained):
         heatmaps(model, "local_appearance"),
         heatmaps(run.load_model(), "local_appearance"),
     )
-    named = said.partition("Layers that start anew: ")[2].splitlines()[0]
+    named = said.partition("Newly initialised layers: ")[2].splitlines()[0]
     assert named.strip(".").split(", ") == [
         *(f"spatial_configuration/convolution_{i}" for i in range(3)),
         "spatial_configuration/head",
@@ -154,7 +154,7 @@ def test_what_does_not_fit_is_refused(trained, tmp_path):
     before = {p: p.stat().st_mtime_ns for p in run.path.rglob("*")}
     with pytest.raises(ValueError, match="SpatialConfigurationNet of 2.*LocalizationU"):
         started(run, small("LocalizationUNet"), NAMES)
-    with pytest.raises(ValueError, match="No layer.*filters 4 against 8"):
+    with pytest.raises(ValueError, match="No layer.*filters=8 instead of 4"):
         started(run, small(filters=8), NAMES)
     volumes = dataclasses.replace(
         small(),
@@ -163,7 +163,7 @@ def test_what_does_not_fit_is_refused(trained, tmp_path):
     with pytest.raises(ValueError, match="of 2 axes.*of 3"):
         started(run, volumes, NAMES)
     LandmarkEnsemble([run.load_model()]).save(run.model_path)
-    with pytest.raises(ValueError, match="is an ensemble"):
+    with pytest.raises(ValueError, match="from an ensemble.*start="):
         started(run, small(), NAMES)
     assert set(before) == set(run.path.rglob("*"))
 

@@ -115,9 +115,9 @@ def test_another_recipe_does_not_continue_a_run(finished, dots):
     [
         ("observer=senior", "observers .None.. Received: observer='senior'"),
         ("train_split=training", "has the splits test, train"),
-        ("validation=0.05", "5% of 5 groups, which is none"),
+        ("validation=0.05", "at least one group.*validation=0.05, 5 groups"),
         ("dataset=knee", "no data set of this name"),
-        ("augmentation.flip=0.5", "names no landmarks that change places"),
+        ("augmentation.flip=0.5", "`pairs`.*augmentation.flip=0.5"),
         ("peak_settings={'window': 4}", "window"),
     ],
 )

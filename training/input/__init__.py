@@ -1,1 +1,1 @@
-"""From stored samples to the batches that a training takes."""
+"""The input of a training: from stored samples to batches."""

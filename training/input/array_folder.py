@@ -16,23 +16,24 @@ _FORMAT = 1
 
 
 class ArrayFolder:
-    """A data set as plain arrays: all that training needs, for NumPy alone to read.
+    """A data set for training, stored as arrays that only NumPy is needed to read.
 
-    A folder of
+    The folder contains
 
-    - `arrays.json`: the data set, its landmarks and where its millimetres come from,
-      the settings that the images were reduced by, and the ids of every split;
-    - `samples.npz`: a row a sample of `id`, `group`, `points` (or `points_<observer>`
-      each), `affine`, `to_source`, `grid_to_source` and `size`, see `ReducedImage`;
-    - `images/00000.npy` and so on: the reduced images, float16 `(*sizes)`, about -1
-      to 1, in which steps are no larger than a thirtieth of an 8-bit grey value's.
+    - `arrays.json`: the data set, its landmarks, its spacing rule, the settings with
+      which the images were reduced, and the ids of every split;
+    - `samples.npz`: one row per sample of `id`, `group`, `points` (or
+      `points_<observer>` for each observer), `affine`, `to_source`, `grid_to_source`
+      and `size`, see `ReducedImage`;
+    - `images/00000.npy` and so on: the reduced images, float16 `(*sizes)`, about -1 to
+      1, with a resolution of at least 30 steps per 8-bit grey value.
 
     Args:
         path: The folder.
 
     Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is of another version.
+        FileNotFoundError: If the folder has no arrays.
+        ValueError: If the arrays were written by another version.
 
     Example:
 
@@ -48,15 +49,15 @@ class ArrayFolder:
         header = self.path / "arrays.json"
         if not header.is_file():
             raise FileNotFoundError(
-                f"{self.path} is no data set as arrays: it holds no arrays.json. Make "
-                f"one with `scn-keras datasets arrays RECIPE {self.path}`."
+                f"{self.path} is not a folder of arrays, since it has no arrays.json. "
+                f"Create one with `scn-keras datasets arrays RECIPE {self.path}`."
             )
         self.header = json.loads(header.read_text("utf-8"))
         if self.header["format"] != _FORMAT:
             raise ValueError(
-                f"{self.path} is of another version of scn-keras, "
-                f"{self.header['scn_keras']}. Make the arrays again. Received: "
-                f"format={self.header['format']}, expected {_FORMAT}"
+                f"The arrays in {self.path} were written by version "
+                f"{self.header['scn_keras']} of scn-keras. Create them again. Expected "
+                f"format {_FORMAT}. Received: format={self.header['format']}"
             )
         self.schema = LandmarkSchema.from_dict(self.header["landmarks"])
         with np.load(self.path / "samples.npz") as file:
@@ -75,29 +76,30 @@ class ArrayFolder:
         spacing_from_points: bool = False,
         version: str = "",
     ) -> "ArrayFolder":
-        """Makes such a folder; an interruption leaves none.
+        """Writes a folder of arrays atomically.
 
         Args:
             path: The folder.
             recipe: `Recipe` for which the images were reduced.
             schema: `LandmarkSchema`.
-            samples: Dicts of what the class's docstring lists, and `image`.
-            splits: Dict by name, as recipes name them, of the ids in their order.
-            ground_truths: Names of points beside the observers'.
-            spacing_rule: Str, where the millimetres come from.
-            spacing_from_points: Bool, whether that is the landmarks.
+            samples: Dicts with the entries listed in the docstring of the class, and
+                `image`.
+            splits: Dict from the names of splits to their ids in order.
+            ground_truths: Names of points other than those of observers.
+            spacing_rule: Str, the source of the spacing.
+            spacing_from_points: Bool, whether the spacing is derived from landmarks.
             version: Str, name and version of the data set.
 
         Raises:
-            FileExistsError: If `path` holds something.
-            ValueError: If an id of a split has no sample.
+            FileExistsError: If `path` is not empty.
+            ValueError: If a split has no ids or an id has no sample.
         """
         path, settings = pathlib.Path(path), _settings(recipe)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise FileExistsError(
-                f"{path} exists and is not empty. Name another folder, or remove it."
+                f"{path} exists and is not empty. Choose another folder, or remove it."
             )
-        # Under another name until it is whole. One that an interruption left goes.
+        # The folder is renamed when it is complete. An incomplete one is removed.
         part = path.with_name(f"{path.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         try:
@@ -110,11 +112,12 @@ class ArrayFolder:
                 for name, value in values.items():
                     columns.setdefault(name, []).append(value)
             ids = set(columns.get("id", ()))
-            for split, wanted in splits.items():
-                if not wanted or (missing := sorted(set(wanted) - ids)):
+            for split, split_ids in splits.items():
+                if not split_ids or (missing := sorted(set(split_ids) - ids)):
                     raise ValueError(
-                        f"The split {split!r} needs samples of all its ids. Received: "
-                        f"{', '.join(missing) if wanted else 'no ids'}"
+                        f"The split {split!r} must have ids, and each must have a "
+                        "sample. Received: "
+                        f"{', '.join(missing) if split_ids else 'no ids'}"
                     )
             np.savez(part / "samples.npz", **{k: _array(v) for k, v in columns.items()})
             header = {
@@ -136,27 +139,28 @@ class ArrayFolder:
         return ArrayFolder(path)
 
     def require(self, recipe: Recipe) -> None:
-        """Refuses a recipe that sees other images than were stored.
+        """Validates that the stored images fit a recipe.
 
         Raises:
             ValueError: If a setting differs or the training split is not stored.
         """
-        stored, wanted = self.header["settings"], _settings(recipe)
+        stored, expected = self.header["settings"], _settings(recipe)
         differing = [
-            f"{name}={stored[name]!r}, not {wanted[name]!r}"
-            for name in wanted
-            if stored[name] != wanted[name]
+            f"{name}={stored[name]!r}, not {expected[name]!r}"
+            for name in expected
+            if stored[name] != expected[name]
         ]
         if differing:
             raise ValueError(
-                f"The arrays in {self.path} were made for other settings than this "
-                f"recipe's: {'; '.join(differing)}. Make them again for it with "
-                "`scn-keras datasets arrays`, or change the recipe by --set."
+                f"The arrays in {self.path} have other settings than the recipe. "
+                "Create them again for this recipe with `scn-keras datasets arrays`, "
+                "or change the recipe with --set. Received arrays with "
+                f"{'; '.join(differing)}"
             )
         self.rows(recipe.train_split)
 
     def rows(self, split: str) -> np.ndarray:
-        """Returns which samples a split has, in its order.
+        """Returns the row numbers of the samples of a split, in order.
 
         Raises:
             ValueError: If the split is not stored.
@@ -164,27 +168,28 @@ class ArrayFolder:
         splits = self.header["splits"]
         if split not in splits:
             raise ValueError(
-                f"The arrays in {self.path} have the splits {', '.join(splits)}. Make "
-                "them again with `scn-keras datasets arrays --split` for more. "
+                f"The arrays in {self.path} have the splits {', '.join(splits)}. For "
+                "more, create them again with `scn-keras datasets arrays --split`. "
                 f"Received: split={split!r}"
             )
         row = {id: number for number, id in enumerate(self.samples["id"].tolist())}
         return np.array([row[id] for id in splits[split]])
 
     def image(self, row: int, in_memory: bool = True) -> np.ndarray:
-        """Returns a reduced image, read into memory or mapped from the disk."""
+        """Returns a reduced image, read into memory or memory-mapped."""
         return np.load(_image_path(self.path, row), None if in_memory else "r")
 
 
 def _settings(recipe):
     if recipe.coarse is not None:
         raise ValueError(
-            "A recipe with a coarse one trains on a prepared data set, not on arrays: "
-            f"leave --arrays out. Received: {recipe.name}, coarse={recipe.coarse.name}"
+            "A recipe with a coarse stage requires a prepared data set and cannot be "
+            "trained on arrays. Omit --arrays. Received: "
+            f"{recipe.name}, coarse={recipe.coarse.name}"
         )
-    # All that the stored images depend on.
+    # The settings on which the stored images depend.
     settings = {"dataset": recipe.dataset, **dataclasses.asdict(recipe.image_to_grid)}
-    # As JSON has them: lists for tuples.
+    # Converted through JSON, which has lists instead of tuples.
     return json.loads(json.dumps(settings))
 
 

@@ -1,4 +1,4 @@
-"""Coarse to fine: where the grid of the fine network lies in stored samples."""
+"""Placement of the fine network's grid in stored samples, for coarse to fine."""
 
 import functools
 from collections.abc import Iterable, Mapping
@@ -19,11 +19,12 @@ from scn_keras.training.run import Run, write_json
 def place_samples(
     run: Run, training: tf.data.Dataset, validation: tf.data.Dataset | None
 ) -> tuple[tf.data.Dataset, tf.data.Dataset | None]:
-    """Places the samples of a run whose coarse stage is trained.
+    """Places the samples of a run whose coarse stage has been trained.
 
-    Samples get an entry `grid_to_source`, which the pipeline and `Locator.locate`
-    obey: those of the training by their true points, those of the validation as at
-    any later use. The mean shape of the former is kept in the run.
+    An entry `grid_to_source`, which the pipeline and `Locator.locate` use, is added to
+    the samples. Training samples are placed by their true points, validation samples by
+    the points of the coarse stage, as in inference. The mean shape of the training
+    samples is written to the run.
     """
     if not run.shape_path.is_file():
         shape = mean_shape_of(training.as_numpy_iterator(), run.recipe)
@@ -53,6 +54,9 @@ def mean_shape_of(samples: Iterable[Mapping[str, Any]], recipe: Recipe) -> np.nd
 
 
 def true_points(sample: Mapping[str, Any], recipe: Recipe, xp: Any = NUMPY) -> Any:
-    """Returns a recipe's points of a sample, the mean of those it would draw from."""
+    """Returns the true points of a sample for the observer of a recipe.
+
+    For the observer `"random"`, they are the mean of all observers.
+    """
     observer = "mean" if recipe.observer == "random" else recipe.observer
     return observed_points(sample, observer, xp=xp)

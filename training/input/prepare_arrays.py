@@ -18,26 +18,26 @@ def prepare_arrays(
     splits: Sequence[str] = (),
     console: rich.console.Console | None = None,
 ) -> ArrayFolder:
-    """Stores a prepared data set as the arrays that a recipe trains on.
+    """Stores a prepared data set as arrays for the training of a recipe.
 
-    Images are reduced for the recipe's grid and normalised, which needs TensorFlow
-    and TFDS; training on them does not. Recipes may share a folder that differ in
-    anything but data set, grid, normalisation and training split.
+    Images are reduced for the recipe's grid and normalised. This requires TensorFlow
+    and TFDS, which training on the arrays does not. Recipes with the same data set,
+    grid, normalisation and training split can share a folder.
 
     Args:
         recipe: `Recipe`.
-        path: The folder to make.
-        data_dir: Where prepared data sets lie.
-        splits: Sequence of str, splits beside the recipe's `train_split`.
+        path: The folder to create.
+        data_dir: The folder of prepared data sets.
+        splits: Sequence of str, further splits besides the recipe's `train_split`.
         console: `rich.console.Console` for the progress bar.
 
     Returns:
         The `ArrayFolder`.
 
     Raises:
-        FileExistsError: If `path` holds something.
+        FileExistsError: If `path` is not empty.
         FileNotFoundError: If the data set is not prepared.
-        ValueError: If it has no such split, or images of other dimensions.
+        ValueError: If a split is unknown, or the images have other dimensions.
     """
     builder = data.prepared_builder(recipe.dataset, data_dir)
     ids = {

@@ -1,4 +1,4 @@
-"""Prepared data sets, as the recipes name them."""
+"""Access to prepared data sets by the names that recipes use."""
 
 import pathlib
 from collections.abc import Collection
@@ -23,11 +23,11 @@ def prepared_builder(
 
     Args:
         dataset: Str, `NAME` or `NAME/CONFIG`.
-        data_dir: Where prepared data sets lie; `None` for where TFDS keeps them.
+        data_dir: The folder of prepared data sets; `None` for the default of TFDS.
 
     Raises:
-        FileNotFoundError: If the data set has not been prepared there.
-        ValueError: If there is no data set of that name.
+        FileNotFoundError: If the data set is not prepared.
+        ValueError: If the data set is unknown.
     """
     name, _, config = dataset.partition("/")
     builder = builder_class(name)(
@@ -36,7 +36,7 @@ def prepared_builder(
     if not builder.is_prepared():
         raise FileNotFoundError(
             f"The data set {dataset!r} is not prepared in {builder.data_dir}. Run "
-            f"`scn-keras datasets prepare {dataset}` first, or say where it lies with "
+            f"`scn-keras datasets prepare {dataset}` first, or give its folder with "
             "--data-dir."
         )
     return builder
@@ -45,10 +45,10 @@ def prepared_builder(
 def load_samples(
     dataset: str, split: str, data_dir: str | pathlib.Path | None = None
 ) -> tf.data.Dataset:
-    """Streams the stored samples of a split or a named subset, in a fixed order.
+    """Returns the stored samples of a split or a named subset, in a fixed order.
 
     Raises:
-        ValueError: If the prepared set has no such split or subset.
+        ValueError: If the split or subset is unknown.
     """
     return _as_dataset(prepared_builder(dataset, data_dir), split)
 
@@ -61,35 +61,34 @@ def find_samples(
 ) -> dict[str, dict[str, Any]]:
     """Returns single samples of a split by their ids, as NumPy arrays.
 
-    No image but theirs is decoded.
+    Only the images of these samples are decoded.
 
     Raises:
-        ValueError: If the prepared set has no such split or subset, or the split
-            no sample of one of the ids.
+        ValueError: If the split or subset is unknown or does not have one of the ids.
     """
     builder = prepared_builder(dataset, data_dir)
     encoded = {"image": tfds.decode.SkipDecoding()}
-    found = {}
+    samples = {}
     for sample in _as_dataset(builder, split, encoded).as_numpy_iterator():
         id = sample["id"].decode()
         if id in ids:
             image = builder.info.features["image"].decode_example(sample["image"])
-            found[id] = {**sample, "image": np.asarray(image)}
-    if missing := sorted(set(ids) - set(found)):
+            samples[id] = {**sample, "image": np.asarray(image)}
+    if missing := sorted(set(ids) - set(samples)):
         raise ValueError(
             f"The split {split!r} of the data set {dataset!r} has no samples "
             f"{', '.join(missing)}."
         )
-    return found
+    return samples
 
 
 def sample_ids(
     dataset: str, split: str, data_dir: str | pathlib.Path | None = None
 ) -> list[str]:
-    """Lists the ids of the samples of a split, in order, without decoding an image.
+    """Returns the ids of the samples of a split, in order, without decoding images.
 
     Raises:
-        ValueError: If the prepared set has no such split or subset.
+        ValueError: If the split or subset is unknown.
     """
     encoded = {"image": tfds.decode.SkipDecoding()}
     samples = _as_dataset(prepared_builder(dataset, data_dir), split, encoded)
@@ -101,7 +100,7 @@ def training_samples(
 ) -> tuple[tf.data.Dataset, tf.data.Dataset | None]:
     """Returns a recipe's training and validation samples, split by patient.
 
-    Validation is `None` where the recipe holds nothing out.
+    Validation samples are `None` if the recipe holds no images out.
 
     Raises:
         ValueError: If the recipe does not fit the data.
@@ -122,7 +121,7 @@ def training_samples(
     )
     groups = [sample["group"].decode() for sample in without_images.as_numpy_iterator()]
     training, validation = selection.training_groups(groups, recipe)
-    # Of a set whose size it does not know, Keras warns that it ran out of data.
+    # Without a known size, Keras warns that the data set ran out of data.
     size = tf.data.experimental.assert_cardinality(
         sum(group in validation for group in groups)
     )
@@ -135,12 +134,12 @@ def training_samples(
 def _as_dataset(builder, split, decoders=None):
     splits = builder.info.splits
 
-    def known(split):
+    def is_known(split):
         base, _ = builder.SUBSETS.get(split, (split, None))
         return all(part.partition("[")[0].strip() in splits for part in base.split("+"))
 
-    if not known(split):
-        names = (*sorted(splits), *sorted(filter(known, builder.SUBSETS)))
+    if not is_known(split):
+        names = (*sorted(splits), *sorted(filter(is_known, builder.SUBSETS)))
         raise ValueError(
             f"The data set {builder.name!r} has the splits {', '.join(names)}. "
             f"Received: split={split!r}"
@@ -149,6 +148,6 @@ def _as_dataset(builder, split, decoders=None):
         split=split,
         shuffle_files=False,
         decoders=decoders,
-        # The pipeline caches what it needs; TFDS would keep whole decoded images.
+        # The pipeline caches reduced images. TFDS would cache whole decoded images.
         read_config=tfds.ReadConfig(try_autocache=False),
     )

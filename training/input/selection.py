@@ -1,4 +1,4 @@
-"""What of a data set a recipe takes: patients, the observer, the pairs of a mirror."""
+"""Selection from a data set by a recipe: patients, observer and mirrored landmarks."""
 
 import random
 from collections.abc import Iterable, Mapping
@@ -17,15 +17,15 @@ def observed_points(
     draw: Any = None,
     xp: Any = warp.NUMPY,
 ) -> Any:
-    """Chooses the points of a sample: its only ones, one observer's, or a mixture.
+    """Returns the points of a sample for an observer.
 
     Args:
-        sample: Dict with `points` `(..., N, D)`, or with `points_<observer>` for
-            several.
-        observer: `None` for `points`; the name of an observer; `"mean"`, missing
-            where any observer lacks the landmark; `"random"`.
-        draw: Floats `(...)` from 0 to below 1 that decide what `"random"` gives.
-        xp: The library, see `scn_keras.warp`.
+        sample: Dict with `points` `(..., N, D)` for one observer, or with
+            `points_<observer>` for several.
+        observer: `None` for `points`; the name of an observer; `"mean"`, whose
+            landmarks are missing if any observer has not annotated them; or `"random"`.
+        draw: Floats `(...)` from 0 to below 1 that select the observer of `"random"`.
+        xp: The array namespace, see `scn_keras.array_api`.
 
     Raises:
         ValueError: If the sample has no such points.
@@ -39,10 +39,10 @@ def observed_points(
     if observers and observer == "mean":
         return xp.mean(xp.stack(points), axis=0)
     if observers and observer == "random" and draw is not None:
-        chosen, place = points[0], warp.add_axes(draw * len(observers), 2)
+        selected, position = points[0], warp.add_axes(draw * len(observers), 2)
         for number, others in enumerate(points[1:], 1):
-            chosen = xp.where(place >= number, others, chosen)
-        return chosen
+            selected = xp.where(position >= number, others, selected)
+        return selected
     known = [*observers, "mean", "random"] if observers else [None]
     raise ValueError(
         f"This data set has the observers {known}. Received: observer={observer!r}"
@@ -52,9 +52,9 @@ def observed_points(
 def without_other_truths(
     sample: Mapping[str, Any], ground_truths: Iterable[str], recipe: Recipe
 ) -> dict[str, Any]:
-    """Leaves out the ground truths that are not the recipe's observer.
+    """Removes the ground truths other than the recipe's observer from a sample.
 
-    Where observers are averaged or drawn, other ground truths are none.
+    Ground truths are therefore not included in the mean or the selection of observers.
     """
     others = {_PREFIX + truth for truth in ground_truths if truth != recipe.observer}
     return {name: value for name, value in sample.items() if name not in others}
@@ -63,7 +63,7 @@ def without_other_truths(
 def training_groups(
     groups: Iterable[str], recipe: Recipe
 ) -> tuple[list[str], list[str]]:
-    """Splits group ids (patients) into those that a recipe trains on and holds out."""
+    """Splits group ids (patients) into training and held-out groups of a recipe."""
     if recipe.fold is None:
         return split_groups(groups, recipe.validation, recipe.seed)
     return fold_groups(groups, recipe.fold, recipe.seed)
@@ -72,21 +72,21 @@ def training_groups(
 def split_groups(
     groups: Iterable[str], share: float, seed: int
 ) -> tuple[list[str], list[str]]:
-    """Splits group ids (patients) into training and validation, by seed.
+    """Splits group ids (patients) randomly into training and validation groups.
 
-    Whole groups, never images: two films of one patient must not lie on both sides.
+    Groups are never divided, because images of one patient must not be in both.
     """
     unique = sorted(set(groups))
     count = round(share * len(unique))
     if share > 0.0 and count == 0:
         raise ValueError(
-            f"`validation` asks for {share:.0%} of {len(unique)} groups, which is "
-            "none. Raise it, or set it to 0."
+            "`validation` must select at least one group. Increase it, or set it to 0. "
+            f"Received: validation={share}, {len(unique)} groups"
         )
     if 0 < count == len(unique):
         raise ValueError(
-            f"`validation` asks for {share:.0%} of {len(unique)} groups, which leaves "
-            "none to train on. Lower it."
+            "`validation` must leave at least one group for the training. Decrease it. "
+            f"Received: validation={share}, {len(unique)} groups"
         )
     held_out = set(random.Random(seed).sample(unique, count))
     return [g for g in unique if g not in held_out], sorted(held_out)
@@ -97,14 +97,14 @@ def fold_groups(
 ) -> tuple[list[str], list[str]]:
     """Splits group ids into those outside and those inside the k-th of n parts.
 
-    The parts are equal up to one group; together they are all groups, each once.
+    The sizes of the parts differ by at most one. Each group is in exactly one part.
     """
     part, count = fold
     unique = sorted(set(groups))
     if len(unique) < count:
         raise ValueError(
-            f"`fold` asks for {count} parts of {len(unique)} groups. Received: "
-            f"fold={fold}"
+            "`fold` must not have more parts than there are groups. Received: "
+            f"fold={fold}, {len(unique)} groups"
         )
     held_out = set(random.Random(seed).sample(unique, len(unique))[part::count])
     return [g for g in unique if g not in held_out], sorted(held_out)
@@ -113,7 +113,7 @@ def fold_groups(
 def mirror_pairs(
     recipe: Recipe, schema: LandmarkSchema | None
 ) -> tuple[tuple[int, int], ...]:
-    """Returns the landmarks that change places in a mirror image.
+    """Returns the pairs of landmarks that are exchanged in a mirrored image.
 
     Raises:
         ValueError: If the recipe mirrors images and there are no pairs.
@@ -121,17 +121,18 @@ def mirror_pairs(
     pairs = () if schema is None else schema.pairs
     if recipe.augmentation is not None and recipe.augmentation.flip and not pairs:
         raise ValueError(
-            "The recipe mirrors images, but the schema of the data set names no "
-            "landmarks that change places then (`pairs`). Set augmentation.flip=0."
+            "The recipe mirrors images, but the schema of the data set has no `pairs` "
+            "of landmarks that are exchanged by mirroring. Set augmentation.flip=0. "
+            f"Received: augmentation.flip={recipe.augmentation.flip}, pairs=()"
         )
     return pairs
 
 
 def refuse_millimetres(recipe: Recipe, spacing_rule: str) -> None:
-    """Refuses settings in millimetres that come from the landmarks to be found.
+    """Validates that no setting depends on a spacing derived from the landmarks.
 
     Raises:
-        ValueError: If the recipe has any.
+        ValueError: If the recipe has settings in millimetres.
     """
     settings = []
     if recipe.image_to_grid.grid_spacing is not None:
@@ -144,7 +145,7 @@ def refuse_millimetres(recipe: Recipe, spacing_rule: str) -> None:
         ]
     if settings:
         raise ValueError(
-            f"The millimetres of {recipe.dataset!r} come from the landmarks that are "
-            f"to be found ({spacing_rule}), and {' and '.join(settings)} would "
-            "show them to the network. Leave those settings out."
+            f"The spacing of {recipe.dataset!r} is derived from the landmarks "
+            f"({spacing_rule}). Settings in millimetres would reveal them to the "
+            f"network. Omit these settings. Received: {', '.join(settings)}"
         )

@@ -1,4 +1,4 @@
-"""Where the batches of a training come from."""
+"""Sources of the batches of a training."""
 
 import pathlib
 from typing import Any, Protocol
@@ -10,7 +10,7 @@ from scn_keras.training.run import Run
 
 
 class Source(Protocol):
-    """What `fit` trains on: `StoredSource` or `ArraySource`, which say more."""
+    """Interface of the input of `fit`, see `StoredSource` and `ArraySource`."""
 
     schema: LandmarkSchema
     validation: Any
@@ -27,17 +27,17 @@ def open_source(
     data_dir: str | pathlib.Path | None = None,
     arrays: str | pathlib.Path | None = None,
 ) -> Source:
-    """Opens a prepared data set, or the same as arrays.
+    """Opens a prepared data set or a folder of arrays.
 
     Args:
         recipe: `Recipe`.
-        data_dir: Where prepared data sets lie.
-        arrays: A folder of arrays, see `ArrayFolder`, to read instead; that needs
+        data_dir: The folder of prepared data sets.
+        arrays: A folder of arrays, see `ArrayFolder`, to read instead. This requires
             neither TensorFlow nor TFDS.
 
     Raises:
-        FileNotFoundError: If the data set is not there.
-        ValueError: If the recipe does not fit it.
+        FileNotFoundError: If the data set does not exist.
+        ValueError: If the recipe does not fit the data.
     """
     if arrays is not None:
         return ArraySource(recipe, arrays)

@@ -10,20 +10,19 @@ from scn_keras.training.run import Run
 
 
 class StoredSource:
-    """What `fit` trains on, from a prepared data set, by `tf.data` on any backend.
+    """The input of `fit` from a prepared data set, by `tf.data` on any backend.
 
     Args:
         recipe: `Recipe`.
-        data_dir: Where prepared data sets lie.
+        data_dir: The folder of prepared data sets.
 
     Attributes:
         schema: `LandmarkSchema`.
-        validation: The batches held out, which lie on their grid; `None` if there are
-            none.
+        validation: The held-out images, resampled to the grid, in batches; or `None`.
 
     Raises:
         FileNotFoundError: If the data set is not prepared.
-        ValueError: If the recipe does not fit it.
+        ValueError: If the recipe does not fit the data.
     """
 
     def __init__(
@@ -35,20 +34,20 @@ class StoredSource:
         self._keep_validation()
 
     def place(self, run: Run) -> None:
-        """Lays the grid where a run's coarse part says, see `placed_samples`."""
+        """Places the grid by the coarse stage of a run, see `placed_samples`."""
         self._samples, self._held_out = place_samples(
             run, self._samples, self._held_out
         )
         self._keep_validation()
 
     def training(self, first_step: int = 0) -> tf.data.Dataset:
-        """Endless batches, see `pipeline.training_batches`."""
+        """Returns endless batches, see `pipeline.training_batches`."""
         return pipeline.training_batches(
             self._samples, self._recipe, first_step, self.schema
         )
 
     def plain(self) -> tf.data.Dataset:
-        """The training images as they are, in order."""
+        """Returns the training images without augmentation, in order."""
         return pipeline.evaluation_batches(self._samples, self._recipe)
 
     def _keep_validation(self):

@@ -209,7 +209,7 @@ def test_the_command_stores_splits_once(dots, recipe, tmp_path):
     assert sorted(ids[folder.rows("test")]) == ["test0", "test1", "test2"]
     folder.require(recipe.override(["grid=(24, 24)", "train_split=train[:4]"]))
     again = CliRunner().invoke(main, [*arguments, "--data-dir", str(dots)])
-    assert again.exit_code == 1 and "not empty. Name another" in again.output
+    assert again.exit_code == 1 and "exists and is not empty" in again.output
 
 
 def test_what_cannot_be_stored_leaves_nothing(recipe, dots, tmp_path):
@@ -230,6 +230,6 @@ def test_what_cannot_be_stored_leaves_nothing(recipe, dots, tmp_path):
         ),
         coarse=recipe,
     )
-    with pytest.raises(ValueError, match="coarse one trains on a prepared data set"):
+    with pytest.raises(ValueError, match="with a coarse stage.*coarse="):
         prepare_arrays(coarse, tmp_path / "arrays", dots, console=quiet())
     assert list(tmp_path.iterdir()) == []

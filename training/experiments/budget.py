@@ -1,4 +1,4 @@
-"""How many steps of a recipe fit into a time."""
+"""Training within a time budget."""
 
 import dataclasses
 import itertools
@@ -11,7 +11,7 @@ from scn_keras.training.build import compiled_model
 from scn_keras.training.input.source import open_source
 from scn_keras.training.recipe import Recipe
 
-_WARM_UP = 3  # the first steps trace and compile
+_WARM_UP = 3  # the first steps include tracing and compilation
 _TIMED_SECONDS = 10.0
 
 
@@ -21,21 +21,22 @@ def recipe_within(
     data_dir: str | pathlib.Path | None = None,
     arrays: str | pathlib.Path | None = None,
 ) -> Recipe:
-    """Measures a few steps of a recipe and returns it with as many as fit into a time.
+    """Returns a recipe with the number of steps that fits into a given time.
 
-    Validation is measured too, and counted as often as the recipe validates. A recipe
-    from coarse to fine shares the time between its parts as their own steps would. The
-    answer depends on the machine and on what else it does; written into a recipe, it
-    makes a run that depends on neither.
+    The duration of a step is measured with a few steps of the recipe. The time of
+    validation is also measured and included. A recipe with a coarse stage divides the
+    time between both stages in the ratio of their present durations. The result depends
+    on the machine and its load. A run of the returned recipe does not, since its number
+    of steps is fixed.
 
     Args:
-        minutes: Float, of training and validating, without reading the data.
+        minutes: Float, the time of training and validation, without reading the data.
         recipe: `Recipe`.
-        data_dir: Where prepared data sets lie.
-        arrays: A folder of arrays to train on instead, see `fit`.
+        data_dir: The folder of prepared data sets.
+        arrays: A folder of arrays to use instead, see `fit`.
 
     Returns:
-        `Recipe`, that one with other `steps`, at least 1.
+        The `Recipe` with other `steps`, at least 1.
 
     Raises:
         FileNotFoundError: If the data set is not prepared.
@@ -49,9 +50,11 @@ def recipe_within(
     """
     if not minutes > 0:
         raise ValueError(f"`minutes` must be positive. Received: minutes={minutes}")
-    parts = [recipe] if recipe.coarse is None else [recipe, recipe.coarse]
-    own = sum(part.steps * _step_seconds(part, data_dir, arrays) for part in parts)
-    steps = [max(int(part.steps * 60.0 * minutes / own), 1) for part in parts]
+    stages = [recipe] if recipe.coarse is None else [recipe, recipe.coarse]
+    seconds = sum(
+        stage.steps * _step_seconds(stage, data_dir, arrays) for stage in stages
+    )
+    steps = [max(int(stage.steps * 60.0 * minutes / seconds), 1) for stage in stages]
     if recipe.coarse is not None:
         coarse = dataclasses.replace(recipe.coarse, steps=steps[1])
         recipe = dataclasses.replace(recipe, coarse=coarse)
@@ -59,7 +62,7 @@ def recipe_within(
 
 
 def _step_seconds(recipe, data_dir, arrays):
-    """Of a training step with its share of validation."""
+    """Returns the seconds of a training step, including its share of validation."""
     source = open_source(recipe, data_dir, arrays)
     model = compiled_model(recipe, len(source.schema))
     batches = _arrays(source.training())
@@ -68,7 +71,8 @@ def _step_seconds(recipe, data_dir, arrays):
     step = _mean_seconds(model.train_on_batch, batches)
     if source.validation is not None:
         number = sum(1 for _ in source.validation)
-        # The first batch traces; of a single batch that cannot be left out.
+        # The first batch includes tracing and is skipped. The batches are repeated,
+        # because there may be only one.
         twice = itertools.chain(source.validation, source.validation)
         seconds = _mean_seconds(model.test_on_batch, _arrays(twice), skip=1)
         step += number * seconds / recipe.steps_per_epoch
@@ -76,8 +80,7 @@ def _step_seconds(recipe, data_dir, arrays):
 
 
 def _arrays(batches):
-    # `train_on_batch` takes tensors of its own backend, which those of `tf.data` are
-    # not everywhere.
+    # `train_on_batch` requires tensors of the backend, which need not be TensorFlow.
     for batch in batches:
         yield keras.tree.map_structure(keras.ops.convert_to_numpy, batch)
 

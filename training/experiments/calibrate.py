@@ -1,4 +1,4 @@
-"""Calibration of a run on training images that runs of its recipe have not seen."""
+"""Calibration of a run on images that were held out by cross-validation."""
 
 import dataclasses
 import functools
@@ -43,31 +43,32 @@ def calibrate(
     data_dir: str | pathlib.Path | None = None,
     console: rich.console.Console | None = None,
 ) -> Calibration:
-    """Learns how far off a run's points are, and which images it knows.
+    """Calibrates the errors, scores and shapes of a run.
 
-    Every training image is located by a run of the same recipe that has not seen it,
-    and the errors, scores and shapes make the run's `Calibration`, which is written
-    into the run. What was interrupted continues where it was.
+    Every training image is located by a run of the same recipe from whose training it
+    was held out. The `Calibration` is computed from the errors, scores and shapes and
+    written to the run. An interrupted calibration continues.
 
     Args:
-        run: `Run`, its training ended.
-        folds: Int, into how many parts the patients are divided; the runs of the
-            parts are trained into `calibration/` of the run.
+        run: `Run`, finished.
+        folds: Int, the number of parts into which the patients are divided. The runs of
+            the folds are trained in the folder `calibration/` of the run.
         crossval: The folder of a finished cross-validation of the same recipe, whose
             runs are used instead.
-        settings: Sequence of `key=value`, changes of the recipe for the parts:
-            `steps=2000` takes less time. Weaker runs are farther off, so radii come
-            out wider than they need be.
-        data_dir: Where prepared data sets lie.
-        console: `rich.console.Console` for progress and what came out.
+        settings: Sequence of `key=value`, changes of the recipe for the folds. For
+            example, `steps=2000` takes less time, but less trained runs have larger
+            errors, so that the radii become larger than necessary.
+        data_dir: The folder of prepared data sets.
+        console: `rich.console.Console` for progress and a summary.
 
     Returns:
         The `Calibration`.
 
     Raises:
-        FileNotFoundError: If the run or a part of the cross-validation is not
-            finished, or the data set is not there.
-        ValueError: If the parts are not of the run's recipe, or hold too few images.
+        FileNotFoundError: If the run or a fold of the cross-validation is not finished,
+            or the data set does not exist.
+        ValueError: If the folds have another recipe than the run, or there are too few
+            images.
 
     Example:
 
@@ -80,8 +81,8 @@ def calibrate(
     if crossval is not None:
         if settings:
             raise ValueError(
-                "The runs of a cross-validation are trained: settings change nothing "
-                f"any more. Received: settings={list(settings)}"
+                "The runs of a cross-validation are already trained. Omit `settings`. "
+                f"Received: settings={list(settings)}, crossval={str(crossval)!r}"
             )
         parts = _finished_folds(run, pathlib.Path(crossval))
     else:
@@ -92,11 +93,11 @@ def calibrate(
     own = {image["id"]: image for image in _located(run, locator, splits, console)}
     if len(unseen) < MIN_IMAGES:
         raise ValueError(
-            f"A calibration takes at least {MIN_IMAGES} held-out images. Received: "
-            f"{len(unseen)}"
+            f"A calibration requires at least {MIN_IMAGES} held-out images. Received: "
+            f"{len(unseen)} images"
         )
-    new = _held_out_ids(run, data_dir)
-    trained_on = {id: image for id, image in own.items() if id not in new}
+    held_out_ids = _held_out_ids(run, data_dir)
+    trained_on = {id: image for id, image in own.items() if id not in held_out_ids}
     held_out = HeldOutImages(
         **{
             field.name: np.array([image[field.name] for image in unseen.values()])
@@ -117,10 +118,10 @@ def calibrate(
 
 
 def _located_by_parts(parts, views, splits, console):
-    """Each image as located by the part that has not seen it, and by one that has.
+    """Returns each image located by the run that held it out, and by one that did not.
 
-    How sure a part is of an image that it has seen tells how much surer of itself the
-    run is, which has seen all of them.
+    The scores and peak widths of the latter are compared with those of the calibrated
+    run, which was trained with all images.
     """
     unseen: dict[str, dict[str, Any]] = {}
     seen: dict[str, dict[str, Any]] = {}
@@ -159,17 +160,17 @@ def _own_folds(run, folds, settings, data_dir, console):
     path = run.path / "calibration"
     for k, part in enumerate(fold_recipes(recipe, folds)):
         _require_same(run, part, "The settings")
-        there = path / f"fold{k}"
-        if (there / "recipe.json").is_file() and Run(there).recipe != part:
+        folder = path / f"fold{k}"
+        if (folder / "recipe.json").is_file() and Run(folder).recipe != part:
             raise ValueError(
-                f"{there} was trained with other settings, or for another number of "
-                f"folds. Give the same ones as then, or remove {path}."
+                f"{folder} was trained with other settings or with another number of "
+                f"folds. Use the same settings, or remove {path}."
             )
     if recipe.steps < run.recipe.steps:
         console.print(
-            f"[yellow]The parts take {recipe.steps} steps and the run took "
-            f"{run.recipe.steps}: they are farther off, and radii will be wider than "
-            "they need be."
+            f"[yellow]The folds are trained with {recipe.steps} steps, the run with "
+            f"{run.recipe.steps}. Their errors are larger, so that the radii become "
+            "larger than necessary."
         )
     return list(train_folds(recipe, folds, path, data_dir, console))
 
@@ -178,8 +179,8 @@ def _finished_folds(run: Run, folder: pathlib.Path) -> list[Run]:
     paths = sorted(folder.glob("fold*/recipe.json"))
     if not paths:
         raise FileNotFoundError(
-            f"{folder} is no cross-validation: it holds no fold0. Make one with "
-            f"`scn-keras crossval {run.recipe.name} --out {folder}`."
+            f"{folder} is not a cross-validation, since it has no fold0. Create one "
+            f"with `scn-keras crossval {run.recipe.name} --out {folder}`."
         )
     parts = [Run(path.parent) for path in paths]
     for part in parts:
@@ -189,26 +190,26 @@ def _finished_folds(run: Run, folder: pathlib.Path) -> list[Run]:
     (count,) = counts if len(counts) == 1 else (None,)
     if count is None or held_out != {(k, count) for k in range(count)}:
         raise ValueError(
-            f"The runs in {folder} are not all parts of one cross-validation, each "
+            f"The runs in {folder} are not a complete cross-validation with each fold "
             "once. Finish it with `scn-keras crossval --resume`. Received: folds "
             f"{[part.recipe.fold for part in parts]}"
         )
     for part in parts:
-        part.weights_digest()  # or says that it is not finished
+        part.weights_digest()  # raises an error if it is not finished
     return parts
 
 
 def _require_same(run: Run, part: Recipe, what: str) -> None:
-    wanted, received = (
+    expected, received = (
         run.recipe.shared_for_calibration(),
         part.shared_for_calibration(),
     )
-    unlike = [name for name in wanted if wanted[name] != received[name]]
-    if unlike:
+    differing = [name for name in expected if expected[name] != received[name]]
+    if differing:
         raise ValueError(
-            f"{what} cannot calibrate {run.path}: unlike its recipe in "
-            f"{', '.join(unlike)}. Only how long and on what schedule folds are "
-            "trained may differ."
+            f"{what} cannot calibrate {run.path}, because the recipes differ. Only "
+            "the duration and the schedule of the training may differ. Received other "
+            f"values of: {', '.join(differing)}"
         )
 
 
@@ -218,38 +219,39 @@ def _located(
     splits: Sequence[PreparedSplit],
     console: rich.console.Console,
 ) -> Iterator[dict[str, Any]]:
-    """Yields what a run finds in images, on its grid."""
+    """Yields the predicted and true points of images, in pixels of the grid."""
     recipe, truth = run.recipe, _truth(run.recipe)
     samples = [split.samples() for split in splits]
-    whole = functools.reduce(lambda a, b: a.concatenate(b), samples)
+    all_samples = functools.reduce(lambda a, b: a.concatenate(b), samples)
     located = progress.track(
-        locator.locate(whole),
-        f"locate images by {recipe.name}",
-        total=sum(int(one.cardinality()) for one in samples),
+        locator.locate(all_samples),
+        f"locate images with {recipe.name}",
+        total=sum(int(part.cardinality()) for part in samples),
         console=console,
     )
-    for found in located:
-        to_source = found["grid_to_source"].astype(np.float64)
+    for outputs in located:
+        to_source = outputs["grid_to_source"].astype(np.float64)
         to_grid = invert_affine(to_source)
-        usable = bool(has_usable_spacing(found["affine"], NUMPY))
+        usable = bool(has_usable_spacing(outputs["affine"], NUMPY))
         yield {
-            "id": found["id"].decode(),
-            "group": found["group"],
+            "id": outputs["id"].decode(),
+            "group": outputs["group"],
             "usable": usable,
-            "points": apply_affine(to_grid, found["points_px"]),
-            "score": found["score"],
-            "covariance": apply_to_covariance(to_grid, found["covariance_px2"]),
-            "truth": apply_affine(to_grid, splits[0].true_points(found, truth)),
-            "grid_to_space": found["affine"] @ to_source if usable else to_source,
+            "points": apply_affine(to_grid, outputs["points_px"]),
+            "score": outputs["score"],
+            "covariance": apply_to_covariance(to_grid, outputs["covariance_px2"]),
+            "truth": apply_affine(to_grid, splits[0].true_points(outputs, truth)),
+            "grid_to_space": outputs["affine"] @ to_source if usable else to_source,
         }
 
 
 def _held_out_ids(run: Run, data_dir: str | pathlib.Path | None) -> set[str]:
-    """What the run itself, or the first member of an ensemble, was not trained on."""
+    """Returns the images held out of the run or of the first member of an ensemble."""
     recipe = run.recipe
     if recipe.fold is None and not recipe.validation:
         return set()
-    ids = PreparedSplit(recipe, HELD_OUT, data_dir).samples().map(lambda one: one["id"])
+    samples = PreparedSplit(recipe, HELD_OUT, data_dir).samples()
+    ids = samples.map(lambda sample: sample["id"])
     return {id.decode() for id in ids.as_numpy_iterator()}
 
 
@@ -263,7 +265,7 @@ def _score(image):
 
 
 def _median_ratio(own, seen, value):
-    """The median over images of what the run says in terms of what the parts say."""
+    """Returns the median over images of the ratio of the run's to the folds' values."""
     return np.median([value(own[id]) / value(seen[id]) for id in own], axis=0)
 
 
@@ -277,7 +279,7 @@ def _print_radii(run, calibration, own, unit, console):
     radius = np.mean(scales, axis=0) * calibration.radius_factor
     low, high = radius.argmin(), radius.argmax()
     console.print(
-        f"Calibrated on {len(own)} held-out images: nine in ten points lie within "
+        f"Calibrated on {len(own)} held-out images. The mean 90 % radius is "
         f"{radius.mean():.2f} {unit}, from {radius[low]:.2f} ({escape(names[low])}) to "
         f"{radius[high]:.2f} ({escape(names[high])})."
     )

@@ -1,4 +1,4 @@
-"""Every training image scored by a model that has not seen it."""
+"""Cross-validation over the patients of a training split."""
 
 import dataclasses
 import pathlib
@@ -27,28 +27,28 @@ def crossval(
     resume: bool = False,
     console: rich.console.Console | None = None,
 ) -> list[dict[str, Any]]:
-    """Trains a recipe on all but one of several parts of its patients, each in turn.
+    """Trains and evaluates a recipe by cross-validation over patients.
 
-    The parts are drawn by the recipe's seed. Run k is kept in `PATH/fold{k}`; the
-    images that it has not seen are located by it, and all of them together are scored
-    as one set, in `PATH/all`, which has results and points as any run but no model.
-    A cross-validation that was interrupted continues where it was.
+    The folds are drawn with the recipe's seed. Run k in `PATH/fold{k}` is trained
+    without the patients of fold k and locates their images. The images of all folds are
+    evaluated together as one set, in `PATH/all`, a run with results and points but
+    without a model. An interrupted cross-validation continues with `resume`.
 
     Args:
-        recipe: `Recipe`; its `validation` is replaced by the parts.
-        folds: Int, the number of parts, at least 2.
-        path: The folder for the runs.
-        data_dir: Where prepared data sets lie.
-        resume: Bool, whether to continue in a folder that is there.
+        recipe: `Recipe`; its `validation` is replaced by the folds.
+        folds: Int, the number of folds, at least 2.
+        path: The folder of the runs.
+        data_dir: The folder of prepared data sets.
+        resume: Bool, whether to continue in an existing folder.
         console: `rich.console.Console` for progress and remarks.
 
     Returns:
-        The results of all training images, one for each truth, as `evaluate` has
-        them; their protocol's `fold` is `"each of N"`.
+        The results of all training images, one for each truth, as in `evaluate`. The
+        entry `fold` of their protocol is `"each of N"`.
 
     Raises:
-        FileExistsError: If the folder holds something and `resume` is not set.
-        ValueError: If there are fewer patients than parts.
+        FileExistsError: If the folder is not empty and `resume` is not set.
+        ValueError: If there are fewer patients than folds.
 
     Example:
 
@@ -60,7 +60,7 @@ def crossval(
     path = pathlib.Path(path)
     if path.exists() and any(path.iterdir()) and not resume:
         raise FileExistsError(
-            f"{path} exists and is not empty. Continue it with --resume, or name "
+            f"{path} exists and is not empty. Continue it with --resume, or choose "
             "another folder with --out."
         )
     schema = data.prepared_builder(recipe.dataset, data_dir).SCHEMA
@@ -68,23 +68,25 @@ def crossval(
     for run in train_folds(recipe, folds, path, data_dir, console):
         images = PreparedSplit(run.recipe, HELD_OUT, data_dir)
         locator = locator_for(run, images)
-        found, took = locate_images(locator, images, run.recipe, console=console)
-        located += found
-        seconds += took
-    together = path / "all"
-    whole = dataclasses.replace(recipe, test_split=HELD_OUT)
+        fold_images, fold_seconds = locate_images(
+            locator, images, run.recipe, console=console
+        )
+        located += fold_images
+        seconds += fold_seconds
+    folder = path / "all"
+    held_out_recipe = dataclasses.replace(recipe, test_split=HELD_OUT)
     run = (
-        Run(together)
-        if (together / "recipe.json").is_file()
-        else Run.create(together, whole, schema)
+        Run(folder)
+        if (folder / "recipe.json").is_file()
+        else Run.create(folder, held_out_recipe, schema)
     )
     located.sort(key=lambda image: image.id)
-    about = {
+    protocol = {
         "fold": f"each of {folds}",
         "validation": None,
         "command": ["scn-keras", "crossval", recipe.name, "--folds", str(folds)],
     }
-    results, _ = write_results(run, images, located, seconds, about)
+    results, _ = write_results(run, images, located, seconds, protocol)
     return results
 
 
@@ -95,20 +97,20 @@ def train_folds(
     data_dir: str | pathlib.Path | None,
     console: rich.console.Console,
 ) -> Iterator[Run]:
-    """Yields the runs `PATH/fold{k}` as they are trained, or were before.
+    """Trains the runs `PATH/fold{k}` if they are not finished, and yields them.
 
     Raises:
-        ValueError: If there are fewer patients than parts.
+        ValueError: If there are fewer patients than folds.
     """
-    parts = fold_recipes(recipe, folds)
-    data.training_samples(parts[0], data_dir)  # or says that there are too many
-    for k, part in enumerate(parts):
-        console.print(f"Part {k + 1} of {folds}")
-        yield fit(part, path / f"fold{k}", data_dir, resume=True)
+    recipes = fold_recipes(recipe, folds)
+    data.training_samples(recipes[0], data_dir)  # raises an error for too many folds
+    for k, fold_recipe in enumerate(recipes):
+        console.print(f"Fold {k + 1} of {folds}")
+        yield fit(fold_recipe, path / f"fold{k}", data_dir, resume=True)
 
 
 def fold_recipes(recipe: Recipe, folds: int) -> list[Recipe]:
-    """Returns the recipes of the parts of a cross-validation."""
+    """Returns the recipes of the folds of a cross-validation."""
     return [
         dataclasses.replace(recipe, name=f"{recipe.name}_{k}", fold=(k, folds))
         for k in range(folds)

@@ -12,18 +12,18 @@ from scn_keras.training.run import Run, write_json
 def make_ensemble(
     runs: Sequence[Run], path: str | pathlib.Path, views: bool = False
 ) -> Run:
-    """Makes a run of several finished runs, whose heatmaps are averaged.
+    """Creates a run from several finished runs, whose heatmaps are averaged.
 
-    It holds copies of their weights and is evaluated, compared and used to predict
-    as any run. `inference.json` names the members. A single run is allowed, to have
-    one with test-time augmentation. Of runs from coarse to fine the first one's coarse
-    part serves all.
+    The new run contains copies of their weights. It can be evaluated, compared and used
+    for prediction like any run. `inference.json` lists the members. A single run is
+    also possible, to add test-time augmentation. If the runs have coarse stages, that
+    of the first run is used for all.
 
     Args:
-        runs: Runs, finished, of the same landmarks on the same grid.
+        runs: Sequence of finished `Run`s with the same landmarks and the same grid.
         path: The folder of the new run.
-        views: Bool, whether points are the mean over turned and magnified views of
-            an image, see `inference.test_time_views`. Five times the work.
+        views: Bool, whether points are the mean over rotated and scaled views of an
+            image, see `inference.test_time_views`. This takes five times as long.
 
     Returns:
         The new `Run`, with the first member's recipe.
@@ -31,7 +31,7 @@ def make_ensemble(
     Raises:
         FileExistsError: If the folder is not empty.
         FileNotFoundError: If a run is not finished.
-        ValueError: If the runs do not go together.
+        ValueError: If the runs do not match.
 
     Example:
 
@@ -41,48 +41,48 @@ def make_ensemble(
     ```
     """
     if not runs:
-        raise ValueError("An ensemble needs at least one run.")
+        raise ValueError("An ensemble needs at least one run. Received: runs=[]")
     for run in runs:
         run.require_network("An ensemble")
     first = runs[0]
     for run in runs[1:]:
-        # All must see an image brought to the grid in the same way.
+        # All members must have the same preprocessing.
         ours, theirs = first.recipe.image_to_grid, run.recipe.image_to_grid
-        unlike = [
+        differing = [
             field.name
             for field in dataclasses.fields(ours)
             if getattr(ours, field.name) != getattr(theirs, field.name)
         ]
         if run.schema != first.schema:
-            unlike.append("landmarks")
-        if _shape(run) != _shape(first):  # each has seen images in a pose of its own
-            unlike.append("the mean shape that grids are laid over")
-        if unlike:
+            differing.append("landmarks")
+        if _shape(run) != _shape(first):  # the pose of their images differs
+            differing.append("the mean shape of the coarse stage")
+        if differing:
             raise ValueError(
-                f"{run.path} does not go into one ensemble with {first.path}: they "
-                f"differ in {', '.join(unlike)}."
+                f"{first.path} and {run.path} cannot be members of one ensemble, "
+                f"because they differ. Received different: {', '.join(differing)}"
             )
     models = [run.load_model() for run in runs]
     path = pathlib.Path(path)
     recipe = dataclasses.replace(first.recipe, name=path.name)
-    made = Run.create(path, recipe, first.schema)
+    ensemble = Run.create(path, recipe, first.schema)
     try:
         write_json(
-            made.inference_path,
+            ensemble.inference_path,
             {"members": [str(run.path) for run in runs], "views": views},
         )
         if recipe.coarse is not None:
-            made.shape_path.write_text(_shape(first), "utf-8")
+            ensemble.shape_path.write_text(_shape(first), "utf-8")
             shutil.copytree(
                 first.path / "coarse",
                 path / "coarse",
                 ignore=shutil.ignore_patterns("checkpoints"),
             )
-        made.save_model(LandmarkEnsemble(models))
+        ensemble.save_model(LandmarkEnsemble(models))
     except BaseException:
         shutil.rmtree(path)
         raise
-    return made
+    return ensemble
 
 
 def _shape(run):

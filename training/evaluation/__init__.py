@@ -1,1 +1,1 @@
-"""From located images to errors, tables and comparisons of runs."""
+"""Evaluation of runs: errors, tables and comparisons."""

@@ -29,7 +29,7 @@ PROTOCOL = (
     "inequality",
     "pooling",
 )
-# Entries whose differences have no bearing on the results.
+# Entries whose differences do not affect the results.
 _INCIDENTAL = ("command", "run", "scn_keras", "subset_of", "spacing_mm", "interval")
 
 
@@ -47,16 +47,16 @@ def compare(
     their difference is much narrower than the intervals of the two means suggest.
     Patients are resampled with replacement, each with the distances of both runs. The
     interval contains 95 % of the resampled differences, and `p` is twice the smaller
-    share of them on either side of 0. Landmarks without a distance in either run are
-    left out.
+    fraction of them on either side of 0. Landmarks without a distance in either run are
+    excluded.
 
     Args:
         first: `Run`, evaluated on the split.
         second: `Run`, evaluated on the split.
-        split: Str, a split or subset that both were evaluated on; `None` for the
-            test split of the first run's recipe.
-        radii: Sequence of floats, of the success detection rates; `None` for 2 and
-            4 mm, or 10 and 20 px.
+        split: Str, a split or subset on which both were evaluated; `None` for the test
+            split of the first run's recipe.
+        radii: Sequence of floats, the radii of the success detection rates; `None` for
+            2 and 4 mm, or 10 and 20 px.
         resamples: Int, the number of bootstrap resamples of the patients.
         seed: Int, the seed of the resamples.
 
@@ -82,9 +82,9 @@ def compare(
     first_results, second_results = (_results(run, split) for run in (first, second))
     if first_results.keys() != second_results.keys():
         raise ValueError(
-            f"The runs were scored on {split!r} against unlike truths: "
-            f"{sorted(map(str, first_results))} and "
-            f"{sorted(map(str, second_results))}."
+            f"Both runs must be evaluated on {split!r} with the same truths. Received: "
+            f"truths={sorted(map(str, first_results))} and "
+            f"truths={sorted(map(str, second_results))}"
         )
     compared = []
     for truth, result in first_results.items():
@@ -109,7 +109,7 @@ def print_comparison(
     """Prints a comparison as a table for each truth.
 
     Args:
-        compared: What `compare` returned.
+        compared: The result of `compare`.
         names: Tuple of two str, the names of the runs.
         console: `rich.console.Console`; `None` for the standard output.
         landmarks: Bool, whether to print a row for each landmark as well.
@@ -158,13 +158,13 @@ def _results(run: Run, split: str) -> dict[str | None, dict[str, Any]]:
     """Reads the results of a split, by truth."""
     results = {}
     for result in run.results():
-        # Versions that knew no results in pixels wrote no unit.
+        # Early versions, without results in pixels, did not write a unit.
         protocol = result["protocol"] = {"unit": "mm", **result["protocol"]}
         if protocol.get("split") == split:
             results[protocol["truth"]] = result
     if not results:
         raise FileNotFoundError(
-            f"{run.path} holds no result on {split!r}. Run `scn-keras evaluate "
+            f"{run.path} has no result on {split!r}. Run `scn-keras evaluate "
             f"{run.path} --split {split}` first."
         )
     return results
@@ -174,11 +174,11 @@ def _check_comparable(
     first: Run, second: Run, protocols: Sequence[Mapping[str, Any]]
 ) -> None:
     one, other = protocols
-    if unlike := [key for key in PROTOCOL if one[key] != other[key]]:
-        entries = "; ".join(f"{key}: {one[key]} and {other[key]}" for key in unlike)
+    if differing := [key for key in PROTOCOL if one[key] != other[key]]:
+        entries = "; ".join(f"{key}: {one[key]} and {other[key]}" for key in differing)
         raise ValueError(
-            f"The protocols of {first.path} and {second.path} are unlike, so their "
-            f"numbers cannot be compared. {entries}."
+            f"The results of {first.path} and {second.path} cannot be compared, "
+            f"because their protocols differ. Received: {entries}"
         )
 
 
@@ -245,8 +245,9 @@ def _distances(
     for run, cases in zip((first, second), points, strict=True):
         if missing := sorted(set(ids) - set(cases)):
             raise ValueError(
-                f"{run.path} has no points of {len(missing)} images that the other "
-                f"run has, among them {missing[0]!r}. Evaluate both runs again."
+                "Both runs must have points of the same images. Evaluate both again. "
+                f"Received: {len(missing)} images without points in {run.path}, for "
+                f"example {missing[0]!r}"
             )
     distances = [[cases[id]["errors"][truth] for id in ids] for cases in points]
     return np.stack(distances), [points[0][id]["group"] for id in ids]
@@ -265,7 +266,7 @@ def _difference(
     if not present.any():
         return dict.fromkeys(("first", "second", "difference", "ci95", "p"))
     first, second = (v[present].mean() for v in values)
-    # Of each image: the sum of its differences, and their number.
+    # The sum of the differences of each image, and their number.
     totals = np.where(present, values[1] - values[0], 0.0).sum(axis=1)
     weights = draws @ present.sum(axis=1)
     differences = (draws @ totals)[weights > 0] / weights[weights > 0]

@@ -1,4 +1,4 @@
-"""Scores a run against every truth, in one pass over the images."""
+"""Evaluation of a run with every truth, in one pass over the images."""
 
 import itertools
 import pathlib
@@ -38,48 +38,48 @@ def evaluate(
     console: rich.console.Console | None = None,
     folder: str | pathlib.Path | None = None,
 ) -> list[dict[str, Any]]:
-    """Scores a run on a split, and on the subsets that the data set names in it.
+    """Evaluates a run on a split and on the subsets that the data set defines in it.
 
-    Every image is read and located once; its points are compared with every truth,
-    in the image's own pixels, brought to millimetres by its affine. An image whose
-    affine has no usable spacing is named and not scored. Where no image has one, all
-    are scored in their pixels: the keys are then `mre_px` and so on, and the
-    protocol's `unit` is `"px"`. Writes into the run `results/SCOPE-OBSERVER.json` for
-    each split or subset and truth (`results/SCOPE.json` where the set has one truth)
-    and every point to `results/SPLIT-points.csv`.
+    Every image is read and located once. Its predicted points are compared with every
+    truth in pixels of the image, which are converted to millimetres by its affine. An
+    image without a usable spacing is reported and excluded. If no image has a usable
+    spacing, all images are evaluated in pixels. The keys are then `mre_px` and so on,
+    and the `unit` of the protocol is `"px"`. The results are written to the run, to
+    `results/SCOPE-OBSERVER.json` for each split or subset and truth
+    (`results/SCOPE.json` for data sets with one truth), the points of all images to
+    `results/SPLIT-points.csv`.
 
     Args:
-        run: `Run`, its training ended.
+        run: `Run`, finished.
         split: Str, a TFDS split, a subset of the builder, or `"held_out"` for the
             images that the recipe holds out of its training split; `None` for the
-            recipe's `test_split`. Of a folder, a split that it says, or `None` for all
-            of its images.
+            recipe's `test_split`. For a folder, a split that the folder defines, or
+            `None` for all of its images.
         observers: Sequence of str, the truths: observers of the data set and
-            `"mean"`. `None` for all of them.
-        data_dir: Where prepared data sets lie.
-        batch_size: Int.
+            `"mean"`. `None` for all truths.
+        data_dir: The folder of prepared data sets.
+        batch_size: Int, the number of images per batch.
         console: `rich.console.Console` for the progress bar and remarks.
-        folder: A folder of images with points, read as `landmark_folder` reads it, in
-            place of the recipe's data set. Its results are filed under
-            `folder_NAME`.
+        folder: A folder of images with points in the form of `landmark_folder`, to use
+            instead of the recipe's data set. Its results have the name `folder_NAME`.
 
     Returns:
-        The results, the split's before its subsets'. Each has the keys of
-        `error_statistics`, and `protocol` (what the numbers mean), `seconds` (of
-        the whole pass), `ids` (of the images), `excluded` (ids of images without
-        usable spacing) and, where there are several observers, `between_observers`
-        (how far those are from each other on the same images). Of a calibrated run,
-        on other images than its calibration was learned on, also
-        `coverage90_percent` (of the points that lie within their radius),
-        `radius90_mm` (the mean of the radii), `trusted_percent` (of the images),
-        `ci95["coverage90_percent"]`, the first two for each landmark too, and
-        `calibration`, where it comes from.
+        The results of the split, followed by those of its subsets. Each has the keys of
+        `error_statistics`, and `protocol` (the conditions of the evaluation), `seconds`
+        (for all images), `ids` (of the images), `excluded` (ids of images without a
+        usable spacing) and, for several observers, `between_observers` (the distances
+        between their points on the same images). For a calibrated run on images other
+        than those of its calibration, a result also has `coverage90_percent` (the
+        fraction of points within their radius), `radius90_mm` (the mean radius),
+        `trusted_percent` (the fraction of trusted images),
+        `ci95["coverage90_percent"]`, and `calibration` (its protocol). The first two
+        are also given for each landmark.
 
     Raises:
-        FileNotFoundError: If data set, folder or model are not there.
-        ValueError: If split or observer are not known, a subset is incomplete, no
-            image can be scored, a folder does not fit the run, or the model gives
-            points that are not numbers.
+        FileNotFoundError: If the data set, the folder or the model does not exist.
+        ValueError: If the split or an observer is unknown, a subset is incomplete, no
+            image can be evaluated, the folder does not fit the run, or the model
+            predicts points that are not finite.
 
     Example:
 
@@ -105,7 +105,7 @@ def evaluate_images(
     batch_size: int = 4,
     console: rich.console.Console | None = None,
 ) -> Evaluation:
-    """Scores a run on images, see `evaluate`, and keeps what a report needs."""
+    """Evaluates a run on images, see `evaluate`, and returns the data of a report."""
     console = console or rich.console.Console()
     if unknown := sorted(set(observers or ()) - set(images.truths)):
         raise ValueError(
@@ -127,7 +127,7 @@ def split_of(
     data_dir: str | pathlib.Path | None = None,
     folder: str | pathlib.Path | None = None,
 ) -> PreparedSplit | FolderSplit:
-    """Returns the images that a run is scored on, see `evaluate`."""
+    """Returns the images of an evaluation, see `evaluate`."""
     if folder is None:
         return PreparedSplit(run.recipe, split, data_dir)
     return FolderSplit(folder, run.schema, len(run.recipe.grid), split)
@@ -138,18 +138,18 @@ def locator_for(
     images: PreparedSplit | FolderSplit,
     model: HasLocalizer | None = None,
 ) -> Locator:
-    """Returns what locates images as a run does.
+    """Returns the locator of a run for the images of an evaluation.
 
-    Without its calibration on the images that the calibration was learned on: it cannot
-    be wrong there.
+    It has no calibration for the images from which the calibration was computed, since
+    an evaluation of the calibration on these images would be biased.
 
     Args:
         run: `Run`.
-        images: The images that are to be located.
-        model: What stands in for the run's own model.
+        images: The images to be located.
+        model: Replacement for the run's own model, or `None`.
     """
-    learned_on = HELD_OUT, run.recipe.train_split
-    if isinstance(images, PreparedSplit) and images.name in learned_on:
+    calibration_splits = HELD_OUT, run.recipe.train_split
+    if isinstance(images, PreparedSplit) and images.name in calibration_splits:
         return run.locator(model, calibration=None)
     return run.locator(model)
 
@@ -161,12 +161,12 @@ def locate_images(
     batch_size: int = 4,
     console: rich.console.Console | None = None,
 ) -> tuple[list[LocatedImage], float]:
-    """Finds the points of images, in the order of their ids, and takes the time."""
+    """Locates images and returns them sorted by id, and the time in seconds."""
     console = console or rich.console.Console()
     samples = images.samples()
     if isinstance(images, FolderSplit) and images.absent:
         absent = rich.markup.escape(", ".join(images.absent))
-        console.print(f"[yellow]Not scored: landmarks without any point: {absent}.")
+        console.print(f"[yellow]Not evaluated, because they have no points: {absent}.")
     started = time.monotonic()
     outputs = progress.track(
         locator.locate(samples, batch_size),
@@ -179,7 +179,7 @@ def locate_images(
     seconds = time.monotonic() - started
     if unit_of(located) == "px":
         console.print(
-            f"[yellow]No image of {images.name} has a usable spacing: errors are in "
+            f"[yellow]No image of {images.name} has a usable spacing. Errors are in "
             "pixels of the images."
         )
         return located, seconds
@@ -187,14 +187,14 @@ def locate_images(
         if not image.calibrated:
             affine = rich.markup.escape(str(image.affine.tolist()))
             console.print(
-                f"[yellow]Not scored: image {image.id} has no usable spacing (affine "
-                f"{affine})."
+                f"[yellow]Not evaluated: image {image.id} has no usable spacing "
+                f"(affine {affine})."
             )
     return located, seconds
 
 
 def unit_of(located: Sequence[LocatedImage]) -> str:
-    """Returns `"mm"`, or `"px"` where no image has a usable spacing."""
+    """Returns `"mm"`, or `"px"` if no image has a usable spacing."""
     return "mm" if any(image.calibrated for image in located) else "px"
 
 
@@ -206,13 +206,13 @@ def write_results(
     about: Mapping[str, Any],
     observers: Sequence[str] | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Writes results and points of located images into a run.
+    """Writes results and points of located images to a run.
 
     Args:
         run: `Run`.
         images: The split or folder of the images.
         located: Sequence of `LocatedImage`.
-        seconds: Float, how long it took to locate them.
+        seconds: Float, the time in which they were located.
         about: Mapping, further entries of the protocol.
         observers: Sequence of str, the truths; `None` for all.
 
@@ -226,8 +226,9 @@ def write_results(
         part = [image for image in located if ids is None or image.id in ids]
         if ids is not None and len(part) != len(ids):
             raise ValueError(
-                f"The subset {scope!r} is {len(ids)} images, of which the prepared "
-                f"data set has {len(part)}. Prepare it again."
+                f"The prepared data set does not have all images of the subset "
+                f"{scope!r}. Prepare it again. Received: {len(part)} of {len(ids)} "
+                "images"
             )
         for truth in observers or images.truths:
             result = _result(run, images, scope, truth, part, unit, seconds)
@@ -241,8 +242,9 @@ def _located(outputs, images):
     id = outputs["id"].decode()
     if not np.isfinite(outputs["points_px"]).all():
         raise ValueError(
-            f"The model gives points that are not numbers for image {id}: its training "
-            "has diverged. Train it again with a lower learning rate."
+            "The points of the model are not finite, since its training has diverged. "
+            "Train it again with a lower learning rate. Received: points that are not "
+            f"finite for image {id}"
         )
     return LocatedImage.from_outputs(
         outputs,
@@ -310,16 +312,16 @@ def _result(run, images, scope, truth, located, unit, seconds):
     result["excluded"] = [image.id for image in excluded]
     if builder.OBSERVERS:
         result["between_observers"] = [
-            _apart(pair, located, unit)
+            _between_observers(pair, located, unit)
             for pair in itertools.combinations(builder.OBSERVERS, 2)
         ]
     return result
 
 
 def _add_coverage(numbers, distances, radii, located, unit):
-    """Adds to error statistics how many points lie within their radii."""
-    there = ~np.isnan(distances)
-    # Within its radius is nearer than one radius.
+    """Adds the coverage and the mean of the 90 % radii to error statistics."""
+    present = ~np.isnan(distances)
+    # A point lies within its radius if the ratio of distance and radius is below 1.
     within = error_statistics(
         distances / radii,
         [row["name"] for row in numbers["per_landmark"]],
@@ -327,7 +329,7 @@ def _add_coverage(numbers, distances, radii, located, unit):
         radii=(1.0,),
     )
     numbers["ci95"]["coverage90_percent"] = within["ci95"]["sdr_percent"]["1"]
-    radii = np.where(there, radii, np.nan)
+    radii = np.where(present, radii, np.nan)
     for row, part, column in (
         (numbers, within, radii),
         *zip(numbers["per_landmark"], within["per_landmark"], radii.T, strict=True),
@@ -337,7 +339,7 @@ def _add_coverage(numbers, distances, radii, located, unit):
         row[f"radius90_{unit}"] = float(column.mean()) if column.size else None
 
 
-def _apart(pair, located, unit):
+def _between_observers(pair, located, unit):
     first, second = (
         np.stack([image.truth(observer, unit) for image in located])
         for observer in pair

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:
-    """An evaluated run, with what a report of it needs.
+    """An evaluated run with the data of its report.
 
     Args:
         run: `Run`.
-        images: `PreparedSplit` or `FolderSplit`, the images it was scored on.
+        images: `PreparedSplit` or `FolderSplit`, the images of the evaluation.
         results: List of dicts, see `evaluate`.
         points: Dict of the points of every image, see `points_table.read_points`.
-        locator: `Locator` of the run, its model loaded.
+        locator: `Locator` of the run with the loaded model.
     """
 
     run: Run

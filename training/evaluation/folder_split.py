@@ -13,30 +13,30 @@ from scn_keras.landmark_schema import LandmarkSchema
 
 
 class FolderSplit:
-    """The images of a folder that a run is scored on, without being prepared.
+    """The images of a folder for an evaluation, without preparing a data set.
 
-    Images and points are read as `landmark_folder` reads them, with `landmarks.toml`
-    if there is one, and brought into the order of the run's landmarks by their names.
+    Images and points are read as by `landmark_folder`, including `landmarks.toml` if it
+    exists. Landmarks are sorted by name into the order of the run's landmarks.
 
     Args:
         folder: The folder.
         schema: `LandmarkSchema` of the run.
-        dimensions: Int, 2 or 3, of the images that the run takes.
-        split: Str, one of the splits that the folder says; `None` for all images.
+        dimensions: Int, 2 or 3, the dimensions of the run's images.
+        split: Str, a split that the folder defines; `None` for all images.
 
     Attributes:
-        name: Str, what results on these images are filed under.
-        dataset: Str, the folder's name, and a number that tells patients and points
-            from others: after a correction it is another data set.
+        name: Str, the name of results on these images.
+        dataset: Str, the name of the folder with a digest of its patients and points,
+            so that a corrected folder counts as another data set.
         builder: `LandmarkBuilder` of the folder.
-        arguments: Sequence of str, what says so on a command line.
-        absent: Sequence of str, landmarks of the run that the folder has not.
+        arguments: Sequence of str, the command-line arguments for these images.
+        absent: Sequence of str, landmarks of the run that the folder does not have.
 
     Raises:
-        FileNotFoundError: If there is no such folder.
-        DatasetFolderError: If something in it is wrong or cannot be read.
-        ValueError: If it has landmarks that the run has not, images of other
-            dimensions, or no such split.
+        FileNotFoundError: If the folder does not exist.
+        DatasetFolderError: If the folder has errors or cannot be read.
+        ValueError: If the folder has landmarks that the run does not have, images of
+            other dimensions, or no such split.
     """
 
     truths = (None,)
@@ -50,25 +50,28 @@ class FolderSplit:
     ) -> None:
         folder = pathlib.Path(os.path.abspath(pathlib.Path(folder).expanduser()))
         if not folder.is_dir():
-            raise FileNotFoundError(f"There is no folder {folder}")
-        # A prepared set of that name, whose landmarks the builder would have, is not
-        # asked.
-        with tempfile.TemporaryDirectory() as nothing_prepared:
+            raise FileNotFoundError(
+                f"The folder does not exist. Received: folder={str(folder)!r}"
+            )
+        # With an empty data directory, the builder cannot take the landmarks of a
+        # prepared data set with the same name.
+        with tempfile.TemporaryDirectory() as empty_data_dir:
             cls = builder_class("landmark_folder")
-            self.builder = cls(folder=folder, data_dir=nothing_prepared)
+            self.builder = cls(folder=folder, data_dir=empty_data_dir)
         if problems := self.builder.folder_problems(folder):
             raise DatasetFolderError(self.builder.name, folder, problems)
         own = self.builder.SCHEMA.names
         self.absent = [name for name in schema.names if name not in own]
         if unknown := [name for name in own if name not in schema.names]:
             raise ValueError(
-                f"{folder} has landmarks that the run has not: {', '.join(unknown)}. "
-                f"Those of the run that it has not: {', '.join(self.absent) or 'none'}."
+                f"All landmarks of {folder} must be landmarks of the run. Landmarks of "
+                f"the run without points: {', '.join(self.absent) or 'none'}. "
+                f"Received unknown landmarks: {', '.join(unknown)}"
             )
         if self.builder.DIMENSIONS != dimensions:
             raise ValueError(
-                f"The run takes images of {dimensions} axes. Those in {folder} have "
-                f"{self.builder.DIMENSIONS}."
+                f"The run requires images with {dimensions} axes. Received: images "
+                f"with {self.builder.DIMENSIONS} axes in {folder}"
             )
         cases = self.builder.cases(folder)
         self.cases = {case.id: case for case in cases if split in (None, case.split)}
@@ -78,28 +81,28 @@ class FolderSplit:
                 f"Received: split={split!r}"
             )
         self._rows = [own.index(name) if name in own else -1 for name in schema.names]
-        named = self.builder.builder_config.name
-        self.name = "_".join(filter(None, ("folder", named, split)))
+        config = self.builder.builder_config.name
+        self.name = "_".join(filter(None, ("folder", config, split)))
         digest = hashlib.sha256()
         for case in self.cases.values():
             digest.update(f"{case.id}\n{case.group}\n".encode())
             digest.update(case.points["points"].round(3).tobytes())
-        self.dataset = f"folder/{named}/{digest.hexdigest()[:8]}"
+        self.dataset = f"folder/{config}/{digest.hexdigest()[:8]}"
         self.arguments = ["--folder", str(folder)]
         if split is not None:
             self.arguments += ["--split", split]
 
     def true_points(self, sample: Mapping[str, Any], truth: str | None) -> np.ndarray:
-        """Returns the points `(N, D)` of a sample."""
-        del truth  # there is one
+        """Returns the true points `(N, D)` of a sample."""
+        del truth  # a folder has only one
         return np.asarray(sample["points"], np.float64)
 
     def scopes(self) -> Iterator[tuple[str, frozenset[str] | None]]:
-        """Yields the one name under which results are filed."""
+        """Yields the name of the results, with `None` for all images."""
         yield self.name, None
 
     def samples(self) -> tf.data.Dataset:
-        """Streams what would be stored of the images."""
+        """Returns the samples as they would be stored in a prepared data set."""
         d = self.builder.DIMENSIONS
         text = tf.TensorSpec((), tf.string)
         dtype = tf.as_dtype(self.builder.IMAGE_DTYPE)

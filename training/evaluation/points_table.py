@@ -1,4 +1,4 @@
-"""Every point that evaluation found, as a table in the folder of a run."""
+"""Tables of the predicted points of an evaluation in the folder of a run."""
 
 import csv
 import io
@@ -12,7 +12,8 @@ from scn_keras.files.atomic_write import write_text
 from scn_keras.inference.located_image import LocatedImage
 from scn_keras.training.run import Run
 
-# Columns: the peak's width, and the distance to each truth with its name appended.
+# Prefixes of columns: the width of the peak, the distance to each truth (whose name is
+# appended) and the 90 % radius.
 _WIDTH, _ERROR, _RADIUS = "spread", "error", "radius90"
 
 
@@ -23,10 +24,10 @@ def write_points(
     truths: Sequence[str | None],
     unit: str,
 ) -> dict[str, dict[str, Any]]:
-    """Writes `results/SPLIT-points.csv` of a run, distances in the unit.
+    """Writes `results/SPLIT-points.csv` of a run, with distances in the given unit.
 
     Returns:
-        What `read_points` reads from the file.
+        The points in the form of `read_points`.
     """
     error = ["_".join(filter(None, (_ERROR, unit, truth))) for truth in truths]
     axes = "xyz"[: images[0].points_px.shape[-1]]
@@ -61,14 +62,14 @@ def write_points(
 
 
 def read_points(run: Run, split: str) -> dict[str, dict[str, Any]]:
-    """Reads what `evaluate` found on a split.
+    """Reads the points that `evaluate` has written for a split.
 
     Returns:
-        Dict by id of dicts with `group` (the patient), `points_px` `(N, D)`, `score`,
-        `spread` (the width of the heatmap's peak) and `radius90` (within what the
-        point lies with 90 %, NaN where the run was not calibrated) `(N,)`, and
-        `errors`, a dict by truth of distances `(N,)`, NaN where there is none. Widths,
-        radii and distances are in the unit of the results' protocol.
+        Dict from ids to dicts with `group` (the patient), `points_px` `(N, D)`, `score`
+        `(N,)`, `spread` `(N,)` (the width of the heatmap's peak), `radius90` `(N,)`
+        (the 90 % radius, NaN without calibration), and `errors`, a dict from truths to
+        distances `(N,)`, NaN if a landmark is missing. Widths, radii and distances are
+        in the unit of the results' protocol.
 
     Raises:
         FileNotFoundError: If the split has not been evaluated.

@@ -9,28 +9,28 @@ from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.input import selection
 from scn_keras.training.recipe import Recipe
 
-# What a recipe holds out of its training images, as if it were a split.
+# The name of the images that a recipe holds out of its training split.
 HELD_OUT = "held_out"
 
 
 class PreparedSplit:
-    """The images of a prepared data set that a run is scored on.
+    """The images of a prepared data set for an evaluation.
 
     Args:
         recipe: `Recipe` of the run.
         split: Str, a TFDS split, a subset of the builder, or `"held_out"` for the
             images that the recipe holds out of its training split; `None` for the
             recipe's `test_split`.
-        data_dir: Where prepared data sets lie.
+        data_dir: The folder of prepared data sets.
 
     Attributes:
-        name: Str, what results on these images are filed under.
+        name: Str, the name of results on these images.
         dataset: Str, the data set with its version.
-        builder: `LandmarkBuilder`, who knows observers, subsets and the spacing rule.
-        arguments: Sequence of str, what says so on a command line.
+        builder: `LandmarkBuilder` with observers, subsets and the spacing rule.
+        arguments: Sequence of str, the command-line arguments for these images.
 
     Raises:
-        FileNotFoundError: If the data set is not there.
+        FileNotFoundError: If the data set is not prepared.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class PreparedSplit:
 
     @property
     def truths(self) -> tuple[str | None, ...]:
-        """What predictions can be scored against.
+        """The truths with which predictions are compared.
 
-        The observers, their mean, and other ground truths that a set may have. A set
-        with one observer has the truth `None`.
+        They are the observers, their mean, and other ground truths of the data set. A
+        data set with one observer has the truth `None`.
         """
         builder = self.builder
         if not builder.OBSERVERS:
@@ -60,11 +60,11 @@ class PreparedSplit:
         return (*builder.OBSERVERS, "mean", *builder.GROUND_TRUTHS)
 
     def true_points(self, sample: Mapping[str, Any], truth: str | None) -> np.ndarray:
-        """Returns the points `(N, D)` of a sample that are one of the truths."""
+        """Returns the points `(N, D)` of a sample for one of the truths."""
         builder = self.builder
         if truth in builder.GROUND_TRUTHS:
             return np.asarray(sample[f"points_{truth}"], np.float64)
-        # What was found has points of another name, and a ground truth is no observer.
+        # Only observers are averaged, neither predicted points nor ground truths.
         observed = {
             name: sample[name]
             for name in builder.point_features()
@@ -73,9 +73,9 @@ class PreparedSplit:
         return np.asarray(selection.observed_points(observed, truth), np.float64)
 
     def scopes(self) -> Iterator[tuple[str, frozenset[str] | None]]:
-        """Yields the split itself and its named parts, which are reported as well.
+        """Yields the split and its subsets, each with the ids of its images.
 
-        Each with the ids of its images, `None` for all.
+        The ids are `None` for all images.
         """
         subsets = self.builder.SUBSETS
         yield self.name, subsets.get(self.name, (None, None))[1]
@@ -84,11 +84,10 @@ class PreparedSplit:
                 yield name, ids
 
     def samples(self) -> tf.data.Dataset:
-        """Streams the stored samples.
+        """Returns the stored samples.
 
         Raises:
-            ValueError: If the data set has no such split, or the recipe holds no
-                images out.
+            ValueError: If the split is unknown, or the recipe holds no images out.
         """
         if self.name != HELD_OUT:
             return data.load_samples(self.recipe.dataset, self.name, self.data_dir)

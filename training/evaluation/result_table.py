@@ -1,4 +1,4 @@
-"""Prints results as tables, and formats their numbers for tables and sentences."""
+"""Tables of results, and formats of their numbers for tables and sentences."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -26,7 +26,7 @@ def print_results(
     """Prints one row for every split, run and truth, with 95 % intervals.
 
     Args:
-        results: Sequence of dicts that `evaluate` returned, of one run or several.
+        results: Sequence of results of `evaluate`, of one run or several.
         console: `rich.console.Console`; `None` for the standard output.
         landmarks: Bool, whether to print the numbers of each landmark as well.
     """
@@ -48,8 +48,9 @@ def print_results(
     for unit in sorted({unit_of(result) for result in results}):
         rules = {r["protocol"]["spacing"] for r in results if unit_of(r) == unit}
         console.print(
-            f"[dim]{unit}, and % of points nearer than; below each its 95 % interval, "
-            f"bootstrapped over patients. Spacing: {escape('; '.join(sorted(rules)))}."
+            f"[dim]Errors in {unit}, and % of points with an error below each radius, "
+            "with 95 % intervals bootstrapped over patients. "
+            f"Spacing: {escape('; '.join(sorted(rules)))}."
         )
     if landmarks:
         for result in results:
@@ -58,7 +59,7 @@ def print_results(
 
 def unit_of(result: Mapping[str, Any]) -> str:
     """Returns the unit of a result, `"mm"` or `"px"`."""
-    # Versions that knew no results in pixels wrote no unit.
+    # Early versions, without results in pixels, did not write a unit.
     return result["protocol"].get("unit", "mm")
 
 
@@ -77,7 +78,7 @@ def median(numbers: Mapping[str, Any], unit: str) -> str:
 
 
 def interval(bounds: Sequence[float] | None, digits: int) -> str:
-    """Returns an interval as `1.1–1.3`, or an empty text if there is none."""
+    """Returns an interval as `1.1–1.3`, or an empty string if there is none."""
     if bounds is None:
         return ""
     return f"{bounds[0]:.{digits}f}–{bounds[1]:.{digits}f}"
@@ -89,8 +90,8 @@ def between_observers(pair: Mapping[str, Any], split: str) -> str:
     unit = "mm" if "mre_mm" in pair else "px"
     radius = HEADLINE_RADIUS[unit]
     return (
-        f"{first} and {second} themselves are {mean_and_sd(pair, unit)} {unit} apart "
-        f"on {split}, {rate(pair, radius)} % of points within {radius:g} {unit}."
+        f"The points of {first} and {second} are {mean_and_sd(pair, unit)} {unit} "
+        f"apart on {split}, {rate(pair, radius)} % of them within {radius:g} {unit}."
     )
 
 
@@ -101,7 +102,7 @@ def coverage(result: Mapping[str, Any]) -> str:
     return (
         f"{scope(result)}: {result['coverage90_percent']:.1f} % of points "
         f"{f'({bounds}) ' if bounds else ''}lie within their 90 % radius, which is "
-        f"{result[f'radius90_{unit}']:.{DIGITS[unit]}f} {unit} in the mean; "
+        f"{result[f'radius90_{unit}']:.{DIGITS[unit]}f} {unit} on average; "
         f"{result['trusted_percent']:.1f} % of images are trusted."
     )
 
@@ -165,7 +166,7 @@ def _split_table(
 
 
 def _table(title: str, unit: str, *labels: str) -> rich_table.Table:
-    # As narrow as possible: the table fits into 80 columns.
+    # As narrow as possible, so that the table fits into 80 columns.
     table = rich_table.Table(
         title=f"{title}, {unit}",
         title_justify="left",

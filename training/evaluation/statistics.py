@@ -7,14 +7,13 @@ import numpy as np
 
 from scn_keras.metrics import on_arrays
 
-# The radii of the success detection rates, by unit. Those in mm are usual in the
-# literature. Pixels have no physical size: those in px only cover a wide range.
+# The radii of the success detection rates, by unit. Those in mm are common in the
+# literature. Since pixels have no physical size, those in px cover a wide range.
 RADII: Mapping[str, tuple[float, ...]] = {
     "mm": (1.0, 2.0, 2.5, 3.0, 4.0, 10.0),
     "px": (2.0, 5.0, 10.0, 20.0, 50.0),
 }
-# Those that have a column in tables, that are compared between two runs, and the one
-# in headlines.
+# The radii in tables, in comparisons of two runs, and in headlines.
 SHOWN_RADII: Mapping[str, tuple[float, ...]] = {
     "mm": (2.0, 2.5, 3.0, 4.0),
     "px": (5.0, 10.0, 20.0, 50.0),
@@ -25,8 +24,7 @@ COMPARED_RADII: Mapping[str, tuple[float, ...]] = {
 }
 HEADLINE_RADIUS = {"mm": 2.0, "px": 10.0}
 PERCENTILES = (50, 75, 90, 95, 99)
-# Of 95 % intervals.
-CI95_PERCENTILES = (2.5, 97.5)
+CI95_PERCENTILES = (2.5, 97.5)  # the bounds of 95 % intervals
 RESAMPLES = 2000
 
 
@@ -41,32 +39,32 @@ def error_statistics(
 ) -> dict[str, Any]:
     """Summarises distances between predicted and true landmarks.
 
-    All points of all images are pooled, as Payer et al. (Medical Image Analysis 54,
-    2019, section 4.3) do; missing distances (NaN) are left out. A point is a success
-    if its distance is *less* than the radius, and an outlier otherwise. Intervals are
+    All points of all images are pooled, as in Payer et al. (Medical Image Analysis 54,
+    2019, section 4.3). Missing distances (NaN) are excluded. A point is a success if
+    its distance is *less* than the radius, and an outlier otherwise. Intervals are
     bootstrapped over groups (patients) and not over points, because the points of one
     patient are not independent.
 
     Args:
-        distances: Array `(images, landmarks)`, NaN where the landmark is missing or,
-            for millimetres, the image has no usable spacing.
+        distances: Array `(images, landmarks)`, NaN if the landmark is missing or, for
+            millimetres, the image has no usable spacing.
         names: Sequence of str, the names of the landmarks.
-        groups: Sequence of str, the patient of each image; `None` if every image is
-            of another patient.
+        groups: Sequence of str, the patient of each image; `None` if each image is of a
+            different patient.
         radii: Sequence of floats, in the unit; `None` for `RADII`.
         resamples: Int, the number of bootstrap resamples of the groups.
         seed: Int, the seed of the resamples.
         unit: `"mm"`, or `"px"` for distances in pixels of the images.
 
     Returns:
-        Dict of plain values, ready for JSON: `n_images` and `n_points`, the numbers
-        that were pooled; `mre_mm`, `sd_mm` (of the population) and `median_mm`;
-        `percentiles_mm` by `"p50"` …; `sdr_percent` and `outliers` (a count) by radius,
-        as `"2.5"`; `ci95` with the bounds of `mre_mm` and `sdr_percent` (`None` for
-        fewer than two groups) and the number of `groups`; and `per_landmark`, a list
-        of dicts with `name`, `n`, `mre_mm`, `sd_mm`, `median_mm` and `sdr_percent`,
-        which are `None` for a landmark without any distance. For pixels the keys are
-        `mre_px` and so on.
+        Dict of plain values for JSON: `n_images` and `n_points`, the pooled numbers;
+        `mre_mm`, `sd_mm` (of the population) and `median_mm`; `percentiles_mm` with the
+        keys `"p50"` and so on; `sdr_percent` and `outliers` (a count) by radius, with
+        keys such as `"2.5"`; `ci95` with the bounds of `mre_mm` and `sdr_percent`
+        (`None` for fewer than two groups) and the number of `groups`; and
+        `per_landmark`, a list of dicts with `name`, `n`, `mre_mm`, `sd_mm`, `median_mm`
+        and `sdr_percent`, which are `None` for a landmark without any distance. For
+        pixels the keys are `mre_px` and so on.
 
     Raises:
         ValueError: If shapes do not match or there is no distance.
@@ -141,17 +139,18 @@ def resample_groups(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws bootstrap resamples of groups, for example of patients with all images.
 
-    A resample draws as many groups as there are, with replacement. The statistic of a
-    resample is a sum over groups, each weighted by how often it was drawn.
+    The number of groups drawn for a resample, with replacement, is the number of
+    groups. The statistic of a resample is a sum over groups, each weighted by the
+    number of times it was drawn.
 
     Args:
         groups: Sequence of str, the group of each image.
         resamples: Int, the number of resamples.
-        seed: Int.
+        seed: Int, the seed of the resamples.
 
     Returns:
-        `(group, counts)`: the index of each image's group `(images,)`, and how often
-        each group was drawn in each resample `(resamples, groups)`.
+        `(group, counts)`: the index of each image's group `(images,)`, and the number
+        of times that each group was drawn in each resample `(resamples, groups)`.
 
     Example:
 
@@ -162,7 +161,7 @@ def resample_groups(
     array([2, 2, 2, 2])
     """
     names, group = np.unique(np.asarray(groups), return_inverse=True)
-    # Drawing groups with replacement is drawing how often each one counts.
+    # The numbers of draws with replacement have a multinomial distribution.
     shares = np.full(len(names), 1.0 / len(names))
     counts = np.random.default_rng(seed).multinomial(len(names), shares, resamples)
     return group, counts
@@ -179,18 +178,18 @@ def _validate(
     if distances.ndim != 2 or distances.shape[1] != len(names):
         raise ValueError(
             "`distances` must be an array (images, landmarks) with one column for each "
-            f"of the {len(names)} names. Received: shape {distances.shape}"
+            f"of the {len(names)} names. Received: shape={distances.shape}"
         )
     if groups is not None and len(groups) != len(distances):
         raise ValueError(
-            "`groups` must hold the patient of each image. Received: "
+            "`groups` must have the patient of each image. Received: "
             f"{len(groups)} groups for {len(distances)} images"
         )
     if np.isnan(distances).all():
         raise ValueError(
-            "There is no distance to summarise: every landmark of every image is "
-            "missing, or no image has a usable spacing. "
-            f"Received: shape {distances.shape}"
+            "At least one distance is required. Every landmark of every image is "
+            "missing, or no image has a usable spacing. Received: only NaN, "
+            f"shape={distances.shape}"
         )
 
 

@@ -139,15 +139,15 @@ def test_what_either_lacks_does_not_count(tmp_path, errors):
 def test_unlike_protocols_are_refused(tmp_path, errors):
     first = planted_run(tmp_path / "first", errors)
     second = planted_run(tmp_path / "second", errors, inequality="<=")
-    with pytest.raises(ValueError, match="unlike.*inequality: < and <="):
+    with pytest.raises(ValueError, match="protocols differ.*inequality: < and <="):
         compare(first, second)
     pixels = planted_run(tmp_path / "pixels", errors, unit="px")
-    with pytest.raises(ValueError, match="unlike.*unit: mm and px"):
+    with pytest.raises(ValueError, match="protocols differ.*unit: mm and px"):
         compare(first, pixels)
     with pytest.raises(FileNotFoundError, match="no result on 'train'. Run `scn-keras"):
         compare(first, second, "train")
     third = planted_run(tmp_path / "third", errors, truth="senior")
-    with pytest.raises(ValueError, match="unlike truths"):
+    with pytest.raises(ValueError, match=r"same truths.*truths=\['senior'\]"):
         compare(first, third)
 
 

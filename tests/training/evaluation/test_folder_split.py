@@ -130,7 +130,7 @@ def test_names_that_the_run_has_not(run, tmp_path):
     first, second, third = run.schema.names
     folder = write_folder(tmp_path / "films", (first, second, "midle"))
     with pytest.raises(
-        ValueError, match=f"that the run has not: midle. Those .* has not: {third}."
+        ValueError, match=f"without points: {third}. Received unknown .*: midle"
     ):
         evaluate(run, folder=folder, console=quiet())
 
@@ -145,10 +145,10 @@ def test_landmarks_that_the_folder_has_not(run, finished, names, tmp_path):
 
 
 def test_a_wrong_folder(run, finished, names, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no folder .*nowhere"):
+    with pytest.raises(FileNotFoundError, match="does not exist.*folder=.*nowhere"):
         evaluate(run, folder=tmp_path / "nowhere")
     folder = write_folder(tmp_path / "films", names)
-    with pytest.raises(ValueError, match="takes images of 3 axes. Those in .* have 2"):
+    with pytest.raises(ValueError, match="with 3 axes. Received: images with 2 axes"):
         FolderSplit(folder, finished.schema, 3)
     (folder / "B.png").write_bytes((folder / "B.png").read_bytes()[:2000])
     with pytest.raises(DatasetFolderError, match=r"B\.png"):

@@ -153,9 +153,9 @@ def test_result_is_json():
 @pytest.mark.parametrize(
     ("distances", "groups", "message"),
     [
-        (np.full((2, 1), NAN), None, "no distance to summarise"),
-        (np.zeros((2, 2)), None, r"Received: shape \(2, 2\)"),
-        (np.zeros(2), None, r"Received: shape \(2,\)"),
+        (np.full((2, 1), NAN), None, r"Received: only NaN, shape=\(2, 1\)"),
+        (np.zeros((2, 2)), None, r"Received: shape=\(2, 2\)"),
+        (np.zeros(2), None, r"Received: shape=\(2,\)"),
         (np.zeros((2, 1)), ("p",), "1 groups for 2 images"),
     ],
 )

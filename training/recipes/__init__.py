@@ -1,4 +1,4 @@
-"""Recipes: one Python module an experiment, each with a function `recipe()`."""
+"""Recipes: one Python module per experiment, each with a function `recipe()`."""
 
 import importlib
 import importlib.util
@@ -12,7 +12,7 @@ from scn_keras.training.recipe import Recipe
 
 
 def recipe_names() -> list[str]:
-    """Returns the names of the recipes that come with the package."""
+    """Returns the names of the recipes in the package."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
@@ -20,15 +20,15 @@ def load_recipe(name: str) -> Recipe:
     """Returns a recipe by its name or by the path of a Python file.
 
     Args:
-        name: Str, one of `recipe_names()`, or the path of a file that ends in
-            `.py` and defines `recipe()`. The file is executed, and imported under
-            its name without `.py`: what it defines and the recipe names is found
-            again where that name can be imported, for example by a command in the
+        name: Str, one of `recipe_names()`, or the path of a file that ends in `.py` and
+            defines `recipe()`. The file is executed and imported as a module of its
+            name without `.py`. Parts of the recipe that are defined in the file can be
+            used wherever this module can be imported, for example by commands in the
             folder of the file.
 
     Raises:
-        ValueError: If there is no such recipe, the file defines none, or its name is
-            that of another module.
+        ValueError: If the recipe is unknown, the file does not define a recipe, or
+            another module has the same name.
 
     Example:
 
@@ -41,8 +41,9 @@ def load_recipe(name: str) -> Recipe:
         module = importlib.import_module(f"{__name__}.{name}")
     else:
         raise ValueError(
-            f"There is no recipe {name!r}. There are: {', '.join(recipe_names())}; or "
-            "give the path of a Python file that defines recipe()."
+            f"There is no recipe {name!r}. Expected one of "
+            f"{', '.join(recipe_names())}, or the path of a Python file that defines "
+            "recipe()."
         )
     result = module.recipe() if hasattr(module, "recipe") else None
     if not isinstance(result, Recipe):
@@ -64,9 +65,9 @@ def _import_file(path: pathlib.Path) -> types.ModuleType:
         known_file and pathlib.Path(known_file).resolve() == path.resolve()
     ):
         raise ValueError(
-            f"The recipe file needs another name: {name!r} is also the name of the "
-            f"module {known_file or name}, and a run finds parts of its own by the "
-            f"name of their module. Received: {str(path)!r}"
+            f"The recipe file needs another name, because {name!r} is also the name of "
+            f"the module {known_file or name}, and runs refer to user-defined parts by "
+            f"the name of their module. Received: {str(path)!r}"
         )
     version = path.stat().st_mtime_ns
     if name in sys.modules and vars(sys.modules[name]).get(_VERSION) == version:
@@ -85,12 +86,13 @@ def _import_file(path: pathlib.Path) -> types.ModuleType:
     return module
 
 
-# By which a file that has changed since it was imported is executed again.
+# The attribute with the modification time of a file, which is executed again if it has
+# changed since it was imported.
 _VERSION = "__scn_keras_version__"
 
 
 def _importable(name: str) -> Any:
-    """The specification of a module that can be imported by a name, or `None`."""
+    """Returns the specification of an importable module of a name, or `None`."""
     try:
         return importlib.util.find_spec(name)
     except (ImportError, ValueError):

@@ -1,6 +1,9 @@
-"""The U-Net twin of `cephalogram_fast`: the same but for the network.
+"""`cephalogram_fast` with a U-Net instead of the SpatialConfiguration-Net.
 
-scn-keras train cephalogram_fast_unet
+All settings except the network are the same.
+
+    scn-keras train cephalogram_fast_unet
+    scn-keras evaluate runs/cephalogram_fast_unet
 """
 
 import dataclasses
@@ -10,14 +13,14 @@ from scn_keras.training.recipes import cephalogram_fast
 
 
 def recipe() -> Recipe:
-    twin = cephalogram_fast.recipe()
+    scn = cephalogram_fast.recipe()
     return dataclasses.replace(
-        twin,
+        scn,
         name="cephalogram_fast_unet",
         network=Network(
             kind="LocalizationUNet",
             filters=32,
-            stride=twin.network.stride,
+            stride=scn.network.stride,
             dtype="mixed_bfloat16",
         ),
     )

@@ -1,25 +1,34 @@
-"""The method of Noothout et al. on cephalograms, as two CPU cores train it.
+"""The method of Noothout et al. on cephalograms, trained on two CPU cores.
 
-A global network votes in patches of 32 pixels (16 mm), local ones look again at 32 x 32
-pixels around what it finds. Both see half a millimetre a pixel, as `cephalogram_fast`.
+A global network predicts votes of patches of 32 pixels (16 mm). Local networks refine
+its points in sub-images of 32 x 32 pixels. Both have 0.5 mm per pixel, as in
+`cephalogram_fast`.
 
     scn-keras datasets prepare cephalogram --manual-dir FOLDER
     scn-keras train cephalogram_global_to_local
     scn-keras evaluate runs/cephalogram_global_to_local
 
-Test1, mean observer, 135 training films: 1.516 mm, 74.9 % within 2 mm, after 35 minutes
-beside other work; see docs/results.md.
+Expected result on Test1, mean observer, with 135 training images: 1.516 mm, 74.9 % of
+points within 2 mm, after 35 minutes during which the machine also did other work; see
+docs/results.md.
 
-From the paper (IEEE Transactions on Medical Imaging 39(12), 2020): the global network
-with all its filters, the classification's weight of 20, local networks apart from their
-filters, Adam at 1e-3. Unlike it: both stages in one training of 7000 steps of two
-images, in place of 300,000 of four and as many again, so a learning rate that falls and
-no AMSGrad; whole images of half a millimetre a pixel and grey values from -1 to 1;
-deformed and turned images in place of random crops alone (for those, set window and
-augmentation=None); sub-images of 32 pixels in place of 16, since the global network, of
-so few steps, is off by more; 16 filters in these in place of 32, a quarter of the time.
+As in the paper (IEEE Transactions on Medical Imaging 39(12), 2020): the global network
+with all its filters, the classification weight of 20, the local networks except for
+their filters, and Adam with a learning rate of 1e-3.
 
-Needs a processor with bfloat16 instructions to be fast; on others set
+Different from the paper:
+
+- Both stages are trained together in 7,000 steps of two images, instead of 300,000
+  steps of four images for each stage. The learning rate therefore decreases, and
+  AMSGrad is not used.
+- Whole images of 0.5 mm per pixel with grey values from -1 to 1.
+- Rotated and deformed images instead of only random crops. For random crops, set window
+  and augmentation=None.
+- Sub-images of 32 instead of 16 pixels, because the global network has larger errors
+  after so few steps.
+- 16 instead of 32 filters in the local networks, which takes a quarter of the time.
+
+Fast training requires a processor with bfloat16 instructions. On other processors set
 network.dtype=float32.
 """
 

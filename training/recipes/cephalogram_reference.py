@@ -1,15 +1,17 @@
 """The published SpatialConfiguration-Net on cephalograms: 512 x 512, 128 filters.
 
-Every setting is that of Payer et al. (Medical Image Analysis 54, 2019): SGD with
-Nesterov momentum 0.99, batches of one, 30,000 steps, sigmas learned with the network,
-missing landmarks trained as empty heatmaps. The last weights are the model.
+All settings are those of Payer et al. (Medical Image Analysis 54, 2019): SGD with
+Nesterov momentum 0.99, batches of one image, 30,000 steps, sigmas learned with the
+network, and heatmaps of missing landmarks trained to be empty. The final weights are
+the model.
 
     scn-keras datasets prepare cephalogram --manual-dir FOLDER
     scn-keras train cephalogram_reference
     scn-keras evaluate runs/cephalogram_reference
 
-A step takes 5 to 7 seconds on two CPU cores, so this is for a GPU: 30,000 steps. It
-has not been trained whole by us yet; `cephalogram_fast` has.
+A step takes 5 to 7 seconds on two CPU cores, so that the 30,000 steps require a GPU.
+There is no result yet, since this recipe has not been trained completely. See
+`cephalogram_fast` for a trained one.
 """
 
 from scn_keras.training import (

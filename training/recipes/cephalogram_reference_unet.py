@@ -1,6 +1,9 @@
-"""The U-Net twin of `cephalogram_reference`: the same but for the network.
+"""`cephalogram_reference` with a U-Net instead of the SpatialConfiguration-Net.
 
-scn-keras train cephalogram_reference_unet
+All settings except the network are the same.
+
+    scn-keras train cephalogram_reference_unet
+    scn-keras evaluate runs/cephalogram_reference_unet
 """
 
 import dataclasses

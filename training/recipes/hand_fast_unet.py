@@ -1,6 +1,9 @@
-"""The U-Net twin of `hand_fast`: the same but for the network.
+"""`hand_fast` with a U-Net instead of the SpatialConfiguration-Net.
 
-scn-keras train hand_fast_unet
+All settings except the network are the same.
+
+    scn-keras train hand_fast_unet
+    scn-keras evaluate runs/hand_fast_unet
 """
 
 import dataclasses
@@ -10,14 +13,14 @@ from scn_keras.training.recipes import hand_fast
 
 
 def recipe() -> Recipe:
-    twin = hand_fast.recipe()
+    scn = hand_fast.recipe()
     return dataclasses.replace(
-        twin,
+        scn,
         name="hand_fast_unet",
         network=Network(
             kind="LocalizationUNet",
             filters=32,
-            stride=twin.network.stride,
+            stride=scn.network.stride,
             dtype="mixed_bfloat16",
         ),
     )

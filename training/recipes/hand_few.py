@@ -1,8 +1,9 @@
-"""SpatialConfiguration-Net on few hand radiographs, three minutes on one CPU core.
+"""SpatialConfiguration-Net on few hand radiographs: three minutes on one CPU core.
 
-The small grid (1.3 mm a pixel or so) of the comparison of SpatialConfiguration-Net and
-U-Net on 5, 10, 20 and more training images, `benchmarks/hand_training_images.py`, in
-docs/results.md. Another number of images is another slice of a fold:
+The grid is small, about 1.3 mm per pixel. The recipe is part of the comparison of
+SpatialConfiguration-Net and U-Net with 5, 10, 20 and more training images in
+`benchmarks/hand_training_images.py`, whose results are in docs/results.md. The number
+of training images is set by a slice of a fold:
 
     scn-keras datasets prepare hand_xray --manual-dir FOLDER
     scn-keras train hand_few --set train_split=fold1[:10]

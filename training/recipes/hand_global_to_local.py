@@ -1,18 +1,19 @@
-"""The method of Noothout et al. on hand radiographs, as two CPU cores train it.
+"""The method of Noothout et al. on hand radiographs, trained on two CPU cores.
+
+The recipe corresponds to `cephalogram_global_to_local`, whose docstring lists the
+differences from the paper. Folds, grid and augmentation are those of `hand_fast`. Since
+the paper has no hand radiographs, the classification weight is that of its
+cephalograms. The 37 local networks have 12 filters, so that they do not take longer
+than the global network.
 
     scn-keras datasets prepare hand_xray --manual-dir FOLDER
     scn-keras train hand_global_to_local
     scn-keras evaluate runs/hand_global_to_local
 
-Not yet trained at this size. At 192 x 144 pixels, 36 training images and 2,000 steps,
-2.10 mm; see docs/results.md.
+There is no result for this size yet. With 192 x 144 pixels, 36 training images and
+2,000 steps, the error is 2.10 mm; see docs/results.md.
 
-As `cephalogram_global_to_local`, which says what is the paper's and what is not; folds,
-grid and augmentation are those of `hand_fast`. The paper has no hands: the weight of
-the classification is that for its cephalograms. Of 37 local networks the filters are
-12, so that they take no longer than the global one.
-
-Needs a processor with bfloat16 instructions to be fast; on others set
+Fast training requires a processor with bfloat16 instructions. On other processors set
 network.dtype=float32.
 """
 
@@ -31,7 +32,8 @@ def recipe() -> Recipe:
         loss="patches",
         loss_settings={"classification_weight": 20.0},
         peak="votes",
-        # Without an average of weights: means and variances are of the trained ones.
+        # Without averaged weights, because the moments of batch normalisation belong to
+        # the trained weights.
         optimizer=Optimizer(learning_rate=1e-3, warmup=0.02),
         steps=8000,
     )

@@ -1,17 +1,21 @@
 """The published SpatialConfiguration-Net on hand radiographs: 512 x 512, 128 filters.
 
-The published set 1: trained on folds 2 and 3, tested on fold 1. The authors' settings
-for hands are not published; these are theirs for cephalograms (`cephalogram_reference`)
-with their augmentation of hands (Payer et al., Medical Image Analysis 54, 2019).
+Data: the published set 1, trained on folds 2 and 3 and tested on fold 1. The authors'
+settings for hands are not published. This recipe has their settings for cephalograms
+(`cephalogram_reference`) and their augmentation for hands (Payer et al., Medical Image
+Analysis 54, 2019).
 
     scn-keras datasets prepare hand_xray --manual-dir FOLDER
     scn-keras train hand_reference
-    scn-keras train hand_reference --set train_split=fold1_train_10_1
     scn-keras evaluate runs/hand_reference
 
-The second line of `train` is the first published draw of 10 training images. A step
-takes 5 to 7 seconds on two CPU cores, so this is for a GPU. It has not been trained
-whole by us yet; `hand_fast` has.
+To train on the first published selection of 10 training images:
+
+    scn-keras train hand_reference --set train_split=fold1_train_10_1
+
+A step takes 5 to 7 seconds on two CPU cores, so that this recipe requires a GPU. There
+is no result yet, since it has not been trained completely. See `hand_fast` for a
+trained one.
 """
 
 import dataclasses

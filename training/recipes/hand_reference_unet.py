@@ -1,6 +1,9 @@
-"""The U-Net twin of `hand_reference`: the same but for the network.
+"""`hand_reference` with a U-Net instead of the SpatialConfiguration-Net.
 
-scn-keras train hand_reference_unet
+All settings except the network are the same.
+
+    scn-keras train hand_reference_unet
+    scn-keras evaluate runs/hand_reference_unet
 """
 
 import dataclasses

@@ -1,20 +1,25 @@
-"""45 landmarks on micro-CT of mouse heads in any pose, from coarse to fine.
+"""45 landmarks in micro-CT of mouse heads in any orientation, coarse to fine.
 
-A small U-Net sees the whole volume at 0.9 mm, turned every way (rotations drawn evenly
-from all of SO(3)). The mean shape of the training heads, laid over what it finds, gives
-pose and size; a SpatialConfiguration-Net then sees the head alone, in one pose, at
-0.3 mm. `mouse_skull_unet` is its twin with a U-Net.
+A small U-Net processes the whole volume at 0.9 mm per voxel. It is trained with random
+rotations, uniform in SO(3). The mean shape of the training heads is aligned with its
+points and defines pose and size of the head. A SpatialConfiguration-Net then processes
+only the head, in a normalised pose, at 0.3 mm per voxel. `mouse_skull_unet` has a U-Net
+instead.
+
+Data: micro-CT of 20 mouse heads (Maga et al., Journal of Anatomy, 2017). 15 heads are
+used for training; SJL/J, A/J, CAF1/J, CAST/EiJ and FVB/NJ for testing.
 
     scn-keras datasets prepare landmark_folder/mouse_skull --manual-dir FOLDER
     scn-keras train mouse_skull
     scn-keras evaluate runs/mouse_skull
 
-Of the 20 heads at hand, 15 train and SJL/J, A/J, CAF1/J, CAST/EiJ and FVB/NJ test. All
-settings were chosen on 3 of the 15 (`--set validation=0.2`), where the points of the
-coarse stage are off by 2.3 mm (many are on the wrong side), the pose laid over them by
-0.26 mm, the mean shape in that pose by 0.35 mm, and the points of the fine stage by
-0.19 mm (600 steps) or, with the U-Net, 0.22 mm (900 steps). On the five test heads:
-0.194 mm, 1.38 voxels (docs/results.md).
+Expected result on the five test heads: 0.194 mm, 1.38 voxels (docs/results.md).
+
+All settings were chosen with 3 of the 15 training heads (`--set validation=0.2`). On
+these three, the error of the coarse stage's points is 2.3 mm (many of them are on the
+wrong side), of the aligned pose 0.26 mm, of the mean shape in that pose 0.35 mm, and of
+the fine stage's points 0.19 mm after 600 steps, or 0.22 mm with the U-Net after 900
+steps.
 """
 
 import dataclasses
@@ -34,7 +39,7 @@ def recipe() -> Recipe:
     return dataclasses.replace(
         coarse,
         name="mouse_skull",
-        # TFDS stores samples in an order that their ids alone decide.
+        # TFDS stores samples in an order that depends only on their ids.
         train_split="train[:15]",
         test_split="train[15:]",
         validation=0.0,
@@ -49,8 +54,8 @@ def recipe() -> Recipe:
             dtype="mixed_bfloat16",
         ),
         optimizer=dataclasses.replace(coarse.optimizer, learning_rate=3e-3),
-        # As far as the coarse stage is off on heads that it was not trained on
-        # (0.3 mm, at most 0.7 mm), and a little more.
+        # Slightly more than the errors of the coarse stage on held-out heads (0.3 mm,
+        # at most 0.7 mm).
         augmentation=Augmentation(
             translation=0.0,
             translation_mm=0.7,
@@ -79,8 +84,8 @@ def _coarse() -> Recipe:
         network=Network(
             kind="LocalizationUNet", filters=24, levels=4, dtype="mixed_bfloat16"
         ),
-        # Logits of a softmax over all voxels learn in hundreds of steps what Gaussians
-        # learn in thousands; the mean around the most likely voxel is the point.
+        # A softmax over all voxels learns in hundreds of steps what Gaussian heatmaps
+        # learn in thousands. The point is the mean around the most probable voxel.
         target=Target(sigma=1.0, gamma=None, learnable=False, sigma_penalty=0.0),
         loss="softmax_crossentropy",
         peak="soft_argmax",

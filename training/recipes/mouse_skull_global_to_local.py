@@ -1,19 +1,20 @@
-"""The method of Noothout et al. on micro-CT of mouse heads, from coarse to fine.
+"""The method of Noothout et al. on micro-CT of mouse heads, coarse to fine.
+
+The coarse stage of `mouse_skull` determines pose and size of a head, because the method
+cannot learn volumes in any orientation in so few steps. On the grid of 0.3 mm placed by
+it, a global network predicts votes of patches of 8 voxels, as in the paper (IEEE
+Transactions on Medical Imaging 39(12), 2020) for volumes, and local networks refine its
+points in sub-images of 12 x 12 x 12 voxels. The classification weight is that of the
+paper for hearts in CT.
 
     scn-keras datasets prepare landmark_folder/mouse_skull --manual-dir FOLDER
     scn-keras train mouse_skull_global_to_local
     scn-keras evaluate runs/mouse_skull_global_to_local
 
-Not yet trained to its end.
+There is no result yet, since this recipe has not been trained completely.
 
-Pose and size of a head come from the coarse part of `mouse_skull`, as for that recipe:
-the method has no way to see a volume turned every way in so few steps. On the grid of
-0.3 mm laid over it a global network votes in patches of 8 voxels, as the paper has it
-for volumes, and local ones look again at 12 x 12 x 12 voxels. The classification's
-weight is the paper's for hearts in CT.
-
-Filters are a quarter of the paper's, since there are 15 heads and two cores. Batches
-are of two, for the means and variances of normalisation.
+The networks have a quarter of the paper's filters, because there are 15 heads and two
+CPU cores. Batches have two volumes, which batch normalisation requires.
 """
 
 import dataclasses

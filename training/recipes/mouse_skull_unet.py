@@ -1,6 +1,9 @@
-"""The U-Net twin of `mouse_skull`: the same but for the network of the fine stage.
+"""`mouse_skull` with a U-Net instead of the SpatialConfiguration-Net.
 
-scn-keras train mouse_skull_unet
+All settings except the network of the fine stage are the same.
+
+    scn-keras train mouse_skull_unet
+    scn-keras evaluate runs/mouse_skull_unet
 """
 
 import dataclasses

@@ -1,14 +1,17 @@
-"""A start for anyone's own 2D images: few settings to change, an hour on two CPU cores.
+"""A starting point for your own 2D images: an hour on two CPU cores.
 
     scn-keras datasets prepare landmark_folder/knees --manual-dir FOLDER
     scn-keras train radiograph --set dataset=landmark_folder/knees
+    scn-keras evaluate runs/radiograph
 
-What to change first: `grid` (rows, columns; in the proportions of the images, multiples
-of 16), so that two neighbouring landmarks are ten pixels or more apart; `steps`, which
-should show every image some hundred times; `train_split` and `test_split`, where the
-set has folds.
+The settings to adapt first are
 
-Needs a processor with bfloat16 instructions to be that fast; on others set
+- `image_to_grid.grid`: rows and columns in the proportions of the images, multiples of
+  16, so that neighbouring landmarks are at least ten pixels apart;
+- `steps`: enough that every image is used about a hundred times;
+- `train_split` and `test_split`, if the data set has folds.
+
+The time requires a processor with bfloat16 instructions. On other processors set
 network.dtype=float32.
 """
 
@@ -20,8 +23,8 @@ def recipe() -> Recipe:
         name="radiograph",
         dataset="landmark_folder",
         validation=0.15,
+        # Percentiles make images of different exposure and pixel types similar.
         image_to_grid=ImageToGrid(grid=(320, 320), normalization="percentile"),
-        # Images of unlike exposure and number types look alike.
         peak="gaussian_fit",
         network=Network(filters=32, dropout=0.3, dtype="mixed_bfloat16"),
         optimizer=Optimizer(learning_rate=3e-4, warmup=0.02, average=0.995),

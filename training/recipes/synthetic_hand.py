@@ -1,9 +1,13 @@
 """A small SpatialConfiguration-Net on synthetic hands: minutes on two CPU cores.
 
-For a first look, for teaching, and for tests: no download, no data to ask for.
+It is intended for demonstrations, for teaching and for tests, and requires no download.
 
     scn-keras datasets prepare synthetic_hand
     scn-keras train synthetic_hand --out runs/synthetic_hand
+    scn-keras evaluate runs/synthetic_hand
+
+Expected result on the 50 test images: 0.77 mm, 95.8 % of points within 2 mm, see
+docs/results.md.
 """
 
 from scn_keras.training import Augmentation, ImageToGrid, Network, Optimizer, Recipe

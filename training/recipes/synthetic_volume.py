@@ -1,13 +1,15 @@
 """A small SpatialConfiguration-Net on synthetic CT volumes: minutes on two CPU cores.
 
-For a first look at 3D, for teaching, and for tests: no download, no data to ask for.
+It is intended for demonstrations in 3D, for teaching and for tests, and requires no
+download.
 
     scn-keras datasets prepare synthetic_volume
     scn-keras train synthetic_volume --out runs/synthetic_volume
+    scn-keras evaluate runs/synthetic_volume
 
-Ten test volumes: 2.1 mm in the median, less than half a pixel of the grid, and 5.5 mm
-in the mean: of 40 training volumes the network does not yet learn to count to the
-uppermost vertebrae. Seven minutes of one core.
+Expected result on the ten test volumes, after seven minutes on one core: a median of
+2.1 mm, which is less than half a pixel of the grid, and a mean of 5.5 mm. With 40
+training volumes, the network does not yet learn to count up to the uppermost vertebrae.
 """
 
 from scn_keras.training import (
@@ -27,9 +29,8 @@ def recipe() -> Recipe:
         image_to_grid=ImageToGrid(
             grid=(64, 40, 40),
             normalization="window",
-            normalization_limits=(-1000.0, 1000.0),
+            normalization_limits=(-1000.0, 1000.0),  # Hounsfield units
         ),
-        # Hounsfield units
         network=Network(
             filters=16, levels=3, dropout=0.2, spatial_kernel_size=5, spatial_factor=4
         ),

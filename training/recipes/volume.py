@@ -1,13 +1,19 @@
-"""A start for anyone's own volumes: coarse, so that two CPU cores can train it.
+"""A starting point for your own volumes: a coarse grid for two CPU cores.
 
     scn-keras datasets prepare landmark_folder/skulls --manual-dir FOLDER
     scn-keras train volume --set dataset=landmark_folder/skulls
+    scn-keras evaluate runs/volume
 
-What to change first: `grid` (slices, rows, columns; in the proportions of the volumes,
-multiples of 8); for CT `normalization=window` with `normalization_limits=(-1000.0,
-1000.0)`. Where heads or bodies lie in any pose, begin with `mouse_skull` instead.
+The settings to adapt first are
 
-Needs a processor with bfloat16 instructions to be fast; on others set
+- `image_to_grid.grid`: slices, rows and columns in the proportions of the volumes,
+  multiples of 8;
+- for CT, `image_to_grid.normalization=window` and
+  `image_to_grid.normalization_limits=(-1000.0, 1000.0)`.
+
+If heads or bodies have any orientation, start from `mouse_skull` instead.
+
+Fast training requires a processor with bfloat16 instructions. On other processors set
 network.dtype=float32.
 """
 

@@ -1,4 +1,4 @@
-"""What lies beside an exported model: its landmarks, its card, its settings."""
+"""The files of an exported model: landmarks, model card and settings."""
 
 import json
 import pathlib
@@ -20,9 +20,9 @@ def landmark_names(model: str | pathlib.Path) -> list[str]:
 
 
 def image_to_grid_of(model: str | pathlib.Path) -> ImageToGrid:
-    """Returns the `ImageToGrid` of an exported model, of any version."""
-    about = json.loads(beside(model, "export.json").read_text("utf-8"))
-    settings = about["recipe"].get("image_to_grid", about["recipe"])
+    """Returns the `ImageToGrid` of a model that was exported by any version."""
+    recipe = json.loads(beside(model, "export.json").read_text("utf-8"))["recipe"]
+    settings = recipe.get("image_to_grid", recipe)
     names = ("grid", "grid_spacing", "normalization", "normalization_limits")
     values: dict[str, Any] = {name: settings[name] for name in names}
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}

@@ -1,1 +1,1 @@
-"""Runs as SavedModels and as files of other runtimes."""
+"""Export of runs as SavedModels and as files for other runtimes."""

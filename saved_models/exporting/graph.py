@@ -16,8 +16,8 @@ _OnGrid = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 class GraphLocator:
     """A `Locator` as functions of tensors, for the signatures of one TensorFlow graph.
 
-    Every step is the locator's own, so that the model that is served is the model that
-    was evaluated.
+    All steps are those of the locator, so that a served model is identical to the
+    evaluated model.
 
     Args:
         locator: `Locator` of Keras models.
@@ -29,18 +29,18 @@ class GraphLocator:
 
     @property
     def models(self) -> list[keras.Model]:
-        """Every model whose weights the graph needs."""
+        """All models whose weights are part of the graph."""
         return self.locator.models
 
     @property
     def takes_bytes(self) -> bool:
-        """Whether images may come as bytes of a file, which lose stored values."""
+        """Whether images can be given as bytes of a file, without stored values."""
         to_grid = self.image_to_grid
         return to_grid.dimensions == 2 and not to_grid.uses_stored_values
 
     @property
     def has_heatmaps(self) -> bool:
-        """Whether its networks make heatmaps: patches give votes instead."""
+        """Whether all networks predict heatmaps instead of votes."""
         axes = self.image_to_grid.dimensions + 2
         members = _members(self.locator.model)
         return all(len(member.network.output_shape) == axes for member in members)
@@ -50,19 +50,21 @@ class GraphLocator:
 
         Args:
             image_bytes: string `(n,)`.
-            spacing_mm: float32 `(n, 2)`, x and y; zeros where it is not known.
+            spacing_mm: float32 `(n, 2)`, x and y; zeros if it is unknown.
         """
         usable = spacing_is_usable(spacing_mm, TENSORFLOW)[:, None]
         spacing = tf.where(usable, spacing_mm, 0.0)
         affine = tf.linalg.diag(tf.pad(spacing, [[0, 0], [0, 1]], constant_values=1.0))
         images, to_source = self._map(
-            lambda one: self.locator.to_grid_in_graph(decode_image(one[0]), one[1]),
+            lambda element: self.locator.to_grid_in_graph(
+                decode_image(element[0]), element[1]
+            ),
             (image_bytes, affine),
         )
         return images, to_source, affine
 
     def from_arrays(self, image: tf.Tensor, affine: tf.Tensor) -> _OnGrid:
-        """Brings images of one size to the grid.
+        """Resamples images of one size to the grid.
 
         Args:
             image: float32 `(n, *sizes, 1)`, see `decode.grey_values`.
@@ -70,24 +72,24 @@ class GraphLocator:
 
         Returns:
             `(images, grid_to_source, affine)`, `(n, V, *grid, 1)`,
-            `(n, V, D + 1, D + 1)` and the affines, with a spacing of 0 in those that
-            are not usable.
+            `(n, V, D + 1, D + 1)` and the affines, where affines without a usable
+            spacing have a spacing of 0.
         """
         d = self.image_to_grid.dimensions
         usable = has_usable_spacing(affine, TENSORFLOW)[:, None, None]
         affine = tf.where(usable, affine, np.diag([0.0] * d + [1.0]))
         images, to_source = self._map(
-            lambda one: self.locator.to_grid_in_graph(*one), (image, affine)
+            lambda element: self.locator.to_grid_in_graph(*element), (image, affine)
         )
         return images, to_source, affine
 
     def locate(
         self, images: tf.Tensor, to_source: tf.Tensor, affine: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """Finds the landmarks; arguments as `from_arrays` returns them.
+        """Localises the landmarks; the arguments are the results of `from_arrays`.
 
         Returns:
-            Dict of the outputs that `export` documents, see `Locator.describe`.
+            Dict of the outputs of an exported model, see `Locator.describe`.
         """
         peaks = self.locator.peaks_in_graph(images)
         return self.locator.describe(peaks, to_source, affine, TENSORFLOW)
@@ -95,20 +97,20 @@ class GraphLocator:
     def heatmaps(
         self, images: tf.Tensor, to_source: tf.Tensor, affine: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """Returns heatmaps of the first view; arguments as of `locate`."""
+        """Returns the heatmaps of the first view, with the arguments of `locate`."""
         members = _members(self.locator.model)
-        given, n = at_least_one(images[:, 0])
+        batch, n = at_least_one(images[:, 0])
         maps = [
-            {name: value[:n] for name, value in _maps(member, given).items()}
+            {name: value[:n] for name, value in _maps(member, batch).items()}
             for member in members
         ]
-        names = [name for name in maps[0] if all(name in one for one in maps)]
+        names = [name for name in maps[0] if all(name in others for others in maps)]
         stride = heatmap_stride(members[0].network)
         d = self.image_to_grid.dimensions
         to_grid = np.diag([float(stride)] * d + [1.0]).astype("float32")
         to_grid[:d, d] = 0.5 * (stride - 1)
         return {
-            **{name: sum(one[name] for one in maps) / len(maps) for name in names},
+            **{name: sum(m[name] for m in maps) / len(maps) for name in names},
             "grid_to_source": sum_of_products(to_source[:, 0], to_grid),
         }
 
@@ -131,7 +133,7 @@ def _members(model):
 
 
 def _maps(model, images):
-    """The inner heatmaps that a network has, and its own relative to their targets'."""
+    """Returns a network's inner heatmaps, and its output divided by target height."""
     network = model.network
     inner = [layer.name for layer in network.layers if layer.name in _INNER]
     outputs = {name: network.get_layer(name).output for name in inner}

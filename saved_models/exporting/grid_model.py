@@ -1,4 +1,4 @@
-"""Models as files of other runtimes: from the grid to points on the grid."""
+"""Model files for other runtimes, from an image on the grid to points on the grid."""
 
 import importlib.util
 import pathlib
@@ -16,24 +16,24 @@ from scn_keras.models import LandmarkEnsemble, LandmarkModel
 from scn_keras.saved_models.exporting import precision as reduced
 from scn_keras.training.run import Run
 
-# The file of each format, beside which its landmarks and model card lie.
+# The name of the model file of each format.
 FILES = {"onnx": "model.onnx", "litert": "model.tflite", "openvino": "model.xml"}
 
-# What writes and runs a format, beside TensorFlow: extras of that name.
+# The packages required by a format besides TensorFlow, which are extras of its name.
 _PACKAGES = {"onnx": ("tf2onnx", "onnx", "onnxruntime"), "openvino": ("openvino",)}
 
 
 class GridModel:
-    """An ONNX, LiteRT or OpenVINO file, in place of the model that it was made of.
+    """An ONNX, LiteRT or OpenVINO file with the interface of the exported model.
 
-    It has the `localizer` that `Locator` asks a model for, so that letterbox
-    and all else around the network are those of prediction.
+    It has a `localizer` and can be used with `Locator`, so that all other steps, such
+    as the letterbox, are the same as with the original model.
 
     Args:
-        path: The file: its ending says which runtime takes it.
+        path: The file, whose suffix determines the runtime.
 
     Raises:
-        ImportError: If that runtime is not installed.
+        ImportError: If the runtime is not installed.
     """
 
     def __init__(self, path: pathlib.Path) -> None:
@@ -44,7 +44,7 @@ class GridModel:
         return self
 
     def predict_on_batch(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns points `(n, N, D)`, score and covariance, in pixels of the grid."""
+        """Returns points `(n, N, D)`, scores and covariances, in pixels of the grid."""
         rows = [self._call(image[None]) for image in np.asarray(images, np.float32)]
         return {
             name: np.concatenate([row[name] for row in rows])
@@ -60,38 +60,39 @@ def write_grid_model(
     precision: str = "float32",
     data_dir: str | pathlib.Path | None = None,
 ) -> GridModel:
-    """Writes the network with its peaks and calibration as a file of a runtime.
+    """Writes a network with peak layer and calibration to a file for a runtime.
 
-    Its input `image` is float32 `(1, *grid, 1)`, the image as `Locator.to_grid`
-    brings it to the grid. Outputs are `points` `(1, N, D)` and `covariance`
+    The input `image` is float32 `(1, *grid, 1)`, an image resampled to the grid by
+    `Locator.to_grid`. The outputs are `points` `(1, N, D)` and `covariance`
     `(1, N, D, D)` in pixels of the grid, `score` and `present` `(1, N)`, `trusted`
-    `(1,)`, and `radius90` `(1, N)`, in pixels of the grid.
+    `(1,)`, and `radius90` `(1, N)` in pixels of the grid.
 
     Args:
-        run: `Run`, which the calibration and, for `"int8"`, training images are of.
-        model: Its model.
-        folder: Where the file goes.
+        run: `Run`, the source of the calibration and, for `"int8"`, of training images.
+        model: The model of the run.
+        folder: The folder of the file.
         format: One of `FILES`.
         precision: `"float32"` or `"int8"`.
-        data_dir: Where prepared data sets lie.
+        data_dir: The folder of prepared data sets.
 
     Returns:
-        The file, as it was written.
+        `GridModel` of the written file.
 
     Raises:
-        ImportError: If a package that writes or runs the format is not installed.
+        ImportError: If a package that the format requires is not installed.
     """
     packages = _PACKAGES.get(format, ())
     if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
         raise ImportError(
-            f"The format {format!r} needs what is not installed: {', '.join(missing)}. "
-            f"Install it: pip install 'scn-keras[{format}]'.",
+            f"The format {format!r} requires packages that are not installed: "
+            f"{', '.join(missing)}. Install them with `pip install "
+            f"'scn-keras[{format}]'`.",
             name=missing[0],
         )
     path = folder / FILES[format]
-    whole = _OnGrid(model.localizer, run.calibration)
+    grid_model = _OnGrid(model.localizer, run.calibration)
     signature = [tf.TensorSpec((1, *run.recipe.grid, 1), tf.float32, name="image")]
-    whole(np.zeros(signature[0].shape, np.float32))
+    grid_model(np.zeros(signature[0].shape, np.float32))
     options: dict[str, Any] = {}
     if format == "litert":
         options["target_spec"] = {
@@ -100,9 +101,9 @@ def write_grid_model(
         if precision == "int8":
             options["optimizations"] = [tf.lite.Optimize.DEFAULT]
     with warnings.catch_warnings():
-        # Of how Keras prepares tf2onnx for NumPy 2.
+        # Keras's adaptation of tf2onnx to NumPy 2 causes this warning.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
-        whole.export(
+        grid_model.export(
             str(path),
             format=format,
             verbose=False,
@@ -124,16 +125,16 @@ class _OnGrid(keras.Model):
         self.built = True
 
     def call(self, image, training=None) -> Mapping[str, Any]:
-        found = self.inner(image, training=False)
-        d = found["points"].shape[-1]
-        sure = uncertainty(
+        peaks = self.inner(image, training=False)
+        d = peaks["points"].shape[-1]
+        calibrated = uncertainty(
             self.calibration,
-            found["points"],
-            found["score"],
-            found["covariance"],
+            peaks["points"],
+            peaks["score"],
+            peaks["covariance"],
             ops.eye(d + 1)[None],
         )
-        return {**found, **sure}
+        return {**peaks, **calibrated}
 
 
 def _onnx(path):
@@ -144,36 +145,37 @@ def _onnx(path):
     session = onnxruntime.InferenceSession(
         path, options, providers=["CPUExecutionProvider"]
     )
-    (given,) = session.get_inputs()
+    (model_input,) = session.get_inputs()
     names = [output.name for output in session.get_outputs()]
 
     def call(image):
-        found = session.run(None, {given.name: image})
-        return dict(zip(names, found, strict=True))
+        outputs = session.run(None, {model_input.name: image})
+        return dict(zip(names, outputs, strict=True))
 
     return call
 
 
 def _litert(path):
-    # The one in TensorFlow works on, and ai_edge_litert would be one more package.
+    # The deprecated interpreter of TensorFlow still works, and ai_edge_litert would be
+    # an additional package.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated")
         run = tf.lite.Interpreter(path).get_signature_runner()
-    (given,) = run.get_input_details()
-    return lambda image: run(**{given: image})
+    (input_name,) = run.get_input_details()
+    return lambda image: run(**{input_name: image})
 
 
 def _openvino(path):
     import openvino
 
-    # Some processors would take bfloat16 without being asked.
+    # On some processors the default precision is bfloat16.
     compiled = openvino.Core().compile_model(
         path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
 
     def call(image):
-        found = compiled(image)
-        return {output.get_any_name(): found[output] for output in compiled.outputs}
+        outputs = compiled(image)
+        return {output.get_any_name(): outputs[output] for output in compiled.outputs}
 
     return call
 

@@ -1,9 +1,8 @@
-"""Runs an exported model with TensorFlow alone: no Keras, no scn_keras.
+"""Runs an exported model with TensorFlow only, without Keras and scn_keras.
 
-    python locate_bytes.py MODEL FILE [FILE ...] [--spacing X Y]
+    python minimal_client.py MODEL FILE [FILE ...] [--spacing X Y]
 
-prints one JSON object a file. It is the example to start a client from, and what the
-parity check runs in a process of its own.
+prints one JSON object per file. It is an example from which to write a client.
 """
 
 import argparse
@@ -12,7 +11,7 @@ import os
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# `import tensorflow` would import Keras, which serving does not have.
+# Prevents `import tensorflow` from importing Keras, which is not available in serving.
 sys.modules["keras"] = None  # type: ignore[assignment]
 sys.modules["scn_keras"] = None  # type: ignore[assignment]
 
@@ -22,7 +21,7 @@ import tensorflow as tf  # noqa: E402
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help="the folder that holds saved_model.pb")
+    parser.add_argument("model", help="the folder of saved_model.pb")
     parser.add_argument("files", nargs="+", help="PNG, JPEG or BMP files")
     parser.add_argument(
         "--spacing", nargs=2, type=float, default=(0.0, 0.0), help="mm per pixel, x y"

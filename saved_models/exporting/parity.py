@@ -1,4 +1,4 @@
-"""Holds an exported model, and what it becomes in other runtimes, against its run."""
+"""Compares an exported model, and the network in other runtimes, with its run."""
 
 import json
 import pathlib
@@ -29,8 +29,8 @@ from scn_keras.saved_models.predicting.image_source import (
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 
-# The largest difference to the run's points: in float32 in pixels of the given image,
-# in reduced precision in pixels of the grid.
+# The tolerance of the difference to the run's points: for float32 in pixels of the
+# given image, for reduced precision in pixels of the grid.
 BOUND_PX = 0.01
 BOUND_GRID_PX = {"bfloat16": 1.0, "int8": 2.0}
 _TITLES = {"onnx": "ONNX", "litert": "LiteRT", "openvino": "OpenVINO"}
@@ -38,17 +38,17 @@ _TIMED = 5
 
 
 class Parity(NamedTuple):
-    """How a runtime's points compare with those of the run.
+    """The comparison of a runtime's points with those of the run.
 
     Attributes:
-        runtime: Str.
-        difference: Float, the largest distance along an axis, in px of the images, or
-            of the grid for reduced precision; NaN where the runtime is not installed.
-        bound: Float, what it may be.
+        runtime: Str, the name of the runtime.
+        difference: Float, the largest difference along an axis, in px of the images or,
+            for reduced precision, of the grid; NaN if the runtime is not installed.
+        bound: Float, the tolerance of the difference.
         unit: `"px"` or `"grid px"`.
-        milliseconds: Float, the median time of one image.
-        of: Str, what that is the time of.
-        note: Str, why there is no number; empty where there is one.
+        milliseconds: Float, the median time for one image.
+        of: Str, the steps that the time includes.
+        note: Str, the reason why there is no comparison; empty otherwise.
     """
 
     runtime: str
@@ -61,7 +61,7 @@ class Parity(NamedTuple):
 
     @property
     def kept(self) -> bool:
-        """Whether the bound is kept, or there was nothing to compare."""
+        """Whether the difference is within the tolerance, or there is no comparison."""
         return bool(self.note) or bool(self.difference <= self.bound)
 
 
@@ -71,28 +71,28 @@ def check(
     files: Sequence[pathlib.Path] = (),
     spacing: tuple[float, float] | None = None,
 ) -> list[Parity]:
-    """Compares an exported model with its run, and the network in other runtimes.
+    """Compares an exported model, and the network in other runtimes, with its run.
 
     A SavedModel runs in a new process that can import neither Keras nor scn_keras, as
-    in TF Serving. The other formats are written for the occasion, where their packages
-    are installed; of an export in one of them, that file is compared.
+    in TF Serving. For the other formats, temporary files are written if their packages
+    are installed. If the export has one of these formats, its file is compared.
 
     Args:
         run: `Run`.
         model: The folder of the exported version.
-        files: Image files; none for an image that is made up.
-        spacing: Millimetres per pixel, x and y, for 2D files that do not say.
+        files: Image files; a synthetic image is used if there are none.
+        spacing: Millimetres per pixel, x and y, for 2D files without a spacing.
 
     Returns:
-        One `Parity` for each runtime, that of Keras first, whose difference is 0.
+        One `Parity` for each runtime, beginning with Keras, whose difference is 0.
 
     Raises:
         ValueError: If a file cannot be read.
         RuntimeError: If the new process fails.
     """
     model = pathlib.Path(model)
-    about = json.loads(beside(model, "export.json").read_text("utf-8"))
-    format, precision = about["format"], about["precision"]
+    metadata = json.loads(beside(model, "export.json").read_text("utf-8"))
+    format, precision = metadata["format"], metadata["precision"]
     sources = [*_sources(run.recipe, files, spacing)]
     keras_model = run.load_model()
     expected, scales = _locate(run, keras_model, sources)
@@ -102,19 +102,19 @@ def check(
         bound, unit, units = BOUND_GRID_PX[precision], "grid px", scales
 
     def compared(name, points, seconds, of):
-        apart = np.abs(points - expected).max(axis=(-2, -1))
-        worst = float((apart / units).max())
-        return Parity(name, worst, bound, unit, 1000.0 * seconds, of)
+        differences = np.abs(points - expected).max(axis=(-2, -1))
+        difference = float((differences / units).max())
+        return Parity(name, difference, bound, unit, 1000.0 * seconds, of)
 
-    def on_grid(name, made):
-        points, _ = _locate(run, made, sources)
-        seconds = _median_seconds(lambda: made.localizer.predict_on_batch(image))
+    def on_grid(name, grid_model):
+        points, _ = _locate(run, grid_model, sources)
+        seconds = _median_seconds(lambda: grid_model.localizer.predict_on_batch(image))
         return compared(name, points, seconds, "grid to points")
 
     rows = [on_grid("Keras", keras_model)]
     if format != "savedmodel":
-        made = GridModel(model / FILES[format])
-        return [*rows, on_grid(f"{_TITLES[format]}, {precision}", made)]
+        grid_model = GridModel(model / FILES[format])
+        return [*rows, on_grid(f"{_TITLES[format]}, {precision}", grid_model)]
     points, seconds = _run_saved_model(model, sources, run)
     name = "SavedModel" if precision == "float32" else f"SavedModel, {precision}"
     rows.append(compared(name, points, seconds, "image to points"))
@@ -127,17 +127,18 @@ def check(
             continue
         with tempfile.TemporaryDirectory() as folder:
             try:
-                made = write_grid_model(run, keras_model, pathlib.Path(folder), other)
+                path = pathlib.Path(folder)
+                grid_model = write_grid_model(run, keras_model, path, other)
             except ImportError as error:
                 note = f"not installed: {error.name or error}"
                 rows.append(Parity(_TITLES[other], np.nan, bound, unit, 0.0, "", note))
             else:
-                rows.append(on_grid(_TITLES[other], made))
+                rows.append(on_grid(_TITLES[other], grid_model))
     return rows
 
 
 def print_parity(rows: Sequence[Parity], console: Console | None = None) -> None:
-    """Prints the table of `check`."""
+    """Prints the result of `check` as a table."""
     table = rich.table.Table(*("runtime", "difference", "bound", "ms", "of", ""))
     for row in rows:
         if row.note:
@@ -162,7 +163,7 @@ def largest_difference(
 ) -> float:
     """Returns the largest difference between run and SavedModel over all points, in px.
 
-    Arguments and what it raises: see `check`.
+    Arguments and errors are those of `check`.
     """
     sources = [*_sources(run.recipe, files, spacing)]
     expected, _ = _locate(run, run.load_model(), sources)
@@ -188,17 +189,17 @@ def _sources(
     else:
         image = np.asarray(np.round(image * 65535.0), np.uint16)
     affine = np.diag([*(to_grid.grid_spacing or [1.0] * d), 1.0])
-    yield ImageSource(pathlib.Path("made up"), None, image, affine, ())
+    yield ImageSource(pathlib.Path("synthetic image"), None, image, affine, ())
 
 
 def _locate(run, model, sources):
-    """Points of all images, and how many of their pixels go to one of the grid."""
+    """Returns the points of all images, and their pixels per pixel of the grid."""
     points, scales = [], []
     problems: list[str] = []
     locator = RunFileLocator(run.locator(model), problems)
-    for _, found in locator.locate(sources):
-        points.append(found["points_px"])
-        linear = found["grid_to_source"][:-1, :-1]
+    for _, outputs in locator.locate(sources):
+        points.append(outputs["points_px"])
+        linear = outputs["grid_to_source"][:-1, :-1]
         scales.append(np.linalg.norm(linear, axis=0).max())
     if problems:
         raise ValueError(problems[0])
@@ -207,7 +208,8 @@ def _locate(run, model, sources):
 
 def _run_saved_model(model, sources, run):
     with tempfile.TemporaryDirectory() as folder:
-        given, made = pathlib.Path(folder, "in.npz"), pathlib.Path(folder, "out.npz")
+        requests_path = pathlib.Path(folder, "in.npz")
+        answers_path = pathlib.Path(folder, "out.npz")
         requests: dict[str, Any] = {}
         for number, source in enumerate(sources):
             _, inputs = call_of(source, run.recipe.image_to_grid.uses_stored_values)
@@ -215,17 +217,18 @@ def _run_saved_model(model, sources, run):
                 if name == "image_bytes":
                     value = np.frombuffer(value[0], np.uint8)
                 requests[f"{number}/{name}"] = value
-        np.savez(given, **requests)
+        np.savez(requests_path, **requests)
         program = pathlib.Path(__file__).with_name("run_saved_model.py")
+        arguments = program, model, requests_path, answers_path
         process = subprocess.run(
-            [sys.executable, *map(str, (program, model, given, made))],
+            [sys.executable, *map(str, arguments)],
             capture_output=True,
             text=True,
         )
         if process.returncode:
             last = process.stderr.strip().splitlines()[-1]
-            raise RuntimeError(f"The exported model did not run: {last}")
-        with np.load(made) as answers:
+            raise RuntimeError(f"The exported model could not be run: {last}")
+        with np.load(answers_path) as answers:
             count = range(len(sources))
             points = np.concatenate([answers[f"{n}/points_px"] for n in count])
             seconds = np.median([answers[f"{n}/seconds"] for n in count])
@@ -234,9 +237,9 @@ def _run_saved_model(model, sources, run):
 
 def _median_seconds(call: Callable[[], object]) -> float:
     call()
-    taken = []
+    seconds = []
     for _ in range(_TIMED):
         started = time.perf_counter()
         call()
-        taken.append(time.perf_counter() - started)
-    return float(np.median(taken))
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds))

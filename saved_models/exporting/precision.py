@@ -1,4 +1,4 @@
-"""Models in bfloat16 and int8, and what that costs."""
+"""Models in bfloat16 and int8, and their loss of accuracy."""
 
 import pathlib
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.run import Run
 
 PRECISIONS = ("float32", "bfloat16", "int8")
-# What is not here was tried and does not run, or no faster and no smaller.
+# Other combinations were tried. They do not run, or are neither faster nor smaller.
 _KNOWN = {
     "savedmodel": ("float32", "bfloat16"),
     "onnx": ("float32", "int8"),
@@ -32,10 +32,10 @@ _CALIBRATION_IMAGES = 32
 
 
 def check(format: str, precision: str) -> None:
-    """Refuses a format that there is not, or not in that precision.
+    """Validates a format and its precision.
 
     Raises:
-        ValueError: If so.
+        ValueError: If the format is unknown or is not available in the precision.
     """
     if format not in _KNOWN:
         raise ValueError(
@@ -43,7 +43,7 @@ def check(format: str, precision: str) -> None:
         )
     if precision not in _KNOWN[format]:
         raise ValueError(
-            f"The format {format!r} is written in {' or '.join(_KNOWN[format])}. "
+            f"The format {format!r} is available in {' or '.join(_KNOWN[format])}. "
             f"Received: precision={precision!r}"
         )
 
@@ -51,9 +51,9 @@ def check(format: str, precision: str) -> None:
 def in_bfloat16(
     model: LandmarkModel | LandmarkEnsemble,
 ) -> LandmarkModel | LandmarkEnsemble:
-    """Returns a model whose networks keep weights and compute in bfloat16.
+    """Returns a model whose networks have weights and computations in bfloat16.
 
-    Heatmaps and peaks stay in float32.
+    Heatmaps and peaks remain in float32.
 
     Raises:
         ValueError: If a network cannot be built in another precision.
@@ -64,36 +64,36 @@ def in_bfloat16(
     if not isinstance(network, ConfiguredModel):
         raise ValueError(
             "Only SpatialConfigurationNet, LocalizationUNet, ConvolutionalNet and "
-            "GlobalNet are exported in bfloat16. Received: the network "
+            "GlobalNet can be exported in bfloat16. Received: network="
             f"{network.name!r}"
         )
     config = {**network.get_config(), "dtype": "bfloat16"}
-    narrow = type(network).from_config(config)
-    narrow.set_weights(network.get_weights())
-    # The local networks of a `GlobalToLocalNet` are small, and stay as they are.
+    reduced = type(network).from_config(config)
+    reduced.set_weights(network.get_weights())
+    # The local networks of a `GlobalToLocalNet` are small and remain in float32.
     local = {"local": model.local} if isinstance(model, GlobalToLocalNet) else {}
-    return type(model)(narrow, target=model.target, peak=model.peak, **local)
+    return type(model)(reduced, target=model.target, peak=model.peak, **local)
 
 
 def quantize_onnx(
     path: pathlib.Path, run: Run, data_dir: str | pathlib.Path | None = None
 ) -> None:
-    """Rewrites an ONNX file with convolutions of 8 bits, in place.
+    """Quantises the convolutions of an ONNX file to 8 bits, in place.
 
-    What values occur between them is taken from training images (static
-    quantisation). In float32 stay the convolutions that read the image and those that
-    give heatmaps, whose values spread the most, and peaks: coordinates need more than
-    8 bits.
+    The ranges of activations are determined with training images (static quantisation).
+    The convolutions of the image and those that compute heatmaps remain in float32,
+    because their values have the largest range. Peaks also remain in float32, because
+    coordinates require more than 8 bits.
     """
     import onnx
     from onnxruntime import quantization
 
     class Images(quantization.CalibrationDataReader):
         def __init__(self) -> None:
-            self.left = iter(_training_images(run, data_dir))
+            self.images = iter(_training_images(run, data_dir))
 
         def get_next(self) -> dict[str, np.ndarray] | None:
-            image = next(self.left, None)
+            image = next(self.images, None)
             return None if image is None else {"image": image}
 
     prepared = path.with_name("prepared.onnx")
@@ -110,64 +110,65 @@ def quantize_onnx(
 
 
 def _first_and_last(graph):
-    """Names of convolutions without another before them, and of heads."""
-    found: list[str] = []
-    after: set[str] = set()  # values that a convolution had a part in
+    """Returns the names of the first convolutions and of the heads of a graph."""
+    names: list[str] = []
+    after: set[str] = set()  # values that depend on a convolution
     for node in graph.node:
         is_convolution, is_first = node.op_type == "Conv", after.isdisjoint(node.input)
         if is_convolution and (is_first or "/head" in node.name):
-            found.append(node.name)
+            names.append(node.name)
         if is_convolution or not is_first:
             after.update(node.output)
-    return found
+    return names
 
 
 def accuracy_lost(
     run: Run, model: HasLocalizer, data_dir: str | pathlib.Path | None = None
 ) -> dict[str, Any]:
-    """Measures how far off a model of reduced precision is, beside the run itself.
+    """Compares the errors of a model of reduced precision with those of the run.
 
-    On the images that the run holds out of its training split; on its test split if it
-    holds none out, or is an ensemble, whose members were trained on each other's.
+    The images are those held out of the run's training split. If there are none, or if
+    the run is an ensemble, whose members were trained with each other's held-out
+    images, they are those of the test split.
 
     Args:
         run: `Run`.
-        model: What stands in for the run's model: a `LandmarkModel` or a `GridModel`.
-        data_dir: Where prepared data sets lie.
+        model: The model of reduced precision, a `LandmarkModel` or a `GridModel`.
+        data_dir: The folder of prepared data sets.
 
     Returns:
-        Dict: `split`, `n_images`, `unit` (`"mm"`, or `"px"` of the images), `error` and
-        `float32_error`, the mean point errors, `moved` and `moved_max`, how far points
-        are from those in float32.
+        Dict of `split`, `n_images`, `unit` (`"mm"`, or `"px"` of the images), the mean
+        point errors `error` and `float32_error`, and `moved` and `moved_max`, the mean
+        and the largest distance of the points from those in float32.
 
     Raises:
-        FileNotFoundError: If the data set is not there.
+        FileNotFoundError: If the data set does not exist.
     """
     recipe = run.recipe
     held_out = recipe.validation > 0.0 or recipe.fold is not None
     split = HELD_OUT if held_out and not run.is_ensemble else None
     images = split_of(run, split, data_dir)
-    usual, unusual = (
+    in_float32, in_reduced = (
         locate_images(locator_for(run, images, m), images, run.recipe)[0]
         for m in (None, model)
     )
-    unit, truth = unit_of(usual), recipe.observer
-    if truth not in images.truths:  # one of several observers at a time
+    unit, truth = unit_of(in_float32), recipe.observer
+    if truth not in images.truths:  # the observer "random" is not a truth
         truth = "mean"
 
     def error(located):
-        return float(np.nanmean([one.distances(truth, unit) for one in located]))
+        return float(np.nanmean([image.distances(truth, unit) for image in located]))
 
     moved = [
         np.linalg.norm(a.points(unit) - b.points(unit), axis=-1)
-        for a, b in zip(usual, unusual, strict=True)
+        for a, b in zip(in_float32, in_reduced, strict=True)
     ]
     return {
         "split": images.name,
-        "n_images": len(usual),
+        "n_images": len(in_float32),
         "unit": unit,
-        "error": error(unusual),
-        "float32_error": error(usual),
+        "error": error(in_reduced),
+        "float32_error": error(in_float32),
         "moved": float(np.nanmean(moved)),
         "moved_max": float(np.nanmax(moved)),
     }

@@ -1,10 +1,11 @@
-"""Answers requests with an exported model and TensorFlow alone, for the parity check.
+"""Calls an exported model with TensorFlow only, for the parity check.
 
     python run_saved_model.py MODEL REQUESTS.npz ANSWERS.npz
 
-`REQUESTS.npz` holds `NUMBER/INPUT`, bytes as arrays of uint8; `ANSWERS.npz` gets
-`NUMBER/OUTPUT` of the signature `serving_default`, and `NUMBER/seconds` of a second
-call: at the first one TensorFlow prepares the graph.
+`REQUESTS.npz` contains `NUMBER/INPUT`, with bytes as arrays of uint8. The outputs of
+the signature `serving_default` are written to `ANSWERS.npz` as `NUMBER/OUTPUT`. The
+time of a second call is written as `NUMBER/seconds`, because TensorFlow prepares the
+graph in the first call.
 """
 
 import os
@@ -13,7 +14,7 @@ import time
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# `import tensorflow` would import Keras, which serving does not have.
+# Prevents `import tensorflow` from importing Keras, which is not available in serving.
 sys.modules["keras"] = None  # type: ignore[assignment]
 sys.modules["scn_keras"] = None  # type: ignore[assignment]
 

@@ -1,4 +1,4 @@
-"""What TF Serving reads beside a model: requests to warm up with, and its list."""
+"""Files for TF Serving: warm-up requests and the list of models."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,10 @@ WARM_UP = "tf_serving_warmup_requests"
 
 
 def synthetic_image(sizes: Sequence[int]) -> np.ndarray:
-    """Returns an image of nobody: bright and soft in the middle of the dark.
+    """Returns a synthetic image: a smooth bright region on a dark background.
 
     Args:
-        sizes: Ints in array order.
+        sizes: Sequence of ints in array order.
 
     Returns:
         float32 array `(*sizes, 1)`, from 0 to 1.
@@ -30,14 +30,15 @@ def synthetic_image(sizes: Sequence[int]) -> np.ndarray:
 def write_warm_up(
     path: pathlib.Path, model: str, requests: Mapping[str, Mapping[str, np.ndarray]]
 ) -> None:
-    """Writes requests that TF Serving makes of a model before it says that it is ready.
+    """Writes the warm-up requests, which TF Serving executes before a model is ready.
 
-    Without them, the first client waits for what TensorFlow does at the first call.
+    Without them, the first request takes longer, because TensorFlow prepares the graph
+    in the first call.
 
     Args:
         path: The file, `assets.extra/tf_serving_warmup_requests` of the version.
         model: Str, the name of the model.
-        requests: The inputs by name, for each signature that is to be warm.
+        requests: Mapping from signatures to mappings from input names to arrays.
     """
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, inputs in requests.items():
@@ -54,7 +55,7 @@ def models_config(name: str) -> str:
     """Returns the entry of a model for TF Serving's `--model_config_file`.
 
     Args:
-        name: Str, the name of the model: that of the folder that holds its versions.
+        name: Str, the name of the model and of the folder of its versions.
     """
     return f"""\
 # For tensorflow_model_server --model_config_file, with the folder that holds

@@ -206,5 +206,5 @@ def test_stale_calibrations_are_said_by_the_command(calibrated, found, tmp_path)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         done = CliRunner().invoke(main, command)
-    assert any("of other weights" in str(one.message) for one in said)
+    assert any("belongs to other weights" in str(one.message) for one in said)
     assert "present" not in done.output

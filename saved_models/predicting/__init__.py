@@ -1,1 +1,1 @@
-"""Landmarks of image files, and the files they are written to."""
+"""Prediction of landmarks in image files, and the output files."""

@@ -1,4 +1,4 @@
-"""What locates landmarks in files: a run or an exported model."""
+"""Localisation of landmarks in image files with a run or an exported model."""
 
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -16,12 +16,12 @@ _Located = Iterator[tuple[ImageSource, dict[str, np.ndarray]]]
 
 
 class RunFileLocator:
-    """Finds the landmarks of files by a `Locator`.
+    """Localises landmarks in image files with a `Locator`.
 
     Args:
         locator: `Locator`, for example that of a run.
-        problems: List to which a sentence is appended for each file that cannot be
-            decoded; the file is left out.
+        problems: List to which a message is appended for each file that cannot be
+            decoded. The file is skipped.
     """
 
     def __init__(self, locator: Locator, problems: list[str]) -> None:
@@ -30,7 +30,7 @@ class RunFileLocator:
         self._problems = problems
 
     def locate(self, sources: Iterable[ImageSource]) -> _Located:
-        """Yields every image with the outputs of `Locator.locate` for it."""
+        """Yields each image with its outputs of `Locator.locate`."""
         decoded: list[ImageSource] = []
         d = self.image_to_grid.dimensions
 
@@ -63,28 +63,28 @@ class RunFileLocator:
 
 
 class ExportFileLocator:
-    """Finds the landmarks of files by an exported model.
+    """Localises landmarks in image files with an exported model.
 
     Args:
-        folder: Path of the exported version, which holds `saved_model.pb`.
-        problems: As of `RunFileLocator`.
+        folder: Path of the exported version, the folder of `saved_model.pb`.
+        problems: As in `RunFileLocator`.
     """
 
     def __init__(self, folder: pathlib.Path, problems: list[str]) -> None:
-        # Kept: its variables go with it.
+        # A reference is kept, because the variables are deleted with the model.
         self._model = tf.saved_model.load(str(folder))
         self.image_to_grid = image_to_grid_of(folder)
         self._problems = problems
 
     def locate(self, sources: Iterable[ImageSource]) -> _Located:
-        """Yields every image with the outputs of the model for it."""
+        """Yields each image with its outputs of the model."""
         for source in sources:
             signature, inputs = call_of(source, self.image_to_grid.uses_stored_values)
             serve = self._model.signatures[signature]
             try:
                 outputs = serve(**{k: tf.constant(v) for k, v in inputs.items()})
             except tf.errors.InvalidArgumentError:
-                if source.data is None:  # nothing that was decoded
+                if source.data is None:  # not an error of decoding
                     raise
                 self._problems.append(undecodable(source))
                 continue
@@ -92,8 +92,8 @@ class ExportFileLocator:
 
 
 def undecodable(source: ImageSource) -> str:
-    """Returns the sentence for a file whose bytes cannot be decoded."""
+    """Returns the message for a file whose bytes cannot be decoded."""
     return (
-        f"{source.file} is damaged or too large: it could not be decoded. Open it "
-        "in a viewer and save it again, or leave it out."
+        f"{source.file} is damaged or too large and could not be decoded. Open it in "
+        "a viewer and save it again, or omit it."
     )

@@ -1,4 +1,4 @@
-"""Finds landmarks in files, with a run or with an exported model."""
+"""Prediction of landmarks in image files, with a run or with an exported model."""
 
 import contextlib
 import json
@@ -30,27 +30,27 @@ def predict(
     spacing: tuple[float, float] | None = None,
     console: Console | None = None,
 ) -> tuple[list[Prediction], list[str]]:
-    """Finds the landmarks in image files.
+    """Localises the landmarks in image files.
 
-    PNG, JPEG and BMP are decoded by the model's own graph; every other format, volumes
-    and folders of DICOM slices too, is read with SimpleITK, its spacing, origin and
-    direction with it.
+    PNG, JPEG and BMP files are decoded by the model's graph. All other formats,
+    including volumes and folders of DICOM slices, are read with SimpleITK, with their
+    spacing, origin and direction.
 
     Args:
-        model: The name of a preset; the folder of one, of a run, or of an exported
-            model's version; or a run's file `model.keras`, which suffices alone.
-        files: Image files, and folders: every image anywhere below one is taken. A
-            folder that holds the slices of one DICOM series is one image.
-        spacing: Millimetres per pixel, x and y, for 2D files that do not say.
-        console: `rich.console.Console` for a progress bar; `None` for none.
+        model: The name of a preset; the folder of a preset, of a run or of a version of
+            an exported model; or the file `model.keras` of a run.
+        files: Image files and folders. All images in a folder and its subfolders are
+            used. A folder with the slices of one DICOM series is one image.
+        spacing: Millimetres per pixel, x and y, for 2D files without a spacing.
+        console: `rich.console.Console` for a progress bar, or `None`.
 
     Returns:
-        The predictions in the order of the files, and one sentence for each file
-        that could not be read.
+        The predictions in the order of the files, and a message for each file that
+        could not be read.
 
     Raises:
         FileNotFoundError: If `model` is none of these.
-        ValueError: If it is a file that does not suffice alone.
+        ValueError: If `model` is a file without a recipe.
     """
     paths, problems = find_files(files)
     with _folder_of(model) as folder:
@@ -75,7 +75,7 @@ def predict(
             console=console,
             disable=console is None,
         )
-        return [prediction_of(*found) for found in located], problems
+        return [prediction_of(*image) for image in located], problems
 
 
 def schema_of(model: str | pathlib.Path) -> LandmarkSchema:
@@ -91,7 +91,7 @@ def schema_of(model: str | pathlib.Path) -> LandmarkSchema:
 
 @contextlib.contextmanager
 def _folder_of(model: str | pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields the folder of a model; that of a file is gone afterwards."""
+    """Yields the folder of a model, which is temporary for a model file."""
     path = preset_path(model)
     if not path.is_file():
         yield path
@@ -113,8 +113,8 @@ def _file_locator(
 def _neither(model: pathlib.Path) -> str:
     message = (
         f"{model} is neither a run (recipe.json) nor an exported model "
-        "(saved_model.pb), no .keras file of a run, and no preset: "
-        f"{', '.join(preset_names())}."
+        "(saved_model.pb), a .keras file of a run or a preset "
+        f"({', '.join(preset_names())})."
     )
     versions = sorted(model.glob("*/saved_model.pb"))
     if versions:

@@ -1,4 +1,4 @@
-"""The result of a prediction: `LocatedImage`, by the name that it has here."""
+"""The result of a prediction, `LocatedImage` under the name `Prediction`."""
 
 from collections.abc import Mapping
 
@@ -9,11 +9,11 @@ from scn_keras.saved_models.predicting.image_source import ImageSource
 
 
 def prediction_of(source: ImageSource, outputs: Mapping[str, np.ndarray]) -> Prediction:
-    """Returns the result for one file, in the file's own space.
+    """Returns the result of one file, with the affine of the file.
 
     Args:
-        source: `ImageSource`, the file as it was read.
-        outputs: Mapping, the outputs of a model for this image, by name.
+        source: `ImageSource` of the file.
+        outputs: Mapping of the outputs of a model for this image.
     """
     return Prediction.from_outputs(
         outputs, str(source.file), source.affine, notes=source.notes

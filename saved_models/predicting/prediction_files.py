@@ -1,4 +1,4 @@
-"""What a model found in files, as tables, files and pictures."""
+"""Predictions as printed tables, files and pictures."""
 
 import csv
 import io
@@ -22,24 +22,25 @@ from scn_keras.saved_models.predicting.prediction import Prediction
 
 
 def print_points(predictions: Sequence[Prediction], names: Sequence[str]) -> None:
-    """Prints one table a file."""
+    """Prints one table per file."""
     for prediction in predictions:
         table = Table(title=str(prediction.file), title_justify="left")
         table.add_column("landmark")
-        said = _said(prediction)
-        # In one unit: more does not fit.
-        said.pop("radius90_px" if prediction.calibrated else "radius90_mm", None)
-        for column in (*_columns(prediction, " "), "score", *said):
+        uncertainty = _uncertainty(prediction)
+        # The radii are shown in one unit only, to limit the width of the table.
+        uncertainty.pop("radius90_px" if prediction.calibrated else "radius90_mm", None)
+        for column in (*_columns(prediction, " "), "score", *uncertainty):
             table.add_column(column.replace("_", " "), justify="right")
         for row, name in enumerate(names):
             px, mm = prediction.points_px[row], prediction.points_mm[row]
             values = [f"{v:.2f}" if np.isfinite(v) else "-" for v in (*px, *mm)]
-            more = [_in_words(column[row]) for column in said.values()]
-            table.add_row(name, *values, f"{prediction.score[row]:.2f}", *more)
+            values.append(f"{prediction.score[row]:.2f}")
+            values += [_as_text(column[row]) for column in uncertainty.values()]
+            table.add_row(name, *values)
         Console().print(table)
         if prediction.trusted is False:
             Console().print(
-                "Not to be trusted: unlike the images that the model knows."
+                "Not to be trusted: the image is not similar to the training images."
             )
 
 
@@ -48,26 +49,27 @@ def worst(
 ) -> tuple[list[Prediction], str]:
     """Returns the files with the largest 90 % radii, the largest first.
 
-    That of a file is the mean over its landmarks. Where the model was not calibrated,
-    the expected error takes its place, see `Prediction.expected_error`.
+    The radius of a file is the mean over its landmarks. For models without calibration,
+    the expected error is used instead, see `Prediction.expected_error`.
 
     Args:
         predictions: Sequence of `Prediction`.
-        count: Int, how many.
+        count: Int, the number of files.
 
     Returns:
-        `(predictions, unit)`: the unit is `"mm"` where all files are calibrated, else
-        `"px"`.
+        `(predictions, unit)`. The unit is `"mm"` if all files have a usable spacing,
+        otherwise `"px"`.
 
     Raises:
-        ValueError: If the model did not say how wide its peaks are.
+        ValueError: If the model does not return covariances.
     """
     unit = "mm" if all(p.calibrated for p in predictions) else "px"
-    errors = [_doubt(p, unit).mean() for p in predictions]
+    errors = [_radius_or_error(p, unit).mean() for p in predictions]
     if np.isnan(errors).any():
         raise ValueError(
-            "This exported model does not say how wide its peaks are. Export it again, "
-            "or give its run."
+            "An exported model of an early version does not return the covariances "
+            "that this requires. Export it again, or use its run. Received: "
+            "covariance_px2=NaN"
         )
     order = np.argsort(errors, kind="stable")[::-1][:count]
     return [predictions[index] for index in order], unit
@@ -76,16 +78,16 @@ def worst(
 def print_worst(
     predictions: Sequence[Prediction], unit: str, names: Sequence[str]
 ) -> None:
-    """Prints a line a file with its radius, see `worst`, and its worst landmark."""
-    known = all(p.radius90(unit) is not None for p in predictions)
-    about = "Largest 90 % radii" if known else "Highest expected error"
-    table = Table(title=f"{about}, {unit}", title_justify="left", box=None)
+    """Prints one line per file with its radius, see `worst`, and worst landmark."""
+    has_radii = all(p.radius90(unit) is not None for p in predictions)
+    title = "Largest 90 % radii" if has_radii else "Highest expected error"
+    table = Table(title=f"{title}, {unit}", title_justify="left", box=None)
     table.add_column("mean", justify="right", no_wrap=True)
     table.add_column("worst landmark", no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("file", overflow="fold")
     for prediction in predictions:
-        errors = _doubt(prediction, unit)
+        errors = _radius_or_error(prediction, unit)
         row = int(errors.argmax())
         table.add_row(
             f"{errors.mean():.2f}",
@@ -99,7 +101,7 @@ def print_worst(
 def write_json(
     path: pathlib.Path, predictions: Sequence[Prediction], names: Sequence[str]
 ) -> None:
-    """Writes predictions as JSON; millimetres that are not known are null."""
+    """Writes predictions as JSON; unknown millimetres are null."""
     rows = [
         {
             "file": str(p.file),
@@ -111,7 +113,10 @@ def write_json(
                     "px": p.points_px[row].tolist(),
                     "mm": p.points_mm[row].tolist() if p.calibrated else None,
                     "score": float(p.score[row]),
-                    **{key: _or_none(said[row]) for key, said in _said(p).items()},
+                    **{
+                        key: _or_none(values[row])
+                        for key, values in _uncertainty(p).items()
+                    },
                 }
                 for row, name in enumerate(names)
             ],
@@ -124,27 +129,28 @@ def write_json(
 def write_csv(
     path: pathlib.Path, predictions: Sequence[Prediction], names: Sequence[str]
 ) -> None:
-    """Writes predictions as CSV, one row a landmark; unknown millimetres are empty."""
+    """Writes predictions as CSV, one row per landmark, unknown millimetres empty."""
     write_text(path, format_csv(predictions, names))
 
 
 def format_csv(predictions: Sequence[Prediction], names: Sequence[str]) -> str:
-    """Returns the text that `write_csv` writes."""
+    """Returns predictions as the text of a CSV file, see `write_csv`."""
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     if predictions:
         first = predictions[0]
         trusted = [] if first.trusted is None else ["trusted"]
-        columns = (*_columns(first, "_"), "score", *_said(first), *trusted)
+        columns = (*_columns(first, "_"), "score", *_uncertainty(first), *trusted)
         writer.writerow(["file", "landmark", *columns])
     for p in predictions:
-        answer = [] if p.trusted is None else [p.trusted]
+        trusted_value = [] if p.trusted is None else [p.trusted]
         for row, name in enumerate(names):
             mm = p.points_mm[row]
             millimetres = mm.tolist() if p.calibrated else [""] * len(mm)
-            said = [_or_none(values[row]) for values in _said(p).values()]
             numbers = (*p.points_px[row].tolist(), *millimetres, float(p.score[row]))
-            writer.writerow([str(p.file), name, *numbers, *said, *answer])
+            uncertainty = [_or_none(values[row]) for values in _uncertainty(p).values()]
+            cells = [str(p.file), name, *numbers, *uncertainty, *trusted_value]
+            writer.writerow(cells)
     return table.getvalue()
 
 
@@ -153,9 +159,9 @@ def write_markups(
 ) -> None:
     """Writes the points of each file as `FOLDER/NAME.mrk.json`, for 3D Slicer.
 
-    They lie where Slicer shows the file, in millimetres where it is calibrated; those
-    that a calibrated model takes to be absent are undefined. What was corrected there
-    is read back as training data by `landmark_folder`.
+    The points are in the coordinates in which Slicer shows the file, in millimetres if
+    it has a usable spacing. Landmarks that a calibrated model predicts as absent are
+    undefined. The data set `landmark_folder` reads corrected files as training data.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for prediction, name in zip(predictions, _names(predictions), strict=True):
@@ -164,9 +170,9 @@ def write_markups(
 
 
 def points_in_space(prediction: Prediction, names: Sequence[str]) -> PointSet:
-    """Returns what `write_markups` writes of one file, which must be there."""
+    """Returns the points of one existing file for `write_markups`."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the prediction's notes have them
+        warnings.simplefilter("ignore")  # they are in the notes of the prediction
         header = read_image_header(prediction.file)
     return PointSet(names, _present(prediction)).to_lps(header)
 
@@ -175,31 +181,31 @@ def write_overlays(
     folder: pathlib.Path, predictions: Sequence[Prediction], schema: LandmarkSchema
 ) -> None:
     """Draws each file with its points and 90 % radii, as `FOLDER/NAME.png`."""
-    from scn_keras import pictures  # brings matplotlib
+    from scn_keras import pictures  # imports matplotlib
 
     folder.mkdir(parents=True, exist_ok=True)
     for prediction, name in zip(predictions, _names(predictions), strict=True):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the prediction's notes have them
+            warnings.simplefilter("ignore")  # they are in the notes of the prediction
             image, affine = read_image(prediction.file)
         to_mm = affine is not None and has_usable_spacing(affine, NUMPY)
-        warned = ", not to be trusted" if prediction.trusted is False else ""
+        warning = ", not to be trusted" if prediction.trusted is False else ""
         drawing = pictures.draw_overlay(
             image,
             schema,
             _present(prediction),
             affine=affine,
             predicted_radii=prediction.radius90("mm" if to_mm else "px"),
-            options=pictures.OverlayOptions(title=f"{prediction.file.name}{warned}"),
+            options=pictures.OverlayOptions(title=f"{prediction.file.name}{warning}"),
         )
         (folder / f"{name}.png").write_bytes(pictures.to_png(drawing))
 
 
 def _names(predictions: Sequence[Prediction]) -> list[str]:
-    """Names without endings; files of one name in several folders are numbered."""
+    """Returns names without suffixes, numbered for equal names in several folders."""
     names: list[str] = []
     for prediction in predictions:
-        # By which `landmark_folder` finds the image of a file of points.
+        # `landmark_folder` assigns a file of points to its image by this name.
         stem = image_id(prediction.file)
         name, number = stem, 1
         while name in names:
@@ -209,39 +215,39 @@ def _names(predictions: Sequence[Prediction]) -> list[str]:
     return names
 
 
-def _doubt(prediction: Prediction, unit: str) -> np.ndarray:
+def _radius_or_error(prediction: Prediction, unit: str) -> np.ndarray:
     radius = prediction.radius90(unit)
     return prediction.expected_error(unit) if radius is None else radius
 
 
 def _present(prediction: Prediction) -> np.ndarray:
-    """The points in pixels, NaN for those of absent landmarks."""
+    """Returns the points in pixels, NaN for absent landmarks."""
     if prediction.present is None:
         return prediction.points_px
     return np.where(prediction.present[:, None], prediction.points_px, np.nan)
 
 
-def _said(prediction: Prediction) -> dict[str, np.ndarray]:
-    """What the model says of each landmark beyond place and score, if it does."""
-    said = {
+def _uncertainty(prediction: Prediction) -> dict[str, np.ndarray]:
+    """Returns radii and presence of all landmarks, if the model has a calibration."""
+    fields = {
         "radius90_px": prediction.radius90_px,
         "radius90_mm": prediction.radius90_mm,
         "present": prediction.present,
     }
-    return {name: values for name, values in said.items() if values is not None}
+    return {name: values for name, values in fields.items() if values is not None}
 
 
 def _or_none(value: np.generic) -> bool | float | None:
-    """A value for JSON and CSV, which have no NaN."""
+    """Returns a value for JSON and CSV, with `None` for NaN."""
     return value.item() if np.isfinite(value) else None
 
 
-def _in_words(value: np.generic) -> str:
+def _as_text(value: np.generic) -> str:
     if isinstance(value, np.bool_):
         return "yes" if value else "no"
     return f"{value:.2f}" if np.isfinite(value) else "-"
 
 
-def _columns(prediction: Prediction, between: str) -> list[str]:
+def _columns(prediction: Prediction, separator: str) -> list[str]:
     axes = "xyz"[: prediction.points_px.shape[-1]]
-    return [f"{axis}{between}{unit}" for unit in ("px", "mm") for axis in axes]
+    return [f"{axis}{separator}{unit}" for unit in ("px", "mm") for axis in axes]

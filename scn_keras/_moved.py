@@ -1,4 +1,4 @@
-"""Import paths of modules that have moved: they go on working, with a warning."""
+"""Old import paths of modules that have moved, which still work with a warning."""
 
 import importlib
 import importlib.abc
@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-# The path of a module in version 0.1 and the path that it has now, below `scn_keras`.
+# The path of a module in version 0.1 and its present path, below `scn_keras`.
 MOVED = {
     "datasets.check.misplaced": "datasets.check.outlying_points",
     "datasets.check.placement": "datasets.check.coordinate_conventions",
@@ -64,7 +64,7 @@ MOVED = {
     "training.stored_source": "training.input.stored_source",
 }
 
-# Further modules that hold what an old one held.
+# Further modules with parts of an old module.
 _ALSO = {
     "training.inference": ("_moved_inference", "inference.test_time_augmentation"),
     "training.overlay": (
@@ -97,11 +97,11 @@ class MovedModuleFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return _Alias(spec.name, importlib.import_module(path), further)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """Does nothing: the module behind the alias has been executed."""
+        """Does nothing, because the module of the alias has been executed."""
 
 
 class _Alias(types.ModuleType):
-    """A module by another name, with the names of further modules."""
+    """A module under another name, with the names of further modules."""
 
     def __init__(
         self, name: str, module: types.ModuleType, further: Sequence[str] = ()
@@ -121,6 +121,6 @@ class _Alias(types.ModuleType):
         return dir(self._module)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        # Importing `scn_keras.saved_models.export` by its old path puts this alias in
-        # the place of the function of that name.
+        # Importing `scn_keras.saved_models.export` by its old path replaces the
+        # function of that name by this alias.
         return getattr(self._module, self.__name__.rpartition(".")[2])(*args, **kwargs)

@@ -1,6 +1,7 @@
-"""Functions of `scn_keras.training.inference` as version 0.1 had them.
+"""Functions of `scn_keras.training.inference` with the signatures of version 0.1.
 
-Loaded by that old path alone, see `_moved`; new code calls `scn_keras.inference`.
+They are available only by that old path, see `_moved`. New code should use
+`scn_keras.inference`.
 """
 
 from collections.abc import Iterator
@@ -21,11 +22,11 @@ _NEW = {"points_mm", "covariance_mm2", "calibrated"}
 def to_network(
     image: tf.Tensor, spacing: tf.Tensor, recipe: Any
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Brings one image to the grid.
+    """Resamples one image to the grid.
 
     Args:
         image: float32 `(*sizes, 1)`, see `scn_keras.inference.decode.grey_values`.
-        spacing: float32 `(D,)`, mm per pixel in x, y(, z); 0 where not known.
+        spacing: float32 `(D,)`, mm per pixel in x, y(, z); 0 if unknown.
         recipe: Object with an attribute `image_to_grid`, such as a `Recipe`.
 
     Returns:
@@ -46,7 +47,7 @@ def locate(
     keep_image: bool = False,
     calibration: Calibration | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Finds the landmarks of a stream of images, see `Locator.locate`.
+    """Localises the landmarks of a stream of images, see `Locator.locate`.
 
     Args:
         model, views, calibration: See `Locator`.
@@ -55,10 +56,11 @@ def locate(
         placement: See `Locator`, `coarse_to_fine`.
 
     Yields:
-        The outputs of `Locator.locate` that version 0.1 had: no `points_mm`,
-        `covariance_mm2` and `calibrated`, and those of a calibration only with one.
+        The outputs of `Locator.locate` in version 0.1: without `points_mm`,
+        `covariance_mm2` and `calibrated`, and with those of a calibration only if there
+        is one.
     """
     locator = Locator(model, recipe.image_to_grid, views, placement, calibration)
-    left_out = _NEW if calibration is not None else _NEW | _OF_A_CALIBRATION
+    omitted = _NEW if calibration is not None else _NEW | _OF_A_CALIBRATION
     for outputs in locator.locate(images, batch_size, keep_image):
-        yield {name: v for name, v in outputs.items() if name not in left_out}
+        yield {name: v for name, v in outputs.items() if name not in omitted}

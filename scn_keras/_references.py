@@ -1,7 +1,7 @@
-"""Parts of a recipe by name: `"module:attribute"`, and their arguments.
+"""References to functions and classes by name, `"module:attribute"`.
 
-A recipe stores names and plain values, never code. A name without a colon is a
-built-in one; the callers of `resolve` look it up.
+A recipe stores names and plain values, never code. A name without a colon refers to a
+built-in part, which the callers of `resolve` look up.
 """
 
 import importlib
@@ -13,18 +13,18 @@ from typing import Any
 
 
 def resolve(name: str, what: str) -> Any:
-    """Returns the object that `"module:attribute"` names.
+    """Returns the object to which `"module:attribute"` refers.
 
-    The module is looked for where Python looks for modules, then in the working
-    directory, so that commands find what lies beside a recipe file.
+    The module is searched in Python's module path, then in the working directory, so
+    that commands find modules in the folder of a recipe file.
 
     Args:
         name: Str, such as `"my_hands:trunk"` or `"my.package:Class.method"`.
-        what: Str, the setting that names it, for messages.
+        what: Str, the setting that contains the name, for messages.
 
     Raises:
         ValueError: If the name has another form, or the module has no such attribute.
-        ImportError: If the module cannot be imported. The message names it.
+        ImportError: If the module cannot be imported. The message contains its name.
 
     Example:
 
@@ -37,15 +37,15 @@ def resolve(name: str, what: str) -> Any:
             f"`{what}` must be a built-in name or have the form module:attribute. "
             f"Received: {what}={name!r}"
         )
-    found = _import(module_name, name, what)
+    value = _import(module_name, name, what)
     for attribute in path.split("."):
-        if not hasattr(found, attribute):
+        if not hasattr(value, attribute):
             raise ValueError(
-                f"The module {module_name} has no {path!r}, which `{what}` names. "
+                f"The module {module_name} has no {path!r}, to which `{what}` refers. "
                 f"Received: {what}={name!r}"
             )
-        found = getattr(found, attribute)
-    return found
+        value = getattr(value, attribute)
+    return value
 
 
 def name_of(value: Any, what: str) -> str:
@@ -53,10 +53,10 @@ def name_of(value: Any, what: str) -> str:
 
     Args:
         value: Function or class, defined at the top level of a module.
-        what: Str, the setting that holds it, for messages.
+        what: Str, the setting that contains it, for messages.
 
     Raises:
-        ValueError: If it cannot be found again by a name, such as a lambda.
+        ValueError: If it cannot be imported by a name, such as a lambda.
 
     Example:
 
@@ -67,9 +67,9 @@ def name_of(value: Any, what: str) -> str:
     path = getattr(value, "__qualname__", "")
     if not callable(value) or module is None or not path or "<" in path:
         raise ValueError(
-            f"`{what}` must be a name or a function or class at the top level of a "
-            "module, so that another program finds it: give a lambda or a nested "
-            f"function a name there. Received: {what}={value!r}"
+            f"`{what}` must be a name, or a function or class at the top level of a "
+            "module, which another program can import. Lambdas and nested functions "
+            f"are not supported. Received: {what}={value!r}"
         )
     return f"{_public_module(value, module, path)}:{path}"
 
@@ -81,23 +81,24 @@ def checked_arguments(
     reserved: Sequence[str] = (),
     named_only: bool = False,
 ) -> dict[str, Any]:
-    """Checks arguments against the signature of a function or class.
+    """Validates arguments with the signature of a function or class.
 
     Args:
         function: Callable.
         arguments: Mapping of keyword arguments.
-        what: Str, the setting they belong to, for messages.
-        reserved: Names that the caller passes itself; they are neither accepted nor
-            returned.
-        named_only: Bool, whether arguments that a callable takes by `**kwargs` alone
-            are refused.
+        what: Str, the setting of the arguments, for messages.
+        reserved: Names of arguments that the caller itself passes. They are neither
+            accepted nor returned.
+        named_only: Bool, whether arguments that a callable accepts only by `**kwargs`
+            are invalid.
 
     Returns:
-        Dict of the arguments, the defaults of the signature filled in. Arguments of a
-        callable that takes `**kwargs` are accepted as they are.
+        Dict of the arguments, including the defaults of the signature. For a callable
+        with `**kwargs`, further arguments are returned unchanged.
 
     Raises:
-        ValueError: If an argument is not taken, or one without a default is missing.
+        ValueError: If an argument is not accepted, or an argument without a default is
+            missing.
 
     Example:
 
@@ -136,7 +137,7 @@ def checked_arguments(
                 f"Received: {what}={dict(arguments)}"
             )
         checked[name] = parameter.default
-    # In the order of the signature, so that equal settings are written alike.
+    # In the order of the signature, so that equal settings are written equally.
     order = [*by_name, *(name for name in checked if name not in by_name)]
     return {name: checked[name] for name in order}
 
@@ -169,14 +170,14 @@ def _not_importable(
 
 
 def _public_module(value: Any, module: str, path: str) -> str:
-    """The shortest of the loaded modules of a package that export an object."""
+    """Returns the shortest name of a loaded module of a package with an object."""
     package = module.partition(".")[0]
     exporting = [
         name
         for name, loaded in sys.modules.copy().items()
         if name.partition(".")[0] == package
         and ".src" not in name
-        # Not by `getattr`, which makes packages load what they load when used.
+        # `getattr` would import the lazily loaded modules of packages.
         and getattr(loaded, "__dict__", {}).get(path) is value
     ]
     return min(exporting, key=lambda name: (name.count("."), name), default=module)

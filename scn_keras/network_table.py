@@ -25,7 +25,7 @@ def print_networks(console: rich.console.Console | None = None) -> None:
     print_networks()
     ```
     """
-    # No borders or padding at the edges: the table fits into 80 columns.
+    # No borders or padding at the edges, so that the table fits into 80 columns.
     table = rich_table.Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("network", no_wrap=True)
     for name in ("counted", "published"):
@@ -40,7 +40,10 @@ def print_networks(console: rich.console.Console | None = None) -> None:
     (console or rich.console.Console()).print(table)
     wrong = [n.name for n in PUBLISHED_NETWORKS if counts[n.name] != n.parameters]
     if wrong:
-        raise RuntimeError(f"These do not have as many as published: {wrong}")
+        raise RuntimeError(
+            "The number of parameters must be the published one. Received other "
+            f"numbers for: {', '.join(wrong)}"
+        )
 
 
 def _size(grid):

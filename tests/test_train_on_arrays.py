@@ -462,7 +462,7 @@ def test_the_command_says_what_is_missing(arrays, tmp_path):
     assert "Give --data-dir or --arrays, not both." in both.stderr
     prepared = command("train", "synthetic_hand", cwd=tmp_path)
     assert prepared.returncode == 1
-    assert "is not installed, and this needs it. `scn-keras train --arrays` needs" in (
+    assert "which is not installed. `scn-keras train --arrays` does not require" in (
         prepared.stderr
     )
     assert list(tmp_path.iterdir()) == []

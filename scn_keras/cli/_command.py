@@ -36,11 +36,12 @@ def command_function(function: Callable[..., Any]) -> Callable[..., Any]:
                 raise
             if isinstance(error, ModuleNotFoundError):
                 error.msg = (
-                    f"{error.name} is not installed, and this needs it. `scn-keras "
-                    "train --arrays` needs neither TensorFlow nor TFDS nor SimpleITK."
+                    f"This command requires {error.name}, which is not installed. "
+                    "`scn-keras train --arrays` does not require TensorFlow, TFDS and "
+                    "SimpleITK."
                 )
             raise click.ClickException(
-                f"{error}\n(Set SCN_KERAS_TRACEBACK=1 to see where this came from.)"
+                f"{error}\n(Set SCN_KERAS_TRACEBACK=1 to see the traceback.)"
             ) from error
 
     return wrapped

@@ -56,7 +56,7 @@ def evaluate(
 
     A table is printed, and the results and the report of each run are written to its
     folder. Errors are in millimetres. If none of the images has a spacing, they are in
-    pixels of the images; if only some have none, these are listed and not scored.
+    pixels of the images; if only some have none, these are listed and not evaluated.
     """
     from scn_keras.training.evaluation.evaluate import evaluate_images, split_of
     from scn_keras.training.evaluation.result_table import print_results
@@ -65,8 +65,8 @@ def evaluate(
 
     if report_path and len(runs) > 1:
         raise click.UsageError(
-            "--report is for one RUN. With several, leave it out: the report of each "
-            "is written to its folder."
+            "--report is for one RUN. Omit it for several RUNs, whose reports are "
+            "written to their folders."
         )
     results, reports = [], []
     for run in [Run(path) for path in runs]:
@@ -103,7 +103,7 @@ def compare(
 
     Both must have been evaluated on the split. The confidence intervals of the
     differences come from a paired bootstrap over patients. Results of different
-    protocols are refused.
+    protocols cannot be compared.
     """
     from scn_keras.training.evaluation.compare import compare as compare_runs
     from scn_keras.training.evaluation.compare import print_comparison
@@ -120,7 +120,7 @@ def compare(
 @click.option(
     "--folds",
     type=click.IntRange(min=2),
-    help="Number of parts into which the patients are divided.  [default: 4]",
+    help="Number of folds into which the patients are divided.  [default: 4]",
 )
 @click.option(
     "--crossval",
@@ -130,8 +130,8 @@ def compare(
     "of training new ones.",
 )
 @settings_option(
-    "Change a setting of the recipe for the runs of the parts: with --set steps=2000 "
-    "they take less time, and the radii become wider. May be repeated.",
+    "Change a setting of the recipe for the runs of the folds: with --set steps=2000 "
+    "they take less time, but the radii become larger. May be repeated.",
 )
 @DATA_DIR
 @command_function
@@ -144,19 +144,19 @@ def calibrate(
 ) -> None:
     """Calibrate the uncertainty of a RUN by cross-validation.
 
-    For each part of the patients, a run of the same recipe is trained on the other
-    parts and predicts the training images of that part. From then on evaluate, predict
-    and export give the radius within which a point lies with a probability of 90 %,
+    For each fold of the patients, a run of the same recipe is trained on the other
+    folds and predicts the training images of that fold. From then on, evaluate, predict
+    and export return the radius within which a point lies with a probability of 90 %,
     whether a landmark is present, and whether the points of an image can be trusted.
-    The runs of the parts are written to RUN/calibration and can be deleted afterwards.
-    An interrupted calibration continues when the command is given again.
+    The runs of the folds are written to RUN/calibration and can be deleted afterwards.
+    An interrupted calibration continues if the command is run again.
     """
     from scn_keras.training.experiments.calibrate import calibrate as calibrate_run
     from scn_keras.training.run import Run
 
     if crossval is not None and (folds or settings):
         raise click.UsageError(
-            "The runs of --crossval are already trained: leave out --folds and --set."
+            "The runs of --crossval are already trained. Omit --folds and --set."
         )
     loaded = Run(run)
     calibrate_run(loaded, folds or 4, crossval, settings, data_dir)
@@ -182,6 +182,6 @@ def ensemble(out: pathlib.Path, runs: tuple[pathlib.Path, ...], views: bool) -> 
     from scn_keras.training.experiments.ensemble import make_ensemble
     from scn_keras.training.run import Run
 
-    made = make_ensemble([Run(path) for path in runs], out, views)
-    click.echo(f"Made: {made.path}, {made.inference}")
-    click.echo(f"Next: scn-keras evaluate {made.path}")
+    run = make_ensemble([Run(path) for path in runs], out, views)
+    click.echo(f"Made: {run.path}, {run.inference}")
+    click.echo(f"Next: scn-keras evaluate {run.path}")

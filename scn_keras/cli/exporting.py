@@ -70,7 +70,7 @@ def export(
     """
     if files and not check:
         raise click.UsageError(
-            "FILES are images for the comparison with the run: add --check."
+            "FILES are images for the comparison with the run. For this, add --check."
         )
     from scn_keras.models import preset_path
     from scn_keras.saved_models.export_folder import beside

@@ -24,21 +24,21 @@ def preset(
     license: str | None,
     data_dir: pathlib.Path | None,
 ) -> None:
-    """Make a preset, a model to share, from an evaluated RUN.
+    """Create a preset, a model to share, from an evaluated RUN.
 
-    DIR then contains the weights in half precision, the files that are needed to use
-    them, and a model card with the results of the run. predict, export, train --from
-    and `scn_keras.models.from_preset` accept it.
+    DIR contains the weights in half precision, the files that are needed to use them,
+    and a model card with the results of the run. predict, export, train --from and
+    `scn_keras.models.from_preset` accept a preset.
     """
     from scn_keras.saved_models.publishing.make_preset import make_preset
     from scn_keras.training.run import Run
 
-    made = make_preset(Run(run), folder, license, data_dir)
-    half = made["half_precision"]
-    click.echo(f"Made: {folder}, {made['size_mb']} MB")
+    metadata = make_preset(Run(run), folder, license, data_dir)
+    half = metadata["half_precision"]
+    click.echo(f"Made: {folder}, {metadata['size_mb']} MB")
     click.echo(
         f"Half precision moves the points of {half['n_images']} images by "
-        f"{half['mean_px']:.2g} px in the mean, {half['max_px']:.2g} px at most."
+        f"{half['mean_px']:.2g} px on average, {half['max_px']:.2g} px at most."
     )
-    click.echo(f"Terms of use: {made['license']}")
+    click.echo(f"Terms of use: {metadata['license']}")
     click.echo(f"Next: read {folder / 'model_card.md'}")

@@ -35,6 +35,7 @@ def serve(model: pathlib.Path, host: str, port: int, batch_size: int) -> None:
         from scn_keras.saved_models.server.server import serve as serve_model
     except ModuleNotFoundError as error:
         raise ImportError(
-            f"A server needs {error.name}: pip install 'scn-keras[serve]'"
+            f"The server requires {error.name}, which is not installed. Install it "
+            "with `pip install 'scn-keras[serve]'`."
         ) from error
     serve_model(model, host, port, batch_size, click.echo)

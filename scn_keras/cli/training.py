@@ -76,7 +76,7 @@ def train(
     path = out or pathlib.Path("runs") / resolved.name
     if minutes is not None:
         if resume and (path / "recipe.json").is_file():
-            # A new measurement would give another number of steps: another recipe.
+            # A new measurement would give another number of steps, thus another recipe.
             measured = Run(path).recipe
         else:
             from scn_keras.training.experiments.budget import recipe_within
@@ -101,7 +101,7 @@ def train(
     type=click.IntRange(min=2),
     default=4,
     show_default=True,
-    help="Number of parts into which the patients are divided.",
+    help="Number of folds into which the patients are divided.",
 )
 @click.option(
     "--out",
@@ -122,8 +122,8 @@ def crossval(
 ) -> None:
     """Cross-validate a RECIPE on its training images.
 
-    For each part of the patients, a model is trained on the other parts and scored on
-    the images of that part. The runs can be combined into an ensemble afterwards.
+    For each fold of the patients, a model is trained on the other folds and evaluated
+    on the images of that fold. The runs can be combined into an ensemble afterwards.
     """
     from scn_keras.training.evaluation.result_table import print_results
     from scn_keras.training.experiments.crossval import crossval as cross_validate

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from scn_keras.cli import _command
 
-HINT = "\n(Set SCN_KERAS_TRACEBACK=1 to see where this came from.)\n"
+HINT = "\n(Set SCN_KERAS_TRACEBACK=1 to see the traceback.)\n"
 
 
 def invoke(error, **environment):
@@ -44,8 +44,8 @@ def test_a_missing_package_is_named():
     result = invoke(error, SCN_KERAS_TRACEBACK=None)
     assert result.exit_code == 1
     assert result.output == (
-        "Error: PIL is not installed, and this needs it. `scn-keras train --arrays` "
-        f"needs neither TensorFlow nor TFDS nor SimpleITK.{HINT}"
+        "Error: This command requires PIL, which is not installed. `scn-keras train "
+        f"--arrays` does not require TensorFlow, TFDS and SimpleITK.{HINT}"
     )
 
 

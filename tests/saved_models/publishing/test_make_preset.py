@@ -220,7 +220,7 @@ def test_terms_that_the_data_set_does_not_know_are_asked_for(
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output
     assert "Terms of use: For my eyes only." in result.output
-    assert "MB" in result.output and " px in the mean" in result.output
+    assert "MB" in result.output and " px on average" in result.output
     assert "For my eyes only." in (tmp_path / "mine" / "model_card.md").read_text(
         "utf-8"
     )

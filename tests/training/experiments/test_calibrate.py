@@ -160,7 +160,7 @@ def test_what_does_not_go_together(calibrated, finished, dots, tmp_path):
         calibrate(run, 2, None, SHORT, dots, quiet())
     command = ["calibrate", str(run.path), "--folds", "2", "--crossval", str(tmp_path)]
     both = CliRunner().invoke(main, command)
-    assert both.exit_code == 2 and "leave out --folds and --set" in both.output
+    assert both.exit_code == 2 and "Omit --folds and --set" in both.output
 
 
 def test_evaluation_says_how_right_it_is(calibrated, dots, tmp_path):

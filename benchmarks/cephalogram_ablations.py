@@ -22,7 +22,10 @@ BASE = ["fold=(0, 4)", "steps=2000", "steps_per_epoch=500"]
 ROWS = {
     "base": [],
     "not elastic": ["augmentation.elastic=0.0"],
-    "image as coarse as its heatmaps": ["image_to_grid.grid=(240, 192)", "network.stride=1"],
+    "image as coarse as its heatmaps": [
+        "image_to_grid.grid=(240, 192)",
+        "network.stride=1",
+    ],
     "image twice as fine": ["image_to_grid.grid=(960, 768)", "network.stride=4"],
     "heatmaps as fine as the image": [
         "network.stride=1",

@@ -179,7 +179,12 @@ def main() -> None:
     arguments = parser.parse_args()
 
     recipe = load_recipe("cephalogram_fast").override(
-        ["observer=mean", "validation=0.2", f"image_to_grid.grid={GRID}", "network.spatial_factor=8"]
+        [
+            "observer=mean",
+            "validation=0.2",
+            f"image_to_grid.grid={GRID}",
+            "network.spatial_factor=8",
+        ]
     )
     splits = data.training_samples(recipe, arguments.data_dir)
     training, held_out = (load(samples, recipe) for samples in splits)

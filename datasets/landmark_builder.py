@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import registered
 
 # The import registers streaming of array_record with TFDS.
 import scn_keras.datasets.array_record_stream  # noqa: F401
@@ -109,6 +110,7 @@ class LandmarkBuilder(
     LIMITS: str = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
+        _forget_earlier_definition(cls)
         super().__init_subclass__(**kwargs)
         if not hasattr(cls, "SCHEMA"):
             raise TypeError(
@@ -433,6 +435,23 @@ class LandmarkBuilder(
             features=self.landmark_features(),
             metadata=tfds.core.MetadataDict(self._description()),
         )
+
+
+def _forget_earlier_definition(cls: type[Any]) -> None:
+    """Lets a class be defined again, as a cell or a file that is run twice does.
+
+    TFDS refuses this outside notebooks.
+    """
+    for classes in (
+        registered._DATASET_REGISTRY,
+        registered._ABSTRACT_DATASET_REGISTRY,
+    ):
+        for name, known in list(classes.items()):
+            if (known.__module__, known.__qualname__) == (
+                cls.__module__,
+                cls.__qualname__,
+            ):
+                del classes[name]
 
 
 def _png(image: np.ndarray) -> bytes:

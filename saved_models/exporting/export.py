@@ -95,27 +95,45 @@ def export(
         )
     run.require_network("An export")
     reduced.check(format, precision)
+    _must_go_together(run, format)
     unusual = [format] * (format != "savedmodel") + [precision] * (
         precision != "float32"
     )
     name = name or "_".join([run.recipe.name, *unusual])
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise ValueError(
-            "The name of a model may hold letters, digits, '_', '-' and '.', the last "
-            "two not at its start. "
-            f"Received: name={name!r}"
-        )
-    parent = pathlib.Path(folder) / name
-    if version is None:
-        version = max(_versions(parent), default=0) + 1
-    if version < 1:
-        raise ValueError(f"`version` must be at least 1. Received: version={version}")
-    target = parent / str(version)
-    if target.exists():
-        raise FileExistsError(
-            f"{target} exists. TF Serving never reloads a version that it has seen: "
-            "export a higher one, or remove the folder."
-        )
+    target = _target(pathlib.Path(folder), name, version)
+    version = int(target.name)
+    # TF Serving looks at folders named by a number only: it never sees half a model.
+    temporary = target.with_name(f".{version}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        _fill(temporary, run, name, version, format, precision, data_dir)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _fill(folder, run, name, version, format, precision, data_dir):
+    """Writes the model and what lies beside it into a folder that is not there yet."""
+    model = run.load_model()
+    if format == "savedmodel":
+        if precision == "bfloat16":
+            model = reduced.in_bfloat16(model)
+        signatures = _write(run, model, folder, name)
+        extra = folder / "assets.extra"
+        located: HasLocalizer = model
+    else:
+        folder.mkdir(parents=True)
+        located = write_grid_model(run, model, folder, format, precision, data_dir)
+        signatures, extra = None, folder
+    lost = None
+    if precision != "float32":
+        lost = reduced.accuracy_lost(run, located, data_dir)
+    _describe(run, extra, name, version, format, precision, signatures, lost)
+
+
+def _must_go_together(run: Run, format: str) -> None:
+    """Raises ValueError if the format cannot hold what the run does."""
     if format != "savedmodel" and (
         run.views is not None or run.recipe.coarse is not None
     ):
@@ -129,30 +147,27 @@ def export(
             "LiteRT cannot pool volumes: export a model of volumes as a SavedModel, "
             f"for ONNX or for OpenVINO. Received: format={format!r}"
         )
-    model = run.load_model()
-    # TF Serving looks at folders named by a number only: it never sees half a model.
-    temporary = parent / f".{version}.part"
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        if format == "savedmodel":
-            if precision == "bfloat16":
-                model = reduced.in_bfloat16(model)
-            signatures = _write(run, model, temporary, name)
-            extra = temporary / "assets.extra"
-            located: HasLocalizer = model
-        else:
-            temporary.mkdir(parents=True)
-            located = write_grid_model(
-                run, model, temporary, format, precision, data_dir
-            )
-            signatures, extra = None, temporary
-        lost = None
-        if precision != "float32":
-            lost = reduced.accuracy_lost(run, located, data_dir)
-        _describe(run, extra, name, version, format, precision, signatures, lost)
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _target(folder: pathlib.Path, name: str, version: int | None) -> pathlib.Path:
+    """The folder of the version, which is not there yet."""
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(
+            "The name of a model may hold letters, digits, '_', '-' and '.', the last "
+            "two not at its start. "
+            f"Received: name={name!r}"
+        )
+    parent = folder / name
+    if version is None:
+        version = max(_versions(parent), default=0) + 1
+    if version < 1:
+        raise ValueError(f"`version` must be at least 1. Received: version={version}")
+    target = parent / str(version)
+    if target.exists():
+        raise FileExistsError(
+            f"{target} exists. TF Serving never reloads a version that it has seen: "
+            "export a higher one, or remove the folder."
+        )
     return target
 
 

@@ -1,6 +1,7 @@
 """The example of parts of one's own, through every command."""
 
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -144,3 +145,15 @@ def test_a_recipe_file_of_the_name_of_another_module_is_refused(tmp_path):
     (tmp_path / "json.py").write_text("def recipe(): ...")
     with pytest.raises(ValueError, match="another name.*json"):
         load_recipe(str(tmp_path / "json.py"))
+
+
+def test_a_recipe_file_is_read_again_if_it_has_changed(tmp_path):
+    """As in a notebook, with a builder, which TFDS takes once."""
+    file = tmp_path / "changing_parts.py"
+    text = EXAMPLE.read_text("utf-8").replace("class Crosses", "class Signs")
+    file.write_text(text.replace('dataset": Crosses', 'dataset": Signs'))
+    first = load_recipe(str(file))
+    assert load_recipe(str(file)) == first
+    file.write_text(file.read_text("utf-8").replace('"steps": 200', '"steps": 300'))
+    os.utime(file, (1, 1))
+    assert (first.steps, load_recipe(str(file)).steps) == (200, 300)

@@ -70,7 +70,10 @@ def _import_file(path: pathlib.Path) -> types.ModuleType:
             f"the name of their module. Received: {str(path)!r}"
         )
     version = path.stat().st_mtime_ns
-    if name in sys.modules and vars(sys.modules[name]).get(_VERSION) == version:
+    # What Python has imported itself, by the name of a part, has no version yet.
+    if name in sys.modules and (
+        vars(sys.modules[name]).setdefault(_VERSION, version) == version
+    ):
         return sys.modules[name]
     module = importlib.util.module_from_spec(spec)
     vars(module)[_VERSION] = version

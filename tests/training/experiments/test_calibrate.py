@@ -141,7 +141,7 @@ def test_how_sure_a_run_is_of_itself_is_asked_where_it_was_trained(
 def test_what_does_not_go_together(calibrated, finished, dots, tmp_path):
     run = copy(finished, tmp_path / "run")
     with pytest.raises(ValueError, match="recipes differ.*values of: image_to_grid"):
-        calibrate(run, 2, None, ["grid=(32,32)"], dots, quiet())
+        calibrate(run, 2, None, ["image_to_grid.grid=(32,32)"], dots, quiet())
     assert not (run.path / "calibration").exists()
     with pytest.raises(ValueError, match="values of: local, augmentation"):
         wrong = ["local={'size':8}", "augmentation.rotation=0.4"]

@@ -196,7 +196,14 @@ def test_the_command_stores_splits_once(dots, recipe, tmp_path):
         f"def recipe(): return Recipe.from_dict({recipe.to_dict()!r})\n"
     )
     arguments = ["datasets", "arrays", str(path), str(tmp_path / "arrays")]
-    splits = ["--split", "train[:4]", "--split", "test", "--set", "grid=(24, 24)"]
+    splits = [
+        "--split",
+        "train[:4]",
+        "--split",
+        "test",
+        "--set",
+        "image_to_grid.grid=(24, 24)",
+    ]
     result = CliRunner().invoke(main, [*arguments, *splits, "--data-dir", str(dots)])
     assert result.exit_code == 0, result.output
     assert "Stored: 13 images in" in result.output
@@ -207,7 +214,9 @@ def test_the_command_stores_splits_once(dots, recipe, tmp_path):
         "dots", "train[:4]", dots
     )
     assert sorted(ids[folder.rows("test")]) == ["test0", "test1", "test2"]
-    folder.require(recipe.override(["grid=(24, 24)", "train_split=train[:4]"]))
+    folder.require(
+        recipe.override(["image_to_grid.grid=(24, 24)", "train_split=train[:4]"])
+    )
     again = CliRunner().invoke(main, [*arguments, "--data-dir", str(dots)])
     assert again.exit_code == 1 and "exists and is not empty" in again.output
 
@@ -217,7 +226,7 @@ def test_what_cannot_be_stored_leaves_nothing(recipe, dots, tmp_path):
         (["dataset=knee"], (), "no data set of this name"),
         (["train_split=training"], (), "has the splits test, train"),
         ([], ("validation",), "has the splits test, train"),
-        (["grid=(16, 48, 40)"], (), "3 axes and one channel"),
+        (["image_to_grid.grid=(16, 48, 40)"], (), "3 axes and one channel"),
     ):
         with pytest.raises(ValueError, match=message):
             prepare_arrays(

@@ -116,7 +116,7 @@ def test_nothing_held_out(dots, recipe):
 
 @pytest.mark.parametrize(
     "setting",
-    ["grid_spacing=(0.5, 0.5)", "augmentation.elastic_mm=5.0"],
+    ["image_to_grid.grid_spacing=(0.5, 0.5)", "augmentation.elastic_mm=5.0"],
 )
 def test_a_spacing_out_of_the_landmarks_shows_nothing(
     recipe, dots, monkeypatch, setting

@@ -1,4 +1,4 @@
-"""Turns a run into a SavedModel for TF Serving, or into a file for other runtimes."""
+"""Export of a run as a SavedModel for TF Serving, or as a file for other runtimes."""
 
 import dataclasses
 import pathlib
@@ -29,7 +29,7 @@ from scn_keras.saved_models.publishing.model_card import export_card
 from scn_keras.saved_models.publishing.provenance import provenance
 from scn_keras.training.run import Run, write_json
 
-# What reads images, the specifications of its inputs, and those to warm it up with.
+# A function that reads images, the specifications of its inputs, and warm-up inputs.
 _Reading = tuple[Callable[..., Any], list[tf.TensorSpec], dict[str, np.ndarray]]
 
 
@@ -42,67 +42,67 @@ def export(
     precision: str = "float32",
     data_dir: str | pathlib.Path | None = None,
 ) -> pathlib.Path:
-    """Exports a run as `FOLDER/NAME/VERSION/`, the layout that TF Serving watches.
+    """Exports a run as `FOLDER/NAME/VERSION/`, the folder layout of TF Serving.
 
-    A SavedModel has these signatures, whose shapes and units `docs/export.md` tells:
+    A SavedModel has these signatures, whose shapes and units are in `docs/export.md`:
 
-    | signature | inputs | of |
+    | signature | inputs | for |
     |---|---|---|
     | `serving_default` | `image_bytes` `(n,)`, `spacing_mm` `(n, 2)` | 2D images |
     | `arrays` | `image` `(n, h, w, 1)`, `affine` `(n, 3, 3)` | 2D images |
     | `volumes` | `image` `(n, d, h, w, 1)`, `affine` `(n, 4, 4)` | volumes |
     | `heatmaps` | those of `serving_default` | both |
-    | `landmarks` | `landmark` `(n,)` | their names |
+    | `landmarks` | `landmark` `(n,)` | the names of landmarks |
 
-    Of volumes, `volumes` is `serving_default`, too; of 2D images whose stored values
-    count (`"window"`), `arrays` is. Decoding, letterbox, placement from coarse to fine,
-    views, members, peaks and calibration are in the graph, by the same functions that
-    evaluation calls. Beside it, in `assets.extra`, lie the landmarks' names, a model
-    card and what TF Serving reads.
+    `serving_default` is the same as `volumes` for volumes, and the same as `arrays` for
+    2D images with stored values (the normalization `"window"`). Decoding, letterbox,
+    coarse-to-fine placement, views, members, peaks and calibration are part of the
+    graph and use the same functions as evaluation. The folder `assets.extra` contains
+    the landmarks' names, a model card and the files for TF Serving.
 
-    The other formats are a file of the network and its peaks, from the grid to points
-    on the grid, with the same landmarks and card beside it.
+    The other formats are one file with the network and its peak layer, from an image on
+    the grid to points on the grid. Landmarks and model card are in the same folder.
 
     Args:
         run: `Run`, finished.
-        folder: Where the model goes.
-        name: Str, the name of the model; `None` for that of the recipe, and format and
-            precision where they are not the usual ones.
-        version: Int, the version; `None` for one more than the highest there.
+        folder: The folder of exported models.
+        name: Str, the name of the model; `None` for the name of the recipe, with format
+            and precision appended if they are not the defaults.
+        version: Int, the version; `None` for the highest existing version plus one.
         format: `"savedmodel"`, `"onnx"`, `"litert"` or `"openvino"`.
-        precision: `"float32"`; `"bfloat16"` (SavedModel) or `"int8"` (ONNX, LiteRT).
-            What these cost is measured on images that were not trained on, and said in
-            the model card.
-        data_dir: Where prepared data sets lie, for reduced precision.
+        precision: `"float32"`, `"bfloat16"` (SavedModel) or `"int8"` (ONNX, LiteRT).
+            For the last two, the loss of accuracy is measured on held-out images and
+            stated in the model card.
+        data_dir: The folder of prepared data sets, for reduced precision.
 
     Returns:
         The folder of the version.
 
     Raises:
         FileExistsError: If that version exists.
-        FileNotFoundError: If the run is not finished, or, for reduced precision, its
-            data set not there.
-        ImportError: If a package of the format is not installed.
-        RuntimeError: If Keras does not run on TensorFlow.
-        ValueError: If the name or the version is not one that TF Serving takes, or
-            format, precision and run do not go together.
+        FileNotFoundError: If the run is not finished or, for reduced precision, its
+            data set is not prepared.
+        ImportError: If a package that the format requires is not installed.
+        RuntimeError: If Keras does not use the TensorFlow backend.
+        ValueError: If TF Serving does not accept the name or the version, or format,
+            precision and run do not match.
     """
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
-            "A model is exported on the TensorFlow backend, whichever one trained it: "
-            "set KERAS_BACKEND=tensorflow and export again. "
+            "Models are exported on the TensorFlow backend, also if they were trained "
+            "on another one. Set KERAS_BACKEND=tensorflow and export again. "
             f"Received: KERAS_BACKEND={keras.backend.backend()}"
         )
     run.require_network("An export")
     reduced.check(format, precision)
     _must_go_together(run, format)
-    unusual = [format] * (format != "savedmodel") + [precision] * (
+    suffixes = [format] * (format != "savedmodel") + [precision] * (
         precision != "float32"
     )
-    name = name or "_".join([run.recipe.name, *unusual])
+    name = name or "_".join([run.recipe.name, *suffixes])
     target = _target(pathlib.Path(folder), name, version)
     version = int(target.name)
-    # TF Serving looks at folders named by a number only: it never sees half a model.
+    # TF Serving only loads folders whose name is a number, never an incomplete one.
     temporary = target.with_name(f".{version}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -114,7 +114,7 @@ def export(
 
 
 def _fill(folder, run, name, version, format, precision, data_dir):
-    """Writes the model and what lies beside it into a folder that is not there yet."""
+    """Writes the model and its further files to a new folder."""
     model = run.load_model()
     if format == "savedmodel":
         if precision == "bfloat16":
@@ -133,29 +133,27 @@ def _fill(folder, run, name, version, format, precision, data_dir):
 
 
 def _must_go_together(run: Run, format: str) -> None:
-    """Raises ValueError if the format cannot hold what the run does."""
+    """Raises ValueError if the format does not support the inference of the run."""
     if format != "savedmodel" and (
         run.views is not None or run.recipe.coarse is not None
     ):
         raise ValueError(
-            f"{run.path} looks at an image more than once, in several views or from "
-            "coarse to fine, which lies in a SavedModel alone. "
-            f"Received: format={format!r}"
+            f"{run.path} uses several views or coarse-to-fine placement, which only "
+            f"SavedModels support. Received: format={format!r}"
         )
     if format == "litert" and len(run.recipe.grid) == 3:
         raise ValueError(
-            "LiteRT cannot pool volumes: export a model of volumes as a SavedModel, "
+            "LiteRT cannot pool volumes. Export models of volumes as a SavedModel, "
             f"for ONNX or for OpenVINO. Received: format={format!r}"
         )
 
 
 def _target(folder: pathlib.Path, name: str, version: int | None) -> pathlib.Path:
-    """The folder of the version, which is not there yet."""
+    """Returns the folder of the version, which must not exist."""
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise ValueError(
-            "The name of a model may hold letters, digits, '_', '-' and '.', the last "
-            "two not at its start. "
-            f"Received: name={name!r}"
+            "The name of a model may contain letters, digits, '_', '-' and '.', and "
+            f"must not begin with the last two. Received: name={name!r}"
         )
     parent = folder / name
     if version is None:
@@ -165,8 +163,8 @@ def _target(folder: pathlib.Path, name: str, version: int | None) -> pathlib.Pat
     target = parent / str(version)
     if target.exists():
         raise FileExistsError(
-            f"{target} exists. TF Serving never reloads a version that it has seen: "
-            "export a higher one, or remove the folder."
+            f"{target} exists. TF Serving does not reload a known version. Export a "
+            "higher version, or remove the folder."
         )
     return target
 
@@ -180,9 +178,9 @@ def _write(
     """Writes the SavedModel and its warm-up, and returns its inputs and outputs."""
     locator = GraphLocator(run.locator(model))
     d = len(run.recipe.grid)
-    # Large enough to be reduced; a volume as large as that would take megabytes.
-    times = 2 if d == 2 else 1
-    image = synthetic_image([times * side for side in run.recipe.grid])[None]
+    # Large enough to be reduced. A volume of that size would take megabytes.
+    factor = 2 if d == 2 else 1
+    image = synthetic_image([factor * side for side in run.recipe.grid])[None]
     arrays: _Reading = (
         locator.from_arrays,
         [
@@ -212,13 +210,13 @@ def _write(
     if locator.has_heatmaps:
         endpoints["heatmaps"] = (main, locator.heatmaps)
     archive = keras.export.ExportArchive()
-    for one in locator.models:
-        archive.track(one)
+    for tracked in locator.models:
+        archive.track(tracked)
     for signature, ((read, specs, _), answer) in endpoints.items():
-        archive.add_endpoint(signature, _both(read, answer), input_signature=specs)
+        archive.add_endpoint(signature, _composed(read, answer), input_signature=specs)
     archive.add_endpoint(
         "landmarks",
-        _about_landmarks(run),
+        _landmark_metadata(run),
         input_signature=[tf.TensorSpec((None,), tf.int32, name="landmark")],
     )
     archive.write_out(str(folder), verbose=False)
@@ -229,8 +227,8 @@ def _write(
     return _signatures(folder)
 
 
-def _about_landmarks(run):
-    """What a client cannot know that has the address of a served model alone."""
+def _landmark_metadata(run):
+    """Returns a signature with metadata for clients that know only the address."""
     stored_values = run.recipe.image_to_grid.uses_stored_values
 
     def about_landmarks(landmark):
@@ -242,17 +240,17 @@ def _about_landmarks(run):
     return about_landmarks
 
 
-def _both(read, answer):
+def _composed(read, answer):
     return lambda *inputs: answer(*read(*inputs))
 
 
 def _signatures(folder):
-    """Names, types and shapes, as the file itself says."""
+    """Returns names, types and shapes of all signatures from the written file."""
     saved = saved_model_pb2.SavedModel.FromString(
         (folder / "saved_model.pb").read_bytes()
     )
 
-    def written(tensors):
+    def describe(tensors):
         return {
             name: [
                 tf.as_dtype(tensor.dtype).name,
@@ -262,8 +260,11 @@ def _signatures(folder):
         }
 
     return {
-        name: {"inputs": written(one.inputs), "outputs": written(one.outputs)}
-        for name, one in saved.meta_graphs[0].signature_def.items()
+        name: {
+            "inputs": describe(signature.inputs),
+            "outputs": describe(signature.outputs),
+        }
+        for name, signature in saved.meta_graphs[0].signature_def.items()
         if not name.startswith("__")
     }
 
@@ -280,7 +281,7 @@ def _describe(run, extra, name, version, format, precision, signatures, lost):
     }
     calibration, recipe = run.calibration, run.recipe
     if recipe.start is not None:
-        # Its name: where it lay is of no use to anyone else.
+        # Only the name, because the path has no meaning on other machines.
         recipe = dataclasses.replace(recipe, start=pathlib.Path(recipe.start).name)
     write_json(extra / "landmarks.json", run.schema.to_dict())
     write_json(

@@ -68,8 +68,8 @@ def name_of(value: Any, what: str) -> str:
     if not callable(value) or module is None or not path or "<" in path:
         raise ValueError(
             f"`{what}` must be a name, or a function or class at the top level of a "
-            "module, which another program can import. Lambdas and nested functions "
-            f"are not supported. Received: {what}={value!r}"
+            "module, which another program can import. A lambda or a nested function "
+            f"is not supported. Received: {what}={value!r}"
         )
     return f"{_public_module(value, module, path)}:{path}"
 

@@ -10,7 +10,7 @@ from scn_keras._lazy import lazy_names
 
 if __name__ == "training":
     raise ModuleNotFoundError(
-        "No module named 'training'. The folder of this name in a checkout of "
+        "No module named 'training': the folder of that name in a checkout of "
         "scn-keras is imported as scn_keras.training.",
         name="training",
     )

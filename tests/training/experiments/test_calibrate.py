@@ -59,7 +59,7 @@ def test_a_run_is_calibrated_on_parts_that_have_not_seen_the_images(calibrated):
         **{"inference": run.inference, "fold_inference": run.inference},
         "scn_keras": made.protocol["scn_keras"],
     }
-    assert "2 steps and the run took 6" in calibrated["said"]
+    assert "trained with 2 steps, the run with 6" in calibrated["said"]
     assert "Calibrated on 10 held-out images" in calibrated["said"]
     assert "Next: scn-keras evaluate" in calibrated["said"]
     assert made.always.tolist() == [True, False, True]  # film 3 lacks the second dot

@@ -93,7 +93,6 @@ def tiny_data(tmp_path_factory) -> Path:
 def tiny_run(tiny_data, tmp_path_factory) -> "Run":
     """A run of four steps on `tiny_hands`: whole in all its parts, and far off."""
     from scn_keras.inference.image_to_grid import ImageToGrid
-    from scn_keras.inference import ImageToGrid
     from scn_keras.training.fit import fit
     from scn_keras.training.recipe import Recipe
     from scn_keras.training.recipe_settings import Network

@@ -151,7 +151,7 @@ def test_layout_is_the_one_that_tf_serving_watches(blob_model):
     assert (blob_model / "saved_model.pb").is_file()
     assert landmark_names(blob_model) == ["bright", "dark"]
     extra = json.loads((blob_model / "assets.extra" / "export.json").read_text())
-    assert extra["recipe"]["grid"] == [64, 48]
+    assert extra["recipe"]["image_to_grid"]["grid"] == [64, 48]
 
 
 def test_versions_count_up_and_are_never_overwritten(blob_run, tmp_path):

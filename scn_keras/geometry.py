@@ -89,8 +89,8 @@ def mixture(points, score, covariance, xp):
 
     >>> points = np.array([[[[1.0, 0.0]], [[3.0, 0.0]]]])
     >>> score, covariance = np.ones((1, 2, 1)), np.zeros((1, 2, 1, 2, 2))
-    >>> xp = scn_keras.array_api.NUMPY
-    >>> mean, score, covariance = mixture(points, score, covariance, xp)
+    >>> from scn_keras.array_api import NUMPY
+    >>> mean, score, covariance = mixture(points, score, covariance, NUMPY)
     >>> mean.tolist(), covariance.tolist()
     ([[[2.0, 0.0]]], [[[[1.0, 0.0], [0.0, 0.0]]]])
     """
@@ -147,10 +147,11 @@ def has_usable_spacing(affine, xp):
 
     Example:
 
+    >>> from scn_keras.array_api import NUMPY
     >>> affine = np.diag([0.1, 0.1, 1.0])
-    >>> bool(has_usable_spacing(affine, scn_keras.array_api.NUMPY))
+    >>> bool(has_usable_spacing(affine, NUMPY))
     True
-    >>> bool(has_usable_spacing(0.0 * affine, scn_keras.array_api.NUMPY))
+    >>> bool(has_usable_spacing(0.0 * affine, NUMPY))
     False
     """
     d = affine.shape[-1] - 1

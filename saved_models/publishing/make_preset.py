@@ -77,6 +77,7 @@ def make_preset(
     folder = pathlib.Path(folder).resolve()
     if folder.exists():
         raise FileExistsError(f"{folder} exists. Name another folder, or remove it.")
+    run.require_network("A preset")
     facts = provenance(run)
     images = split_of(run, _choose_split(run, facts["results"]), data_dir)
     facts["license"] = license or images.builder.LICENSE

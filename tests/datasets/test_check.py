@@ -825,7 +825,7 @@ def test_a_layout_can_be_named(call, folder, d):
     assert named.output == call(folder).output
     other = call(folder, "--as", "cephalogram")
     assert other.exit_code == 1
-    assert "There is no folder RawImage/" in other.output.replace("\n", " ")
+    assert "The folder RawImage/ is missing" in other.output.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 import rich.console
 from scipy.ndimage import map_coordinates
 
+from scn_keras.inference import ImageToGrid
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import GlobalToLocalNet, LandmarkModel
 from scn_keras.pictures import inner_heatmaps
@@ -239,7 +240,7 @@ def test_a_coarse_scn_is_refined():
             {"network": Network(levels=2, spatial_factor=4)},
             "GlobalNet requires .*network.kind='SpatialConfigurationNet'",
         ),
-        ({"grid": (50, 40)}, r"multiple of 4 .*grid=\(50, 40\)"),
+        ({"image_to_grid": ImageToGrid((50, 40))}, r"multiple of 4 .*grid=\(50, 40\)"),
         ({"window": (32, 44)}, r"`window` must have 2 sizes.*window=\(32, 44\)"),
         ({"window": (32, 22)}, r"multiple of 4 and 1.*window=\(32, 22\)"),
         ({"window": (32,)}, r"`window` must have 2 sizes.*window=\(32,\)"),

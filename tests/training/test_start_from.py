@@ -1,4 +1,5 @@
 import dataclasses
+import inspect
 import shutil
 
 import keras
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from scn_keras import models
 from scn_keras.cli import main
 from scn_keras.inference import ImageToGrid
 from scn_keras.landmark_schema import LandmarkSchema
@@ -14,7 +16,7 @@ from scn_keras.training import callbacks
 from scn_keras.training.build import build_model
 from scn_keras.training.fit import fit
 from scn_keras.training.recipe import Recipe
-from scn_keras.training.recipe_settings import NETWORKS, Network, Target
+from scn_keras.training.recipe_settings import Network, Target
 from scn_keras.training.run import Run
 from scn_keras.training.start_from import start_from
 from tests.training.dots import Interruption, interrupt
@@ -27,11 +29,12 @@ KINDS += ["scn_miccai2016", "scn_verse2020"]
 
 
 def small(kind="SpatialConfigurationNet", **settings) -> Recipe:
+    arguments = inspect.signature(getattr(models, kind)).parameters
     for name, value in {
         **{"filters": 4, "levels": 2, "dropout": 0.0, "convolutions": 2},
         **{"kernel_size": 3, "spatial_kernel_size": 3, "spatial_factor": 4},
     }.items():
-        if name in NETWORKS[kind]:
+        if name in arguments:
             settings.setdefault(name, value)
     return Recipe(
         name="small",

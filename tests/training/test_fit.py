@@ -11,7 +11,6 @@ import pytest
 
 from scn_keras.models import LandmarkModel
 from scn_keras.training import callbacks, network_training
-from scn_keras.training import fit as fit_module
 from scn_keras.training import run as run_module
 from scn_keras.training.build import build_model, make_optimizer
 from scn_keras.training.fit import fit
@@ -138,7 +137,7 @@ def test_a_recipe_that_does_not_fit_the_data_leaves_no_run(
         # file, before it takes the place of the last one.
         (LandmarkModel, "save", 2, 2),
         # Between the last checkpoint and the model.
-        (fit_module, "_in_float32", 1, 3),
+        (network_training, "in_float32", 1, 3),
     ],
     ids=["after an epoch", "at a checkpoint", "before the model"],
 )

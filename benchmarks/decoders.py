@@ -127,11 +127,11 @@ def on_validation_images(
 ) -> dict[str, Any]:
     """Point error in mm of one run's heatmaps of its validation images."""
     from scn_keras.training.input import pipeline
-    from scn_keras.training.input import prepared_sets as data
+    from scn_keras.training.input.stored_source import training_samples
     from scn_keras.training.run import Run
 
     run = Run(path)
-    _, samples = data.training_samples(run.recipe, data_dir)
+    _, samples = training_samples(run.recipe, data_dir)
     if samples is None:
         raise SystemExit(f"{path} held no validation images out of its training.")
     network = run.load_model().network

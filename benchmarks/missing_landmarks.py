@@ -30,6 +30,7 @@ from scn_keras.models import LandmarkModel, SpatialConfigurationNet
 from scn_keras.training.evaluation.statistics import error_statistics
 from scn_keras.training.input import pipeline
 from scn_keras.training.input import prepared_sets as data
+from scn_keras.training.input.stored_source import training_samples
 from scn_keras.training.recipes import load_recipe
 
 GRID = (160, 128)  # of a whole radiograph: 1.5 mm a pixel
@@ -186,7 +187,7 @@ def main() -> None:
             "network.spatial_factor=8",
         ]
     )
-    splits = data.training_samples(recipe, arguments.data_dir)
+    splits = training_samples(recipe, arguments.data_dir)
     training, held_out = (load(samples, recipe) for samples in splits)
     tested = load(
         data.load_samples(recipe.dataset, "test1_unique", arguments.data_dir), recipe

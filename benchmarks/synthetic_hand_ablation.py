@@ -26,6 +26,7 @@ from scn_keras.models import LandmarkModel
 from scn_keras.training.build import build_model, make_optimizer
 from scn_keras.training.input import pipeline
 from scn_keras.training.input import prepared_sets as data
+from scn_keras.training.input.stored_source import training_samples
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.recipes import load_recipe
 
@@ -62,7 +63,7 @@ def local_only(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
 
 
 def train(model: LandmarkModel, recipe: Recipe, data_dir: pathlib.Path) -> None:
-    samples, _ = data.training_samples(recipe, data_dir)
+    samples, _ = training_samples(recipe, data_dir)
     model.compile(
         make_optimizer(recipe),
         HeatmapSquaredError(recipe.loss),

@@ -40,7 +40,7 @@ STATIONS = {
     "the network": ("fit", "SpatialConfigurationNet.__init__"),
     "what is drawn to augment": ("fit", "Augmentation.draw"),
     "a training element": ("augment", "on_grid"),
-    "the loss": (END, "HeatmapSquaredError.pixelwise"),
+    "the loss": (END, "HeatmapSquaredError.call"),
 }
 
 TINY = (

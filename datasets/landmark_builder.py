@@ -1,5 +1,3 @@
-import inspect
-import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,20 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import registered
 
 # The import registers streaming of array_record with TFDS.
 import scn_keras.datasets.array_record_stream  # noqa: F401
+from scn_keras.datasets._sample_format import SampleFormat
+from scn_keras.datasets._tfds_class import forget_earlier_definition, set_code_path
 from scn_keras.datasets.case import Case
 from scn_keras.datasets.dataset_folder_error import DatasetFolderError
 from scn_keras.landmark_schema import LandmarkSchema
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-# Files of radiographs are as small as with TFDS's level of 6, in a third of the time
-# (0.15 s instead of 0.47 s for 1935 x 2400 pixels).
-_PNG_COMPRESSION = 4
 
 # Can also be read by random access and without TensorFlow.
 _FILE_FORMAT = "array_record"
@@ -110,21 +105,14 @@ class LandmarkBuilder(
     LIMITS: str = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        _forget_earlier_definition(cls)
+        forget_earlier_definition(cls)
         super().__init_subclass__(**kwargs)
         if not hasattr(cls, "SCHEMA"):
             raise TypeError(
                 "A landmark builder needs a `SCHEMA`, a LandmarkSchema with the names "
                 f"of its landmarks. Received: class {cls.__qualname__} without one"
             )
-        # TFDS infers these from the name of the module, and would not find README.md
-        # and CITATIONS.bib in an editable install, where datasets/ is linked.
-        try:
-            code_path = tfds.core.Path(inspect.getfile(cls))
-        except (OSError, TypeError):  # a class in a notebook, which TFDS supports
-            return
-        cls.code_path = code_path
-        cls.pkg_dir_path = code_path.parent
+        set_code_path(cls)
 
     def __init__(
         self, *, folder: str | os.PathLike[str] | None = None, **kwargs: Any
@@ -195,6 +183,7 @@ class LandmarkBuilder(
         if problems:
             return problems
         self.describe(folder)
+        form = self._sample_format()
         for case in tfds.core.utils.tqdm(
             list(self.cases(folder)),
             desc="Checking images",
@@ -203,7 +192,7 @@ class LandmarkBuilder(
         ):
             try:
                 image, affine = self.read_image(case)
-                self._validated(str(case.image_path), image, case.points, affine)
+                form.validated(str(case.image_path), image, case.points, affine)
             except ValueError as error:
                 problems.append(str(error).replace(f"{folder}/", ""))
         return problems
@@ -252,23 +241,7 @@ class LandmarkBuilder(
           numbers; NaN for missing.
         - `affine`: float32 `(3, 3)` or `(4, 4)`, pixels to mm.
         """
-        d = self.DIMENSIONS
-        points = tfds.features.Tensor(shape=(len(self.SCHEMA), d), dtype=np.float32)
-        shape = (*[None] * d, 1)
-        dtype = np.dtype(self.IMAGE_DTYPE)
-        if self._is_png():
-            image = tfds.features.Image(shape=shape, dtype=dtype, encoding_format="png")
-        else:
-            image = tfds.features.Tensor(shape=shape, dtype=dtype, encoding="zlib")
-        return tfds.features.FeaturesDict(
-            {
-                "id": tfds.features.Text(),
-                "group": tfds.features.Text(),
-                "image": image,
-                **dict.fromkeys(self.point_features(), points),
-                "affine": tfds.features.Tensor(shape=(d + 1, d + 1), dtype=np.float32),
-            }
-        )
+        return self._sample_format().features()
 
     def sample(
         self,
@@ -290,57 +263,48 @@ class LandmarkBuilder(
         Raises:
             ValueError: If the shape of an array or the dtype of the image is wrong.
         """
-        image, arrays, affine = self._validated(id, image, points, affine)
-        return {
-            "id": id,
-            "group": id if group is None else group,
-            "image": _png(image[..., 0]) if self._is_png() else image,
-            **arrays,
-            "affine": affine,
-        }
+        group = id if group is None else group
+        return self._sample_format().encoded(id, image, points, affine, group)
 
-    def _validated(
-        self,
-        name: str,
-        image: np.ndarray,
-        points: Mapping[str, np.ndarray],
-        affine: np.ndarray,
-    ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
-        """Returns the arrays of a sample in the form that is stored, see `sample`."""
-        d = self.DIMENSIONS
-        image = np.asarray(image)
-        if image.ndim == d:
-            image = image[..., None]
-        if (
-            image.dtype != self.IMAGE_DTYPE
-            or image.ndim != d + 1
-            or image.shape[-1] != 1
-        ):
-            axes = {2: "H, W", 3: "D, H, W"}[d]
-            raise ValueError(
-                f"The image of sample {name!r} must be a {self.IMAGE_DTYPE} array "
-                f"({axes}) or ({axes}, 1). Received: {image.dtype} {image.shape}"
+    def read_split(
+        self, split: str, decoders: Mapping[str, Any] | None = None
+    ) -> "tf.data.Dataset":
+        """Returns the samples of a split or a named subset, in a fixed order.
+
+        Args:
+            split: Str, a TFDS split, slices and sums included, or one of `SUBSETS`.
+            decoders: Mapping of features to decoders of TFDS, such as
+                `{"image": tfds.decode.SkipDecoding()}`.
+
+        Raises:
+            ValueError: If the split or subset is unknown.
+        """
+        splits = self.info.splits
+
+        def is_known(split: str) -> bool:
+            base, _ = self.SUBSETS.get(split, (split, None))
+            return all(
+                part.partition("[")[0].strip() in splits for part in base.split("+")
             )
-        if set(points) != set(self.point_features()):
+
+        if not is_known(split):
+            names = (*sorted(splits), *sorted(filter(is_known, self.SUBSETS)))
             raise ValueError(
-                f"Sample {name!r} needs the points {list(self.point_features())}. "
-                f"Received: {sorted(points)}"
+                f"The data set {self.name!r} has the splits {', '.join(names)}. "
+                f"Received: split={split!r}"
             )
-        arrays = {key: np.asarray(p, np.float32) for key, p in points.items()}
-        for key, array in arrays.items():
-            if array.shape != (len(self.SCHEMA), d):
-                raise ValueError(
-                    f"`{key}` of sample {name!r} must have one row "
-                    f"{', '.join('xyz'[:d])} for each of the {len(self.SCHEMA)} "
-                    f"landmarks. Received: shape {array.shape}"
-                )
-        affine = np.asarray(affine, np.float32)
-        if affine.shape != (d + 1, d + 1):
-            raise ValueError(
-                f"The affine of sample {name!r} must be {d + 1} x {d + 1}. Received: "
-                f"shape {affine.shape}"
-            )
-        return image, arrays, affine
+        return self.as_dataset(
+            split=split,
+            shuffle_files=False,
+            decoders=decoders,
+            # The training keeps reduced images. TFDS would keep whole decoded images.
+            read_config=tfds.ReadConfig(try_autocache=False),
+        )
+
+    def _sample_format(self) -> SampleFormat:
+        return SampleFormat(
+            len(self.SCHEMA), self.DIMENSIONS, self.IMAGE_DTYPE, self.point_features()
+        )
 
     def _split_generators(
         self, dl_manager: tfds.download.DownloadManager
@@ -396,9 +360,6 @@ class LandmarkBuilder(
             return self.SUBSETS[split]
         return split, None
 
-    def _is_png(self) -> bool:
-        return self.DIMENSIONS == 2 and self.IMAGE_DTYPE == "uint8"
-
     def _description(self) -> dict[str, Any]:
         """Returns the attributes for readers without the builder's code, for JSON."""
         return {
@@ -435,28 +396,3 @@ class LandmarkBuilder(
             features=self.landmark_features(),
             metadata=tfds.core.MetadataDict(self._description()),
         )
-
-
-def _forget_earlier_definition(cls: type[Any]) -> None:
-    """Lets a class be defined again, as a cell or a file that is run twice does.
-
-    TFDS refuses this outside notebooks.
-    """
-    for classes in (
-        registered._DATASET_REGISTRY,
-        registered._ABSTRACT_DATASET_REGISTRY,
-    ):
-        for name, known in list(classes.items()):
-            if (known.__module__, known.__qualname__) == (
-                cls.__module__,
-                cls.__qualname__,
-            ):
-                del classes[name]
-
-
-def _png(image: np.ndarray) -> bytes:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG", compress_level=_PNG_COMPRESSION)
-    return file.getvalue()

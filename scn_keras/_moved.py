@@ -66,6 +66,7 @@ MOVED = {
 
 # Further modules with parts of an old module.
 _ALSO = {
+    "training.data": ("training.input.stored_source",),
     "training.inference": ("_moved_inference", "inference.test_time_augmentation"),
     "training.overlay": (
         "pictures.figure_files",
@@ -73,6 +74,7 @@ _ALSO = {
         "pictures.style",
     ),
     "training.preprocessing": ("inference.decode",),
+    "training.source": ("training.fit",),
 }
 
 

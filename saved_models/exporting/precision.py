@@ -17,7 +17,7 @@ from scn_keras.training.evaluation.evaluate import (
     unit_of,
 )
 from scn_keras.training.evaluation.prepared_split import HELD_OUT
-from scn_keras.training.input import prepared_sets as data
+from scn_keras.training.input.stored_source import training_samples
 from scn_keras.training.run import Run
 
 PRECISIONS = ("float32", "bfloat16", "int8")
@@ -175,7 +175,7 @@ def accuracy_lost(
 
 
 def _training_images(run, data_dir) -> Iterator[np.ndarray]:
-    training, _ = data.training_samples(run.recipe, data_dir)
+    training, _ = training_samples(run.recipe, data_dir)
     for sample in training.take(_CALIBRATION_IMAGES):
         image_to_grid = run.recipe.image_to_grid
         grey = grey_values(sample["image"], image_to_grid.normalization)

@@ -3,7 +3,7 @@ import math
 import keras
 from keras import ops
 
-from scn_keras.losses._pixel_mean import PixelMean
+from scn_keras.losses._pixel_mean import PixelMean, in_float32, pixel_mean
 
 
 @keras.saving.register_keras_serializable(package="scn_keras")
@@ -68,7 +68,10 @@ class AdaptiveWing(PixelMean):
         self.theta = theta
         self.map_weight = map_weight
 
-    def pixelwise(self, y_true, y_pred):
+    def call(self, y_true, y_pred):
+        return pixel_mean(self._pixelwise(*in_float32(y_true, y_pred)))
+
+    def _pixelwise(self, y_true, y_pred):
         error = ops.abs(y_true - y_pred)
         power = self.alpha - y_true
         # The curve is constant above `theta`, where the line continues it. Both terms

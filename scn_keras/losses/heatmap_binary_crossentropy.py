@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from scn_keras.losses._pixel_mean import PixelMean
+from scn_keras.losses._pixel_mean import PixelMean, in_float32, pixel_mean
 
 
 @keras.saving.register_keras_serializable(package="scn_keras")
@@ -39,7 +39,10 @@ class HeatmapBinaryCrossentropy(PixelMean):
         super().__init__(name=name, **kwargs)
         self.from_logits = from_logits
 
-    def pixelwise(self, y_true, y_pred):
+    def call(self, y_true, y_pred):
+        return pixel_mean(self._pixelwise(*in_float32(y_true, y_pred)))
+
+    def _pixelwise(self, y_true, y_pred):
         if self.from_logits:
             return ops.softplus(y_pred) - y_true * y_pred
         epsilon = keras.config.epsilon()

@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from scn_keras.losses._pixel_mean import PixelMean
+from scn_keras.losses._pixel_mean import PixelMean, in_float32, pixel_mean
 
 _FORMS = {
     # form: reduction
@@ -60,11 +60,9 @@ class HeatmapSquaredError(PixelMean):
         super().__init__(name=name, **kwargs)
         self.form = form
 
-    def pixelwise(self, y_true, y_pred):
-        return ops.square(y_pred - y_true)
-
     def call(self, y_true, y_pred):
-        mean = super().call(y_true, y_pred)
+        y_true, y_pred = in_float32(y_true, y_pred)
+        mean = pixel_mean(ops.square(y_pred - y_true))
         if self.form == "mean":
             return mean
         # The reduction divides by images times landmarks, the reference by images only.

@@ -10,7 +10,7 @@ from scn_keras.layers.patch_target import PatchTarget
 from scn_keras.layers.patch_vote import PatchVote
 from scn_keras.models._configured_model import ConfiguredModel
 from scn_keras.models._heatmap_stride import to_grid, to_heatmaps
-from scn_keras.models._refine import refine
+from scn_keras.models._localizer import Localizer
 
 _MISSING = ("mask", "zero")
 # The attributes of a network that `LandmarkModel` uses, besides inputs and outputs.
@@ -183,7 +183,7 @@ class LandmarkModel(keras.Model):
         if "_localizer" not in self.__dict__:
             # Bypasses Keras's attribute tracking: the localizer has no weights of its
             # own and must not be saved a second time.
-            self.__dict__["_localizer"] = _Localizer(self)
+            self.__dict__["_localizer"] = Localizer(self)
         return self.__dict__["_localizer"]
 
     def compute_loss(
@@ -379,24 +379,3 @@ class _TargetHeight(keras.Metric):
 
     def result(self):
         return {}
-
-
-class _Localizer(keras.Model):
-    def __init__(self, model):
-        super().__init__(name="localizer")
-        self.network = model.network
-        self.target = model.target
-        self.peak = model.peak
-        self.local = getattr(model, "local", None)  # of `GlobalToLocalNet`
-
-    def build(self, input_shape):
-        self.built = True
-
-    def call(self, inputs, training=None):
-        heatmaps = self.network(inputs, training=training)
-        peaks = self.peak(heatmaps, height=self.target.height())
-        peaks = to_grid(peaks, self.network)
-        if self.local is None:
-            return peaks
-        refined = refine(self.local, inputs, peaks)
-        return {name: refined[name] for name in peaks}

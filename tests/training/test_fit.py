@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from scn_keras.models import LandmarkModel
-from scn_keras.training import callbacks, network_training
+from scn_keras.training import callbacks
+from scn_keras.training import fit as fit_module
 from scn_keras.training import run as run_module
 from scn_keras.training.build import build_model, make_optimizer
 from scn_keras.training.fit import fit
@@ -137,7 +138,7 @@ def test_a_recipe_that_does_not_fit_the_data_leaves_no_run(
         # file, before it takes the place of the last one.
         (LandmarkModel, "save", 2, 2),
         # Between the last checkpoint and the model.
-        (network_training, "in_float32", 1, 3),
+        (fit_module, "in_float32", 1, 3),
     ],
     ids=["after an epoch", "at a checkpoint", "before the model"],
 )
@@ -346,7 +347,7 @@ def test_the_average_is_validated_and_is_the_model(recipe, dots, tmp_path, monke
     [
         (callbacks.Recorder, "on_epoch_end", 1),
         (callbacks.Recorder, "on_epoch_end", 2),
-        (network_training, "in_float32", 1),
+        (fit_module, "in_float32", 1),
     ],
 )
 def test_an_averaging_run_resumes(

@@ -11,9 +11,10 @@ import pytest
 from scn_keras import models
 from scn_keras.inference import ImageToGrid
 from scn_keras.layers import heatmap_peak
+from scn_keras.training._recipe_checks import PEAKS
 from scn_keras.training.augmentation import Augmentation
 from scn_keras.training.build import build_model, make_loss
-from scn_keras.training.recipe import LOSSES, PEAKS, Recipe
+from scn_keras.training.recipe import LOSSES, Recipe
 from scn_keras.training.recipe_settings import (
     NETWORKS,
     Network,

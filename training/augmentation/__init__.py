@@ -1,7 +1,6 @@
 """Random changes of images and points in training."""
 
 from scn_keras.training.augmentation.augmentation import Augmentation as Augmentation
-from scn_keras.training.augmentation.augmentation import swap_pairs as swap_pairs
 from scn_keras.training.augmentation.blur import Blur as Blur
 from scn_keras.training.augmentation.clip import Clip as Clip
 from scn_keras.training.augmentation.contrast import Contrast as Contrast
@@ -9,6 +8,7 @@ from scn_keras.training.augmentation.crop import Crop as Crop
 from scn_keras.training.augmentation.elastic import Elastic as Elastic
 from scn_keras.training.augmentation.erase import Erase as Erase
 from scn_keras.training.augmentation.flip import Flip as Flip
+from scn_keras.training.augmentation.flip import swap_pairs as swap_pairs
 from scn_keras.training.augmentation.gamma import Gamma as Gamma
 from scn_keras.training.augmentation.geometric_transform import (
     GeometricTransform as GeometricTransform,

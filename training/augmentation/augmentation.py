@@ -1,18 +1,18 @@
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from scn_keras import warp
 from scn_keras.training.augmentation._built_in import (
-    BY_NAME,
     IN_ORDER_OF_DRAWING,
     IN_ORDER_OF_GREY_VALUES,
     POSE,
     numbers_of,
 )
+from scn_keras.training.augmentation._lists import settings_of, user_defined
 from scn_keras.training.augmentation._pose import Pose
 from scn_keras.training.augmentation._user_transforms import (
     draw_user_parameters,
@@ -20,28 +20,10 @@ from scn_keras.training.augmentation._user_transforms import (
 )
 from scn_keras.training.augmentation._validation import validate_transform
 from scn_keras.training.augmentation.elastic import Elastic
+from scn_keras.training.augmentation.flip import swap_pairs
 from scn_keras.training.augmentation.geometric_transform import GeometricTransform
 from scn_keras.training.augmentation.intensity_transform import IntensityTransform
-from scn_keras.training.augmentation.named_transform import NamedTransform
 from scn_keras.training.augmentation.transform import Transform
-
-_ON_BY_DEFAULT = (
-    *("translation", "rotation", "scale", "scale_per_axis"),
-    *("intensity_shift", "intensity_scale"),
-)
-
-
-class _AlsoOfTheClass:
-    """A method that can also be called on the class, which means the default instance.
-
-    The methods that use it were static before there were user-defined transforms.
-    """
-
-    def __init__(self, method: Callable[..., Any]) -> None:
-        self.method = method
-
-    def __get__(self, instance: Any, owner: type[Any]) -> Callable[..., Any]:
-        return self.method.__get__(owner() if instance is None else instance, owner)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,18 +128,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         _ = self._built_in  # checks the numbers
-        if not isinstance(self.transforms, (list, tuple)):
-            raise ValueError(
-                "`transforms` of the augmentation must be a list. "
-                f"Received: transforms={self.transforms!r}"
-            )
-        transforms = tuple(map(NamedTransform.of, self.transforms))
-        if any(named.name == "Flip" for named in transforms):
-            raise ValueError(
-                "Mirror images by `flip` of the augmentation, with which landmarks "
-                "change places. Received: transforms=Flip"
-            )
-        object.__setattr__(self, "transforms", transforms)
+        object.__setattr__(self, "transforms", user_defined(self.transforms))
 
     @classmethod
     def from_list(cls, transforms: Sequence[Any]) -> "Augmentation":
@@ -182,20 +153,8 @@ class Augmentation:
         >>> augmentation.rotation, augmentation.gamma, augmentation.scale
         (0.2, 0.3, 0.0)
         """
-        numbers: dict[str, Any] = dict.fromkeys(_ON_BY_DEFAULT, 0.0) | {"clip": False}
-        used, user_defined = set(), []
-        for named in map(NamedTransform.of, transforms):
-            if named.name not in BY_NAME:
-                user_defined.append(named)
-                continue
-            if named.name in used:
-                raise ValueError(
-                    "A list of transforms must hold each built-in transform once. "
-                    f"Received: {named.name} twice"
-                )
-            used.add(named.name)
-            numbers |= named.checked()
-        return cls(**numbers, transforms=tuple(user_defined))
+        numbers, others = settings_of(transforms)
+        return cls(**numbers, transforms=others)
 
     @classmethod
     def cephalogram(cls) -> "Augmentation":
@@ -273,7 +232,6 @@ class Augmentation:
             first += count
         return drawn | draw_user_parameters(self.transforms, seed, grid, xp, batch)
 
-    @_AlsoOfTheClass
     def affine(
         self,
         drawn: Mapping[str, Any],
@@ -308,7 +266,6 @@ class Augmentation:
                 result = xp.contract(result, after)
         return result
 
-    @_AlsoOfTheClass
     def elastic_displacements(
         self,
         drawn: Mapping[str, Any],
@@ -439,21 +396,3 @@ class Augmentation:
     ) -> list[tuple[Any, dict[str, Any]]]:
         found = with_user_parameters(self.transforms, drawn, dimensions)
         return [pair for pair in found if isinstance(pair[0], kind)]
-
-
-def swap_pairs(
-    points: Any, flip: Any, pairs: Sequence[tuple[int, int]], xp: Any
-) -> Any:
-    """Lets landmarks change places with their partners in mirror images.
-
-    Args:
-        points: Array `(..., N, D)`.
-        flip: Array `(...)`, 1 for a mirror image, 0 for none.
-        pairs: The pairs of a `LandmarkSchema`.
-        xp: The library, see `Augmentation.draw`.
-    """
-    order = np.arange(points.shape[-2])
-    for left, right in pairs:
-        order[[left, right]] = right, left
-    swapped = xp.take(points, xp.convert_to_tensor(order), axis=-2)
-    return xp.where(warp.add_axes(flip, 2) > 0.5, swapped, points)

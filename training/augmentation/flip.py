@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from scn_keras import warp
 from scn_keras.training.augmentation._numbers import require_ranges
 from scn_keras.training.augmentation._pose import Pose, PoseTransform
 
@@ -51,3 +52,21 @@ class Flip(PoseTransform):
             return pose
         left = xp.convert_to_tensor(np.eye(len(grid), dtype="float32")[0])
         return pose._replace(sign=1.0 - 2.0 * parameters["flip"][..., None] * left)
+
+
+def swap_pairs(
+    points: Any, flip: Any, pairs: Sequence[tuple[int, int]], xp: Any
+) -> Any:
+    """Lets landmarks change places with their partners in mirror images.
+
+    Args:
+        points: Array `(..., N, D)`.
+        flip: Array `(...)`, 1 for a mirror image, 0 for none.
+        pairs: The pairs of a `LandmarkSchema`.
+        xp: The library, see `Augmentation.draw`.
+    """
+    order = np.arange(points.shape[-2])
+    for left, right in pairs:
+        order[[left, right]] = right, left
+    swapped = xp.take(points, xp.convert_to_tensor(order), axis=-2)
+    return xp.where(warp.add_axes(flip, 2) > 0.5, swapped, points)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.input import selection
+from scn_keras.training.input.stored_source import training_samples
 from scn_keras.training.recipe import Recipe
 
 # The name of the images that a recipe holds out of its training split.
@@ -91,7 +92,7 @@ class PreparedSplit:
         """
         if self.name != HELD_OUT:
             return data.load_samples(self.recipe.dataset, self.name, self.data_dir)
-        _, samples = data.training_samples(self.recipe, self.data_dir)
+        _, samples = training_samples(self.recipe, self.data_dir)
         if samples is None:
             raise ValueError(
                 "The recipe holds no images out of its training split. Received: "

@@ -8,7 +8,7 @@ import time
 import keras
 
 from scn_keras.training.build import compiled_model
-from scn_keras.training.input.source import open_source
+from scn_keras.training.fit import open_source
 from scn_keras.training.recipe import Recipe
 
 _WARM_UP = 3  # the first steps include tracing and compilation

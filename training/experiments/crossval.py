@@ -15,6 +15,7 @@ from scn_keras.training.evaluation.evaluate import (
 from scn_keras.training.evaluation.prepared_split import HELD_OUT, PreparedSplit
 from scn_keras.training.fit import fit
 from scn_keras.training.input import prepared_sets as data
+from scn_keras.training.input.stored_source import training_samples
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 
@@ -103,7 +104,7 @@ def train_folds(
         ValueError: If there are fewer patients than folds.
     """
     recipes = fold_recipes(recipe, folds)
-    data.training_samples(recipes[0], data_dir)  # raises an error for too many folds
+    training_samples(recipes[0], data_dir)  # raises an error for too many folds
     for k, fold_recipe in enumerate(recipes):
         console.print(f"Fold {k + 1} of {folds}")
         yield fit(fold_recipe, path / f"fold{k}", data_dir, resume=True)

@@ -9,8 +9,6 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from scn_keras.datasets import builder_class
-from scn_keras.training.input import pipeline, selection
-from scn_keras.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from scn_keras.datasets import LandmarkBuilder
@@ -50,7 +48,7 @@ def load_samples(
     Raises:
         ValueError: If the split or subset is unknown.
     """
-    return _as_dataset(prepared_builder(dataset, data_dir), split)
+    return prepared_builder(dataset, data_dir).read_split(split)
 
 
 def find_samples(
@@ -69,7 +67,7 @@ def find_samples(
     builder = prepared_builder(dataset, data_dir)
     encoded = {"image": tfds.decode.SkipDecoding()}
     samples = {}
-    for sample in _as_dataset(builder, split, encoded).as_numpy_iterator():
+    for sample in builder.read_split(split, encoded).as_numpy_iterator():
         id = sample["id"].decode()
         if id in ids:
             image = builder.info.features["image"].decode_example(sample["image"])
@@ -91,63 +89,5 @@ def sample_ids(
         ValueError: If the split or subset is unknown.
     """
     encoded = {"image": tfds.decode.SkipDecoding()}
-    samples = _as_dataset(prepared_builder(dataset, data_dir), split, encoded)
+    samples = prepared_builder(dataset, data_dir).read_split(split, encoded)
     return [sample["id"].decode() for sample in samples.as_numpy_iterator()]
-
-
-def training_samples(
-    recipe: Recipe, data_dir: str | pathlib.Path | None = None
-) -> tuple[tf.data.Dataset, tf.data.Dataset | None]:
-    """Returns a recipe's training and validation samples, split by patient.
-
-    Validation samples are `None` if the recipe holds no images out.
-
-    Raises:
-        ValueError: If the recipe does not fit the data.
-    """
-    builder = prepared_builder(recipe.dataset, data_dir)
-    if builder.SPACING_FROM_POINTS:
-        selection.refuse_millimetres(recipe, builder.SPACING_RULE)
-    selection.mirror_pairs(recipe, builder.SCHEMA)
-    samples = _as_dataset(builder, recipe.train_split).map(
-        lambda sample: selection.without_other_truths(
-            sample, builder.GROUND_TRUTHS, recipe
-        )
-    )
-    if recipe.validation == 0.0 and recipe.fold is None:
-        return samples, None
-    without_images = _as_dataset(
-        builder, recipe.train_split, {"image": tfds.decode.SkipDecoding()}
-    )
-    groups = [sample["group"].decode() for sample in without_images.as_numpy_iterator()]
-    training, validation = selection.training_groups(groups, recipe)
-    # Without a known size, Keras warns that the data set ran out of data.
-    size = tf.data.experimental.assert_cardinality(
-        sum(group in validation for group in groups)
-    )
-    return (
-        pipeline.of_groups(samples, training),
-        pipeline.of_groups(samples, validation).apply(size),
-    )
-
-
-def _as_dataset(builder, split, decoders=None):
-    splits = builder.info.splits
-
-    def is_known(split):
-        base, _ = builder.SUBSETS.get(split, (split, None))
-        return all(part.partition("[")[0].strip() in splits for part in base.split("+"))
-
-    if not is_known(split):
-        names = (*sorted(splits), *sorted(filter(is_known, builder.SUBSETS)))
-        raise ValueError(
-            f"The data set {builder.name!r} has the splits {', '.join(names)}. "
-            f"Received: split={split!r}"
-        )
-    return builder.as_dataset(
-        split=split,
-        shuffle_files=False,
-        decoders=decoders,
-        # The pipeline caches reduced images. TFDS would cache whole decoded images.
-        read_config=tfds.ReadConfig(try_autocache=False),
-    )

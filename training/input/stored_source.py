@@ -1,10 +1,11 @@
 import pathlib
 
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
-from scn_keras.training.input import pipeline
-from scn_keras.training.input import prepared_sets as data
+from scn_keras.training.input import pipeline, selection
 from scn_keras.training.input.placed_samples import place_samples
+from scn_keras.training.input.prepared_sets import prepared_builder
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 
@@ -28,9 +29,9 @@ class StoredSource:
     def __init__(
         self, recipe: Recipe, data_dir: str | pathlib.Path | None = None
     ) -> None:
-        self.schema = data.prepared_builder(recipe.dataset, data_dir).SCHEMA
+        self.schema = prepared_builder(recipe.dataset, data_dir).SCHEMA
         self._recipe = recipe
-        self._samples, self._held_out = data.training_samples(recipe, data_dir)
+        self._samples, self._held_out = training_samples(recipe, data_dir)
         self._keep_validation()
 
     def place(self, run: Run) -> None:
@@ -55,3 +56,39 @@ class StoredSource:
         if self._held_out is not None:
             batches = pipeline.evaluation_batches(self._held_out, self._recipe)
             self.validation = batches.cache()
+
+
+def training_samples(
+    recipe: Recipe, data_dir: str | pathlib.Path | None = None
+) -> tuple[tf.data.Dataset, tf.data.Dataset | None]:
+    """Returns a recipe's training and validation samples, split by patient.
+
+    Validation samples are `None` if the recipe holds no images out.
+
+    Raises:
+        ValueError: If the recipe does not fit the data.
+    """
+    builder = prepared_builder(recipe.dataset, data_dir)
+    if builder.SPACING_FROM_POINTS:
+        selection.refuse_millimetres(recipe, builder.SPACING_RULE)
+    selection.mirror_pairs(recipe, builder.SCHEMA)
+    samples = builder.read_split(recipe.train_split).map(
+        lambda sample: selection.without_other_truths(
+            sample, builder.GROUND_TRUTHS, recipe
+        )
+    )
+    if recipe.validation == 0.0 and recipe.fold is None:
+        return samples, None
+    without_images = builder.read_split(
+        recipe.train_split, {"image": tfds.decode.SkipDecoding()}
+    )
+    groups = [sample["group"].decode() for sample in without_images.as_numpy_iterator()]
+    training, validation = selection.training_groups(groups, recipe)
+    # Without a known size, Keras warns that the data set ran out of data.
+    size = tf.data.experimental.assert_cardinality(
+        sum(group in validation for group in groups)
+    )
+    return (
+        pipeline.of_groups(samples, training),
+        pipeline.of_groups(samples, validation).apply(size),
+    )

@@ -38,7 +38,7 @@ def parameters(**changed):
 
 def moved(point, spacing=None, **changed):
     """Where a point of the grid goes: the affine tells where a pixel comes from."""
-    affine = Augmentation.affine(parameters(**changed), GRID, spacing).astype(float)
+    affine = Augmentation().affine(parameters(**changed), GRID, spacing).astype(float)
     np.testing.assert_array_equal(affine[2], [0, 0, 1])
     return np.linalg.solve(affine, [*point, 1.0])[:2]
 
@@ -213,7 +213,7 @@ def test_turns_and_moves_in_millimetres():
     np.testing.assert_allclose(found, CENTER + [0, 8], atol=1e-5)
     drawn = parameters(translation_mm=[3.0, 3.0])
     del drawn["translation"]
-    affine = Augmentation.affine(drawn, GRID, spacing)
+    affine = Augmentation().affine(drawn, GRID, spacing)
     np.testing.assert_allclose(affine[:2, 2], [-1.5, -6.0], atol=1e-5)
 
 
@@ -222,7 +222,7 @@ def test_crops_anywhere_within_a_larger_image():
     size = np.array([100.0, 20.0], "float32")
     for unit, shift in ((-1.0, -30.0), (0.5, 15.0), (1.0, 30.0)):
         drawn = parameters(crop=[unit, unit])
-        affine = Augmentation.affine(drawn, GRID, size=size)
+        affine = Augmentation().affine(drawn, GRID, size=size)
         np.testing.assert_allclose(affine[:2, 2], [shift, 0.0], atol=1e-5)
     drawn = in_graph(Augmentation(crop="y"), count=50)["crop"]
     assert (drawn[:, 0] == 0).all() and np.abs(drawn[:, 1]).max() > 0.9
@@ -291,16 +291,16 @@ def test_all_angles_of_an_image():
 def test_elastic_amplitudes():
     spacing = np.array([0.5, 2.0], "float32")
     shares = in_graph(Augmentation(elastic=0.1), count=300)
-    pixels = Augmentation.elastic_displacements(shares, GRID)
+    pixels = Augmentation().elastic_displacements(shares, GRID)
     assert pixels.shape == (300, 2, 5, 5)
     for axis, size in ((0, 40), (1, 30)):
         assert 0.099 * size < np.abs(pixels[:, axis]).max() <= 0.1 * size + 1e-5
     in_mm = in_graph(Augmentation(elastic_mm=3.0), count=300)
-    pixels = Augmentation.elastic_displacements(in_mm, GRID, spacing)
+    pixels = Augmentation().elastic_displacements(in_mm, GRID, spacing)
     assert 5.9 < np.abs(pixels[:, 0]).max() <= 6.0 + 1e-5
     assert 1.48 < np.abs(pixels[:, 1]).max() <= 1.5 + 1e-5
     # 0.48 of the distance of control points, 20 and 15 px.
-    too_far = Augmentation.elastic_displacements(
+    too_far = Augmentation().elastic_displacements(
         in_graph(Augmentation(elastic=2.0), count=50), GRID
     )
     np.testing.assert_allclose(

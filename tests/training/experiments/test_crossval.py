@@ -11,6 +11,7 @@ from scn_keras.training.evaluation.points_table import read_points
 from scn_keras.training.experiments.crossval import crossval
 from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.input import selection
+from scn_keras.training.input.stored_source import training_samples
 from scn_keras.training.report.page import write_report
 from scn_keras.training.run import Run
 
@@ -54,7 +55,7 @@ def test_every_image_is_scored_by_a_model_that_has_not_seen_it(short, dots, tmp_
     seen, points = set(), read_points(Run(path / "all"), "held_out")
     for k in range(2):
         run = Run(path / f"fold{k}")
-        training, validation = data.training_samples(run.recipe, dots)
+        training, validation = training_samples(run.recipe, dots)
         out = {s["id"].decode() for s in validation.as_numpy_iterator()}
         inside = {s["group"] for s in training.as_numpy_iterator()}
         assert not inside & {s["group"] for s in validation.as_numpy_iterator()}

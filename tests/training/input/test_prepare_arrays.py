@@ -21,7 +21,7 @@ from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.input.array_folder import ArrayFolder
 from scn_keras.training.input.array_source import ArraySource
 from scn_keras.training.input.prepare_arrays import prepare_arrays
-from scn_keras.training.input.stored_source import StoredSource
+from scn_keras.training.input.stored_source import StoredSource, training_samples
 
 
 class Volumes(LandmarkBuilder):
@@ -119,7 +119,7 @@ def assert_is_the_pipeline(recipe, path, data_dir, monkeypatch):
     }
     held_out = {
         sample["id"].decode()
-        for sample in data.training_samples(recipe, data_dir)[1].as_numpy_iterator()
+        for sample in training_samples(recipe, data_dir)[1].as_numpy_iterator()
     }
     trained_on = [id for id in folder.samples["id"].tolist() if id not in held_out]
     assert held_out and len(trained_on) + len(held_out) == len(samples)

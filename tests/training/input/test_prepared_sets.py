@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from scn_keras.training.input import prepared_sets as data
+from scn_keras.training.input.stored_source import training_samples
 
 
 def test_a_set_that_is_not_prepared_says_how(tmp_path):
@@ -88,7 +89,7 @@ def test_single_samples_by_id(dots):
 
 
 def test_patients_are_held_out_whole(dots, recipe):
-    training, validation = data.training_samples(recipe, dots)
+    training, validation = training_samples(recipe, dots)
     sides = []
     for samples in (training, validation):
         samples = list(samples.as_numpy_iterator())
@@ -97,19 +98,19 @@ def test_patients_are_held_out_whole(dots, recipe):
         assert len(samples) == 2 * len(sides[-1])
     assert len(sides[0]) == 4 and len(sides[1]) == 1
     assert not sides[0] & sides[1]
-    again = data.training_samples(recipe, dots)[1]
+    again = training_samples(recipe, dots)[1]
     assert {s["group"] for s in again.as_numpy_iterator()} == sides[1]
 
 
 def test_the_size_of_the_validation_set_is_known(dots, recipe):
     # Keras warns of running out of data otherwise.
-    _, validation = data.training_samples(recipe, dots)
+    _, validation = training_samples(recipe, dots)
     assert validation.cardinality() == 2
 
 
 def test_nothing_held_out(dots, recipe):
     everything = dataclasses.replace(recipe, validation=0.0)
-    training, validation = data.training_samples(everything, dots)
+    training, validation = training_samples(everything, dots)
     assert validation is None
     assert training.reduce(0, lambda n, _: n + 1) == tf.constant(10)
 
@@ -126,12 +127,12 @@ def test_a_spacing_out_of_the_landmarks_shows_nothing(
         built.SPACING_FROM_POINTS = True
         return built
 
-    data.training_samples(recipe.override([setting]), dots)
+    training_samples(recipe.override([setting]), dots)
     with monkeypatch.context() as patch:
         patched = builder(recipe.dataset)
         patch.setattr(data, "prepared_builder", lambda *_: patched)
         with pytest.raises(
             ValueError, match=f"Received: .*{setting.partition('=')[0]}"
         ):
-            data.training_samples(recipe.override([setting]), dots)
-        data.training_samples(recipe, dots)
+            training_samples(recipe.override([setting]), dots)
+        training_samples(recipe, dots)

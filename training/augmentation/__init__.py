@@ -1,4 +1,4 @@
-"""Random changes of images and points in training."""
+"""Data augmentation: random transforms of training images and points."""
 
 from scn_keras.training.augmentation.augmentation import Augmentation as Augmentation
 from scn_keras.training.augmentation.blur import Blur as Blur

@@ -1,4 +1,4 @@
-"""The built-in transforms and their two orders."""
+"""The built-in transforms, in the orders of drawing and of application."""
 
 import dataclasses
 from typing import Any
@@ -20,8 +20,8 @@ from scn_keras.training.augmentation.scale import Scale
 from scn_keras.training.augmentation.transform import Transform
 from scn_keras.training.augmentation.translation import Translation
 
-# In this order, each takes its numbers of one random vector: another order would change
-# what runs of the same seed see.
+# In this order, the transforms take their numbers from one random vector. Another order
+# would change the images of runs with the same seed.
 IN_ORDER_OF_DRAWING: tuple[type[Transform], ...] = (
     Translation,
     Rotation,
@@ -53,5 +53,5 @@ BY_NAME: dict[str, type[Transform]] = {
 
 
 def numbers_of(kind: type[Any]) -> list[str]:
-    """Returns the names of the numbers of a built-in transform."""
+    """Returns the names of the arguments of a built-in transform."""
     return [field.name for field in dataclasses.fields(kind)]

@@ -1,4 +1,4 @@
-"""Lists of transforms, in the forms that a recipe takes."""
+"""Conversion of lists of transforms to the arguments of `Augmentation`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,36 +13,36 @@ _ON_BY_DEFAULT = (
 
 
 def user_defined(transforms: Any) -> tuple[NamedTransform, ...]:
-    """Returns user-defined transforms as `Augmentation` holds them.
+    """Converts user-defined transforms to a tuple of `NamedTransform`.
 
     Raises:
-        ValueError: If something is no transform, or mirrors images.
+        ValueError: If an item is not a transform, or mirrors images.
     """
     if not isinstance(transforms, (list, tuple)):
         raise ValueError(
             "`transforms` of the augmentation must be a list. "
             f"Received: transforms={transforms!r}"
         )
-    found = tuple(map(NamedTransform.of, transforms))
-    if any(named.name == "Flip" for named in found):
+    named_transforms = tuple(map(NamedTransform.of, transforms))
+    if any(named.name == "Flip" for named in named_transforms):
         raise ValueError(
-            "Mirror images by `flip` of the augmentation, with which landmarks change "
-            "places. Received: transforms=Flip"
+            "Mirror images by `flip` of the augmentation, which also exchanges left "
+            "and right landmarks. Received: transforms=Flip"
         )
-    return found
+    return named_transforms
 
 
 def settings_of(
     transforms: Sequence[Any],
 ) -> tuple[dict[str, Any], tuple[NamedTransform, ...]]:
-    """Returns what `Augmentation` takes for a list of transforms.
+    """Returns the arguments of `Augmentation` for a list of transforms.
 
     Returns:
-        The numbers of the built-in transforms, all others off, and the user-defined
-        transforms.
+        A dict of the arguments of the built-in transforms, with those that are not in
+        the list disabled, and the user-defined transforms.
 
     Raises:
-        ValueError: If a built-in transform comes twice, or something is no transform.
+        ValueError: If a built-in transform occurs twice, or an item is not a transform.
     """
     numbers: dict[str, Any] = dict.fromkeys(_ON_BY_DEFAULT, 0.0) | {"clip": False}
     used, others = set(), []
@@ -52,7 +52,7 @@ def settings_of(
             continue
         if named.name in used:
             raise ValueError(
-                "A list of transforms must hold each built-in transform once. "
+                "A list of transforms must not contain a built-in transform twice. "
                 f"Received: {named.name} twice"
             )
         used.add(named.name)

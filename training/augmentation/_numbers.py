@@ -1,4 +1,4 @@
-"""Checks of the numbers of built-in transforms."""
+"""Validation of the arguments of built-in transforms."""
 
 import dataclasses
 import math
@@ -9,15 +9,15 @@ from typing import Any
 def require_ranges(
     transform: Any, below_one: Collection[str] = (), up_to_one: Collection[str] = ()
 ) -> None:
-    """Refuses numbers out of their ranges; without a range, they are at least 0.
+    """Validates that the arguments are in their ranges, by default at least 0.
 
     Args:
-        transform: Dataclass with the numbers.
-        below_one: Names of numbers from 0 to below 1.
-        up_to_one: Names of numbers from 0 to 1.
+        transform: Dataclass with the arguments.
+        below_one: Names of arguments that must be from 0 to below 1.
+        up_to_one: Names of arguments that must be from 0 to 1.
 
     Raises:
-        ValueError: If a number is out of its range.
+        ValueError: If an argument is out of its range.
     """
     for field in dataclasses.fields(transform):
         value = getattr(transform, field.name)
@@ -35,10 +35,10 @@ def require_ranges(
 
 
 def require_one_unit(transform: Any, name: str) -> None:
-    """Refuses a number that is given both as a share of the grid and in millimetres."""
-    share, millimetres = (getattr(transform, n) for n in (name, f"{name}_mm"))
-    if share and millimetres:
+    """Validates that an argument is not given both in millimetres and as a fraction."""
+    fraction, millimetres = (getattr(transform, n) for n in (name, f"{name}_mm"))
+    if fraction and millimetres:
         raise ValueError(
-            f"Set `{name}` of the augmentation or `{name}_mm`, the other to 0. "
-            f"Received: {name}={share}, {name}_mm={millimetres}"
+            f"Set either `{name}` or `{name}_mm` of the augmentation, the other to 0. "
+            f"Received: {name}={fraction}, {name}_mm={millimetres}"
         )

@@ -1,4 +1,4 @@
-"""The affine that built-in geometric transforms make together."""
+"""The affine of the built-in geometric transforms."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,17 +9,17 @@ from scn_keras.training.augmentation.geometric_transform import GeometricTransfo
 
 
 class Pose(NamedTuple):
-    """The parts of one affine; `None` is no change.
+    """The components of one affine. A component that is `None` changes nothing.
 
-    A point p of the image moves to c + R S (p - c) + t: scaled, rotated about the
-    centre c of the grid, then moved. `offset` is where the grid lies in the image.
+    A point p of the image is mapped to c + R S (p - c) + t: it is scaled and rotated
+    about the centre c of the grid, then translated.
 
     Args:
         scale: Array `(..., D)`, positive factors in x, y(, z).
-        sign: Array `(..., D)`, -1 along the axes that are mirrored and 1 along others.
-        rotation: Array `(..., D, D)`.
-        shift: Array `(..., D)`, the t above in pixels of the grid.
-        offset: Array `(..., D)`, in pixels of the grid.
+        sign: Array `(..., D)`, -1 along mirrored axes and 1 along others.
+        rotation: Array `(..., D, D)`, the rotation matrix R.
+        shift: Array `(..., D)`, the translation t in pixels of the grid.
+        offset: Array `(..., D)`, the shift of the grid in the image, in its pixels.
     """
 
     scale: Any = None
@@ -34,7 +34,7 @@ class Pose(NamedTuple):
         Args:
             grid, spacing, xp: See `GeometricTransform.affine`.
         """
-        # The grid is filled by asking where each pixel came from.
+        # This is the inverse map: from pixels of the grid to their original positions.
         d = len(grid)
         center = (sides_of(grid, xp) - 1.0) * 0.5
         zero = self._zero(xp)
@@ -50,13 +50,13 @@ class Pose(NamedTuple):
             [rotation[..., k, row] / scale[..., row] for k in range(d)]
             for row in range(d)
         ]
-        if spacing is not None:  # rotated in millimetres
+        if spacing is not None:  # the rotation is in millimetres
             for row in range(d):
                 for k in range(d):
                     rows[row][k] = rows[row][k] * (spacing[..., k] / spacing[..., row])
-        moved = center if self.shift is None else center + self.shift
+        moved_center = center if self.shift is None else center + self.shift
         offset = [
-            center[row] - sum(rows[row][k] * moved[..., k] for k in range(d))
+            center[row] - sum(rows[row][k] * moved_center[..., k] for k in range(d))
             for row in range(d)
         ]
         if self.offset is not None:
@@ -66,7 +66,7 @@ class Pose(NamedTuple):
         return matrix_of(rows, xp)
 
     def _zero(self, xp):
-        """Zeros of the shape of the batch."""
+        """Returns zeros with the shape of the batch."""
         for values, axes in (
             (self.scale, (0,)),
             (self.sign, (-1,)),
@@ -80,7 +80,7 @@ class Pose(NamedTuple):
 
 
 class PoseTransform(GeometricTransform):
-    """A built-in geometric transform that fills in parts of a `Pose`."""
+    """Base class of built-in geometric transforms, which set components of a `Pose`."""
 
     def place(
         self,
@@ -91,7 +91,7 @@ class PoseTransform(GeometricTransform):
         size: Any,
         xp: Any,
     ) -> Pose:
-        """Returns the pose after this transform, the same without its parameters.
+        """Returns the pose with this transform, or the given one without parameters.
 
         Args:
             pose: `Pose` of the transforms before this one.

@@ -1,4 +1,4 @@
-"""User-defined transforms: from names to parameters and results."""
+"""Creation of user-defined transforms and drawing of their parameters."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,18 +7,18 @@ from scn_keras.training.augmentation.intensity_transform import IntensityTransfo
 from scn_keras.training.augmentation.named_transform import NamedTransform
 from scn_keras.training.augmentation.transform import Transform
 
-# Folded into the seed, before the number of the transform. Far from the small numbers
-# that mark other streams of the same seed.
+# Added to the number of a transform when its seed is derived. It is far from the small
+# numbers of other streams of the same seed.
 _STREAM = 1 << 30
 
 
 class FunctionTransform(IntensityTransform):
-    """A function `(image, parameters, xp, **arguments)` as a transform.
+    """A transform that calls a function `(image, parameters, xp, **arguments)`.
 
     Args:
-        function: Callable; its attribute `num_parameters` (1 without it) is the number
-            of its parameters.
-        arguments: Mapping of its keyword arguments.
+        function: Callable. Its attribute `num_parameters` is the number of parameters,
+            1 if it does not exist.
+        arguments: Mapping, the keyword arguments.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class FunctionTransform(IntensityTransform):
 
 
 def transform_of(named: NamedTransform) -> Transform:
-    """Returns the transform of a name.
+    """Creates the transform with a name and its arguments.
 
-    It is looked up each time, so that code that was loaded anew is found.
+    The code is looked up in every call, so that reloaded code is used.
 
     Raises:
-        ValueError: If there is no such code, or it does not take the arguments.
+        ValueError: If the code does not exist or does not accept the arguments.
         ImportError: If its module cannot be imported.
     """
     code, arguments = named.code(), named.checked()
@@ -61,10 +61,10 @@ def draw_user_parameters(
     xp: Any,
     batch: Sequence[int],
 ) -> dict[str, Any]:
-    """Draws the parameters of user-defined transforms, each from a derived seed.
+    """Draws the parameters of user-defined transforms, each with a derived seed.
 
     Returns:
-        Dict of float32 arrays, the names with the number of the transform before them.
+        Dict of float32 arrays, whose names begin with the number of the transform.
     """
     drawn = {}
     for number, named in enumerate(transforms):
@@ -83,10 +83,10 @@ def with_user_parameters(
 ) -> list[tuple[Transform, dict[str, Any]]]:
     """Returns user-defined transforms with their parameters.
 
-    Transforms that take random numbers and have no parameters in `drawn` are left out,
-    as built-in ones are.
+    Transforms that use random numbers but have no parameters in `drawn` are omitted, as
+    with built-in transforms.
     """
-    found = []
+    pairs = []
     for number, named in enumerate(transforms):
         transform, prefix = transform_of(named), _prefix(number)
         parameters = {
@@ -95,8 +95,8 @@ def with_user_parameters(
             if name.startswith(prefix)
         }
         if parameters or not transform.count(dimensions):
-            found.append((transform, parameters))
-    return found
+            pairs.append((transform, parameters))
+    return pairs
 
 
 def _prefix(number):

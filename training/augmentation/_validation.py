@@ -1,4 +1,4 @@
-"""Trials of user-defined transforms before a training."""
+"""Validation of user-defined transforms before a training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,21 +20,21 @@ _BATCH = 3
 
 
 def validate_transform(named: NamedTransform, grid: Sequence[int]) -> None:
-    """Draws and applies a transform, on a batch and on one image of it.
+    """Validates a transform by applying it to a test batch and to one image of it.
 
     Raises:
-        ValueError: If the transform fails, or returns something else than expected.
+        ValueError: If the transform fails or returns an unexpected result.
         ImportError: If its module cannot be imported.
     """
-    transform_of(named)  # errors of names and arguments need no other words
+    transform_of(named)  # has its own errors for names and arguments
     label = f"The transform {named.name!r}"
     drawn = _attempt(label, draw_user_parameters, [named], 0, grid, NUMPY, (_BATCH,))
     for name, value in drawn.items():
         if np.shape(value)[:1] != (_BATCH,):
             raise ValueError(
-                f"{label} must draw parameters of each image of a batch. Expected: "
-                f"shape=({_BATCH}, ...) of a batch of {_BATCH}. Received: "
-                f"shape={np.shape(value)} of {name.split('.', 2)[2]!r}"
+                f"{label} must draw parameters for each image of a batch. Expected: "
+                f"shape=({_BATCH}, ...) for {_BATCH} images. Received: "
+                f"shape={np.shape(value)} for {name.split('.', 2)[2]!r}"
             )
     for transform, parameters in with_user_parameters([named], drawn, len(grid)):
         if isinstance(transform, IntensityTransform):
@@ -53,9 +53,9 @@ def _validate_intensity(label, transform, parameters, grid):
     _require(label, "an image", single, tuple(grid))
     if not np.allclose(_array(single), _array(batch)[-1], rtol=0, atol=1e-4):
         raise ValueError(
-            f"{label} must give an image of a batch what it gives the image alone: "
-            "let each image depend on its own parameters, and on no other random "
-            "numbers."
+            f"{label} must return the same result for an image in a batch as for the "
+            "image alone. The result for an image may depend only on its own "
+            "parameters, not on other random numbers."
         )
     convert = KERAS.convert_to_tensor
     on_device = {name: convert(value) for name, value in parameters.items()}
@@ -72,13 +72,13 @@ def _validate_geometry(label, transform, parameters, grid):
         affine = _array(affine)
         if not np.array_equal(affine[:, d], np.tile(np.eye(d + 1)[d], (_BATCH, 1))):
             raise ValueError(
-                f"{label} must return an affine. Expected: the last row "
+                f"{label} must return an affine. Expected: last row "
                 f"{np.eye(d + 1)[d].tolist()}. Received: {affine[0, d].tolist()}"
             )
         if not (np.linalg.det(affine) > 0.0).all():
             raise ValueError(
                 f"{label} must return an affine that does not mirror or flatten the "
-                "image: mirror it by `flip`. Received: determinant="
+                "image. Use `flip` to mirror images. Received: determinant="
                 f"{np.linalg.det(affine).min():.3g}"
             )
     elastic = _attempt(label, transform.displacements, parameters, grid, spacing, NUMPY)
@@ -87,9 +87,9 @@ def _validate_geometry(label, transform, parameters, grid):
         _require(label, "displacements", elastic, (_BATCH, d, *points))
         if len(points) != d or min(points) < 4:
             raise ValueError(
-                f"{label} must return displacements of at least 4 control points an "
-                f"axis. Expected: ({_BATCH}, {d}, *n) with {d} numbers n. Received: "
-                f"shape={np.shape(elastic)}"
+                f"{label} must return displacements of at least 4 control points per "
+                f"axis. Expected: shape=({_BATCH}, {d}, *n) with {d} numbers n. "
+                f"Received: shape={np.shape(elastic)}"
             )
 
 
@@ -99,18 +99,18 @@ def _attempt(label, function, *arguments):
     except Exception as error:
         cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ValueError(
-            f"{label} failed in a trial on a batch or on one image of it, before the "
+            f"{label} failed on a test batch or on one image of it, before the "
             f"training. Received: {cause}"
         ) from error
 
 
-def _require(label, what, result: Any, shape):
+def _require(label, description, result: Any, shape):
     received = getattr(result, "shape", None)
     received = None if received is None else tuple(received)
     dtype = None if received is None else keras.backend.standardize_dtype(result.dtype)
     if received != shape or dtype != "float32":
         raise ValueError(
-            f"{label} returned {what} of a wrong shape or dtype. Expected: "
+            f"{label} returned {description} with a wrong shape or dtype. Expected: "
             f"shape={shape}, dtype=float32. Received: shape={received}, dtype={dtype}"
         )
 

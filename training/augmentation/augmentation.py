@@ -30,58 +30,57 @@ from scn_keras.training.augmentation.transform import Transform
 class Augmentation:
     """Random changes of position, shape and grey value of images and volumes.
 
-    It holds the numbers of the built-in transforms, and user-defined transforms. `draw`
-    draws parameters, the other methods apply them: parameters can be looked at, stored
-    and applied again, with NumPy, in a graph of `tf.data` or on the device.
+    An augmentation contains the arguments of the built-in transforms and a list of
+    user-defined transforms. `draw` draws parameters, the other methods apply them.
+    Parameters can therefore be inspected, stored and applied again, with NumPy, in a
+    `tf.data` graph or on the device.
 
-    A point of the image is scaled, mirrored, rotated about the grid's centre and moved;
-    user-defined geometric transforms follow; the inverse of the elastic part is last.
-    Grey values go through blur, gamma, contrast, shift, scale, noise, clipping and
-    erasing, then through user-defined transforms. Unless stated otherwise, x means
-    uniform in [-x, x]; 0 disables the transform.
+    A point of the image is scaled, mirrored, rotated about the centre of the grid and
+    translated. User-defined geometric transforms are applied next, and the inverse of
+    the elastic deformation last. Grey values are changed by blur, gamma, contrast,
+    shift, scale, noise, clipping and erasing, then by user-defined transforms. Unless
+    stated otherwise, x means uniform in [-x, x]; 0 disables the transform.
 
     Args:
-        translation: Float, share of the grid's size by which the image moves along each
-            axis.
-        rotation: Float, radians; of a volume about each axis (x, then y, then z).
-        scale: Float below 1, 0.2 for factors from 0.8 to 1.2 of all axes together.
-        scale_per_axis: Float below 1, the same for each axis on its own.
-        intensity_shift: Float, added to grey values of -1 to 1.
-        intensity_scale: Float below 1, 0.25 for factors from 0.75 to 1.25, after the
-            shift.
-        translation_mm: Float, as `translation`, which is then 0, in millimetres.
-        any_rotation: Bool, whether every orientation is equally likely, in place of
-            `rotation`: all angles of an image, all of SO(3) of a volume.
-        crop: Str, the axes (of `"xyz"`) along which a grid that is smaller than the
-            image lies anywhere within it.
-        flip: Float, the probability of a mirror image in x. Landmarks change places
-            with their partners, so it needs a schema with `pairs`.
-        elastic: Float, share of the grid's size by which each control point of a cubic
-            B-spline moves along each axis. Never farther than to where the
-            deformation would fold (0.48 of their distance, 0.40 in a volume).
-        elastic_mm: Float, as `elastic`, which is then 0, in millimetres.
-        elastic_points: Int, control points an axis, at least 4: of the reference's 5,
-            one on each side is outside of the grid.
-        blur: Float, the highest standard deviation of a Gaussian, pixels of the grid.
-        gamma: Float, 0.5 for grey values (of 0 to 1) to the power of e^-0.5 to e^0.5.
-        contrast: Float below 1, 0.25 for 0.75 to 1.25 times the difference from the
-            mean.
-        noise: Float, the highest standard deviation of white noise, in grey values.
+        translation: Float, the shift along each axis as a fraction of the grid's size.
+        rotation: Float, radians; for a volume about each axis (x, then y, then z).
+        scale: Float below 1; 0.2 for a common factor of all axes from 0.8 to 1.2.
+        scale_per_axis: Float below 1, the same for an independent factor of each axis.
+        intensity_shift: Float, added to grey values from -1 to 1.
+        intensity_scale: Float below 1; 0.25 for factors from 0.75 to 1.25, applied
+            after the shift.
+        translation_mm: Float, the shift in millimetres; `translation` must then be 0.
+        any_rotation: Bool, whether orientations are uniform over all angles of an image
+            or over SO(3) for a volume, instead of limited by `rotation`.
+        crop: Str, the axes of `"xyz"` along which a grid that is smaller than the image
+            is placed at a random position.
+        flip: Float, the probability of mirroring in x. Left and right landmarks are
+            exchanged, which requires a schema with `pairs`.
+        elastic: Float, the displacement of each control point of a cubic B-spline along
+            each axis as a fraction of the grid's size. It is limited to 0.48 of their
+            distance (0.40 for volumes), so that the deformation cannot fold.
+        elastic_mm: Float, the displacement in millimetres; `elastic` must then be 0.
+        elastic_points: Int, at least 4, control points per axis. As in the reference,
+            the default of 5 includes one outside the grid on each side.
+        blur: Float, the maximum standard deviation of a Gaussian, pixels of the grid.
+        gamma: Float; 0.5 to raise grey values, rescaled to [0, 1], to a power from
+            e^-0.5 to e^0.5.
+        contrast: Float below 1; 0.25 to scale the deviation from the mean by a factor
+            from 0.75 to 1.25.
+        noise: Float, the maximum standard deviation of white noise, in grey values.
         clip: Bool, whether grey values are limited to -1 to 1.
-        erase: Float, the probability of a box of one random grey value.
-        erase_size: Float, up to 1, the longest side of that box as a share of the
-            grid's.
-        transforms: Sequence of user-defined transforms, in the order of their
-            application, each in any form that `NamedTransform.of` takes: a function
-            `f(image, parameters, xp, **arguments)`, with float32 parameters uniform in
-            [-1, 1] of shape `(..., f.num_parameters)`, 1 without that attribute; an
-            instance of a class that derives from `IntensityTransform` or
-            `GeometricTransform`; or a name `"module:attribute"`, alone or as
-            `{"name": ..., "arguments": {...}}`. Stored as a tuple of `NamedTransform`.
+        erase: Float, the probability of a box filled with one random grey value.
+        erase_size: Float up to 1, the maximum side of the box relative to the grid's.
+        transforms: Sequence of user-defined transforms in the order of application,
+            each in any form that `NamedTransform.of` accepts: a function `f(image,
+            parameters, xp, **arguments)`, with float32 parameters uniform in [-1, 1] of
+            shape `(..., f.num_parameters)`, 1 without that attribute; an instance of a
+            class that derives from `IntensityTransform` or `GeometricTransform`; or a
+            name `"module:attribute"`, alone or as `{"name": ..., "arguments": {...}}`.
+            Stored as a tuple of `NamedTransform`.
 
     Raises:
-        ValueError: If a range is negative, a scale reaches 0 or values do not go
-            together.
+        ValueError: If an argument is out of its range, or two contradict each other.
 
     Example:
 
@@ -95,10 +94,10 @@ class Augmentation:
 
     ```python
     def darken(image, parameters, xp, strength=0.2):
-        share = strength * (parameters[..., 0] + 1.0) / 2.0
-        # As many axes as the grid has: an image alone, or a batch of them.
-        d = len(image.shape) - len(share.shape)
-        return image - scn_keras.warp.add_axes(share, d)
+        offset = strength * (parameters[..., 0] + 1.0) / 2.0
+        # The number of axes of the grid, for a single image and for a batch.
+        d = len(image.shape) - len(offset.shape)
+        return image - scn_keras.warp.add_axes(offset, d)
 
     augmentation = Augmentation(rotation=0.2, transforms=[darken])
     ```
@@ -127,23 +126,23 @@ class Augmentation:
     transforms: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        _ = self._built_in  # checks the numbers
+        _ = self._built_in  # validates the arguments
         object.__setattr__(self, "transforms", user_defined(self.transforms))
 
     @classmethod
     def from_list(cls, transforms: Sequence[Any]) -> "Augmentation":
-        """Returns an augmentation of the given transforms alone.
+        """Creates an augmentation with only the given transforms.
 
-        Built-in transforms set its numbers; all others are off, so that grey values are
-        not limited without `Clip`. Whatever their order in the list, built-in
-        transforms are applied in the order of `Augmentation`, before user-defined ones.
+        Built-in transforms that are not in the list are disabled. Without `Clip`, grey
+        values are therefore not limited. Built-in transforms are applied in the order
+        of `Augmentation`, before user-defined ones, regardless of the order given.
 
         Args:
             transforms: Sequence of built-in and user-defined transforms, each in any
-                form that `NamedTransform.of` takes.
+                form that `NamedTransform.of` accepts.
 
         Raises:
-            ValueError: If a built-in transform comes twice, or something is no
+            ValueError: If a built-in transform occurs twice, or an item is not a
                 transform.
 
         Example:
@@ -158,14 +157,15 @@ class Augmentation:
 
     @classmethod
     def cephalogram(cls) -> "Augmentation":
-        """The reference's ranges for cephalograms (Payer et al., MedIA 54, 2019)."""
+        """Returns the ranges of Payer et al. (MedIA 54, 2019) for cephalograms."""
         return cls(translation=0.0, translation_mm=10.0, elastic_mm=10.0)
 
     @classmethod
     def hand(cls, size: int = 256) -> "Augmentation":
-        """The reference's ranges for hand radiographs, on a grid of `size` squared.
+        """Returns the reference's ranges for hands, on a grid of `size` x `size`.
 
-        There they are 10 and 20 pixels of the grid, whatever its size.
+        In the reference, the translation is 10 pixels of the grid and the elastic
+        displacement 20, regardless of the size of the grid.
         """
         return cls(
             translation=10.0 / size,
@@ -180,9 +180,9 @@ class Augmentation:
 
     @classmethod
     def spine(cls) -> "Augmentation":
-        """The reference's ranges for CT of the spine, on a grid of 2 mm.
+        """Returns the reference's ranges for CT of the spine, on a grid of 2 mm.
 
-        There the control points span the whole image, here they span the grid.
+        In the reference, the control points cover the whole image, here the grid.
         """
         return cls(
             translation=0.0,
@@ -205,20 +205,20 @@ class Augmentation:
     ) -> dict[str, Any]:
         """Draws one set of parameters, or a batch of them, from a stateless seed.
 
-        The same seed gives the same parameters, for each library its own. User-defined
-        transforms draw from seeds that are derived from it, so that they do not change
-        what built-in ones draw. (A `SeedGenerator` advances with each of them.)
+        In one library, the same seed gives the same parameters. User-defined transforms
+        use derived seeds, so that they do not change the parameters of built-in ones.
+        (A `SeedGenerator`, in contrast, advances with each transform.)
 
         Args:
-            seed: What the library takes: an int or several for NumPy, int32 `(2,)`
-                for TensorFlow, an int or a `keras.random.SeedGenerator` for Keras.
-            grid: The sizes of the grid in array order.
-            xp: The library, `warp.NUMPY` or `warp.KERAS`, or for graphs of
-                `tf.data` `TENSORFLOW`.
-            batch: Leading sizes of all parameters.
+            seed: One or several ints for NumPy, int32 `(2,)` for TensorFlow, an int or
+                a `keras.random.SeedGenerator` for Keras.
+            grid: Sequence of D ints, the sizes of the grid in array order.
+            xp: The array namespace: `NUMPY`, `KERAS`, or `TENSORFLOW` in graphs of
+                `tf.data`, see `scn_keras.array_api`.
+            batch: Sequence of ints, the leading sizes of all parameters.
 
         Returns:
-            Dict of float32 arrays, without those of transforms that are off. Names of
+            Dict of float32 arrays, without those of disabled transforms. Names of
             user-defined transforms begin with `transforms.` and their number.
         """
         transforms = [self._built_in[kind] for kind in IN_ORDER_OF_DRAWING]
@@ -244,12 +244,12 @@ class Augmentation:
 
         Args:
             drawn: Mapping, the result of `draw`.
-            grid: The sizes of the grid in array order.
-            spacing: Array `(..., D)`, x, y(, z) mm per pixel of the grid; `None` for
-                pixels of one millimetre.
+            grid: Sequence of D ints, the sizes of the grid in array order.
+            spacing: Array `(..., D)`, x, y(, z) mm per pixel of the grid; `None` for a
+                spacing of 1 mm.
             size: Array `(..., D)`, the size of the image in x, y(, z) in pixels of the
                 grid, for `crop`.
-            xp: The library, see `draw`.
+            xp: The array namespace, see `draw`.
 
         Returns:
             Array `(..., D + 1, D + 1)`.
@@ -273,7 +273,7 @@ class Augmentation:
         spacing: Any = None,
         xp: Any = warp.NUMPY,
     ) -> Any:
-        """Returns the displacements of the control points, or `None` without.
+        """Returns the displacements of the control points, or `None` if there are none.
 
         Args:
             drawn, grid, spacing, xp: See `affine`.
@@ -299,15 +299,15 @@ class Augmentation:
     def intensity(
         self, drawn: Mapping[str, Any], image: Any, xp: Any = warp.NUMPY
     ) -> Any:
-        """Changes grey values of -1 to 1.
+        """Applies the transforms of grey values.
 
-        Blur, gamma, contrast, shift, scale, noise, clipping, the erased box, then
-        user-defined transforms, in this order.
+        The order is blur, gamma, contrast, shift, scale, noise, clipping, erasing and
+        user-defined transforms.
 
         Args:
             drawn: Mapping, the result of `draw`.
-            image: Array `(..., *grid)`.
-            xp: The library, see `draw`.
+            image: Array `(..., *grid)`, grey values from -1 to 1.
+            xp: The array namespace, see `draw`.
         """
         d = len(image.shape) - len(drawn["intensity_shift"].shape)
         for kind in IN_ORDER_OF_GREY_VALUES:
@@ -325,18 +325,18 @@ class Augmentation:
         pairs: Sequence[tuple[int, int]] = (),
         xp: Any = warp.KERAS,
     ) -> tuple[Any, dict[str, Any]]:
-        """Augments images that lie on their grid: a batch on the device, or one.
+        """Augments images that are already on the grid, a batch or a single one.
 
-        The image is interpolated a second time here. `pipeline.training_batches` does
-        it once, from the source image.
+        This interpolates the image a second time. `pipeline.training_batches`
+        interpolates it only once, from the source image.
 
         Args:
             drawn: Mapping, the result of `draw` for this grid and batch.
             image: float32 array `(..., *grid, 1)`.
             points: float32 array `(..., N, D)` in pixels of the grid.
-            affine: float32 array `(..., D + 1, D + 1)`, from those to millimetres.
-            pairs: Pairs of landmarks that change places in a mirror image.
-            xp: The library, see `draw`.
+            affine: float32 array `(..., D + 1, D + 1)`, from the grid to millimetres.
+            pairs: Pairs of landmarks that are exchanged in mirrored images.
+            xp: The array namespace, see `draw`.
 
         Returns:
             `(image, {"points", "affine"})`, a training element or a batch of them.
@@ -345,29 +345,28 @@ class Augmentation:
         grid = tuple(image.shape[-1 - d : -1])
         spacing = warp.aspect_of(affine, xp)
         size = xp.convert_to_tensor(np.array(grid[::-1], "float32"))
-        back = self.affine(drawn, grid, spacing, size, xp)
+        to_original = self.affine(drawn, grid, spacing, size, xp)
         elastic = self.elastic_displacements(drawn, grid, spacing, xp)
-        bordered = warp.pad_border(image[..., 0], d, -1.0, xp)
-        coordinates = warp.sampling_grid(back, grid, elastic, xp)
-        image = self.intensity(drawn, warp.interpolate(bordered, coordinates, xp), xp)
-        points = warp.invert_map(back, points, grid, elastic, xp)
+        padded = warp.pad_border(image[..., 0], d, -1.0, xp)
+        coordinates = warp.sampling_grid(to_original, grid, elastic, xp)
+        image = self.intensity(drawn, warp.interpolate(padded, coordinates, xp), xp)
+        points = warp.invert_map(to_original, points, grid, elastic, xp)
         if "flip" in drawn:
             points = swap_pairs(points, drawn["flip"], pairs, xp)
-        affine = xp.contract(affine, back)
+        affine = xp.contract(affine, to_original)
         return image[..., None], {"points": points, "affine": affine}
 
     def validate(self, grid: Sequence[int]) -> None:
-        """Tries user-defined transforms on a small batch of images of the grid.
+        """Validates user-defined transforms by applying them to a small test batch.
 
-        Called before a training, it refuses a transform that fails or returns a wrong
-        shape or dtype.
+        `fit` calls this method before the training.
 
         Args:
-            grid: The sizes of the grid in array order.
+            grid: Sequence of D ints, the sizes of the grid in array order.
 
         Raises:
-            ValueError: If a transform does not exist, fails or returns something else
-                than expected.
+            ValueError: If a transform does not exist, fails or returns an unexpected
+                result.
             ImportError: If the module of a transform cannot be imported.
         """
         for named in self.transforms:
@@ -379,7 +378,7 @@ class Augmentation:
         """Returns the functions and classes of the user-defined transforms.
 
         Raises:
-            ValueError: If there is no such function or class.
+            ValueError: If a function or class does not exist.
             ImportError: If the module of a transform cannot be imported.
         """
         return tuple(named.code() for named in self.transforms)
@@ -394,5 +393,5 @@ class Augmentation:
     def _user_defined(
         self, kind: type[Transform], drawn: Mapping[str, Any], dimensions: int
     ) -> list[tuple[Any, dict[str, Any]]]:
-        found = with_user_parameters(self.transforms, drawn, dimensions)
-        return [pair for pair in found if isinstance(pair[0], kind)]
+        pairs = with_user_parameters(self.transforms, drawn, dimensions)
+        return [pair for pair in pairs if isinstance(pair[0], kind)]

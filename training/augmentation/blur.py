@@ -14,8 +14,8 @@ class Blur(IntensityTransform):
     """Smooths the image with a Gaussian.
 
     Args:
-        blur: Float, at least 0, pixels of the grid: the standard deviation is uniform
-            in [0, blur]. 0 disables it.
+        blur: Float, at least 0, in pixels of the grid: the standard deviation is
+            uniform in [0, blur]. 0 disables it.
 
     Raises:
         ValueError: If the number is negative.
@@ -40,11 +40,11 @@ class Blur(IntensityTransform):
         if "blur" not in parameters:
             return image
         d = len(image.shape) - len(parameters["blur"].shape)
-        # Weights are normalised over the pixels that exist, up to the border.
+        # Weights are normalised over the pixels inside the image.
         sigma = warp.add_axes(xp.maximum(parameters["blur"], 0.05), 3)
         for axis in range(d):
-            place = np.arange(image.shape[axis - d], dtype="float32")
-            distance = xp.convert_to_tensor(place[:, None] - place)
+            index = np.arange(image.shape[axis - d], dtype="float32")
+            distance = xp.convert_to_tensor(index[:, None] - index)
             weights = xp.exp(-0.5 * (distance / sigma) ** 2)
             weights = weights / xp.sum(weights, axis=-1, keepdims=True)
             image = warp.along_axis(weights, image, axis, d, xp, xp.matmul)

@@ -9,7 +9,7 @@ from scn_keras.training.augmentation.intensity_transform import IntensityTransfo
 
 @dataclasses.dataclass(frozen=True)
 class Contrast(IntensityTransform):
-    """Multiplies the difference of grey values from the mean of the image.
+    """Scales the deviation of grey values from the mean of the image.
 
     Args:
         contrast: Float, from 0 to below 1, no unit: the factor is uniform in

@@ -11,13 +11,14 @@ _AXES = "xyz"
 
 @dataclasses.dataclass(frozen=True)
 class Crop(PoseTransform):
-    """Places a grid that is smaller than the image anywhere within the image.
+    """Places a grid that is smaller than the image at a random position in it.
 
     Args:
-        crop: Str, the axes (of `"xyz"`) along which it does so. `""` disables it.
+        crop: Str, the axes of `"xyz"` along which the position is random. `""`
+            disables it.
 
     Raises:
-        ValueError: If the string holds anything else.
+        ValueError: If the string contains other characters.
     """
 
     crop: str = ""
@@ -25,7 +26,7 @@ class Crop(PoseTransform):
     def __post_init__(self) -> None:
         if set(self.crop) - set(_AXES):
             raise ValueError(
-                "`crop` of the augmentation names axes of 'xyz'. "
+                "`crop` of the augmentation must consist of axes of 'xyz'. "
                 f"Received: crop={self.crop!r}"
             )
 
@@ -51,5 +52,5 @@ class Crop(PoseTransform):
     ) -> Pose:
         if "crop" not in parameters:
             return pose
-        beyond = xp.maximum(size - sides_of(grid, xp), 0.0)
-        return pose._replace(offset=parameters["crop"] * beyond * 0.5)
+        margin = xp.maximum(size - sides_of(grid, xp), 0.0)
+        return pose._replace(offset=parameters["crop"] * margin * 0.5)

@@ -12,18 +12,20 @@ from scn_keras.training.augmentation.geometric_transform import GeometricTransfo
 class Elastic(GeometricTransform):
     """Deforms the image by a cubic B-spline with random control points.
 
-    Control points never move farther than to where the deformation would fold: 0.48 of
-    their distance, 0.40 in a volume.
+    Displacements are limited to 0.48 of the distance between control points (0.40 for
+    volumes), so that the deformation cannot fold.
 
     Args:
-        elastic: Float, at least 0, share of the grid's size: each control point moves
-            by a share uniform in [-elastic, elastic] along each axis. 0 disables it.
-        elastic_mm: Float, at least 0, the same in millimetres. One of the two is 0.
-        elastic_points: Int, at least 4, control points an axis. Of the reference's 5,
-            one on each side is outside of the grid.
+        elastic: Float, at least 0, fraction of the grid's size: the displacement of
+            each control point is uniform in [-elastic, elastic] along each axis. 0
+            disables it.
+        elastic_mm: Float, at least 0, the same in millimetres. At least one of the two
+            must be 0.
+        elastic_points: Int, at least 4, the number of control points per axis. As in
+            the reference, the default of 5 includes one outside the grid on each side.
 
     Raises:
-        ValueError: If a number is out of its range or both amplitudes are given.
+        ValueError: If an argument is out of its range or both amplitudes are given.
     """
 
     elastic: float = 0.0

@@ -9,15 +9,15 @@ from scn_keras.training.augmentation.intensity_transform import IntensityTransfo
 
 @dataclasses.dataclass(frozen=True)
 class Erase(IntensityTransform):
-    """Fills a box anywhere in the image with one random grey value from -1 to 1.
+    """Fills a box at a random position with one random grey value from -1 to 1.
 
     Args:
         erase: Float, from 0 to 1, the probability of a box. 0 disables it.
-        erase_size: Float, from 0 to 1, share of the grid's size: each side of the box
-            is uniform in [0, erase_size].
+        erase_size: Float, from 0 to 1, fraction of the grid's size: each side of the
+            box is uniform in [0, erase_size].
 
     Raises:
-        ValueError: If a number is out of its range.
+        ValueError: If an argument is out of its range.
     """
 
     erase: float = 0.0
@@ -35,9 +35,9 @@ class Erase(IntensityTransform):
         if not self.erase:
             return {}
         d = len(grid)
-        share = unit * 0.5 + 0.5
-        center, side = share[..., :d], share[..., d : 2 * d] * self.erase_size
-        erased = xp.cast(share[..., 2 * d] < self.erase, "float32")
+        fraction = unit * 0.5 + 0.5
+        center, side = fraction[..., :d], fraction[..., d : 2 * d] * self.erase_size
+        erased = xp.cast(fraction[..., 2 * d] < self.erase, "float32")
         half = 0.5 * side * erased[..., None]
         box = xp.stack([center - half, center + half], axis=-2)
         return {"erase_box": box, "erase_value": unit[..., 2 * d + 1]}
@@ -48,9 +48,9 @@ class Erase(IntensityTransform):
         box, value = parameters["erase_box"], parameters["erase_value"]
         d = len(image.shape) - len(value.shape)
         sizes, inside = image.shape[-d:], True
-        for k, place in enumerate(warp.grid_axes(sizes, xp)):
+        for k, index in enumerate(warp.grid_axes(sizes, xp)):
             low, high = (
                 warp.add_axes(box[..., side, k] * sizes[-1 - k], d) for side in (0, 1)
             )
-            inside = (place >= low) & (place < high) & inside
+            inside = (index >= low) & (index < high) & inside
         return xp.where(inside, warp.add_axes(value, d), image)

@@ -11,13 +11,13 @@ from scn_keras.training.augmentation._pose import Pose, PoseTransform
 
 @dataclasses.dataclass(frozen=True)
 class Flip(PoseTransform):
-    """Mirrors the image in x, before it is rotated and moved.
+    """Mirrors the image in x, before the rotation and the translation.
 
-    Landmarks change places with their partners (`swap_pairs`), so that it needs a
-    schema with `pairs`.
+    Left and right landmarks are exchanged (`swap_pairs`), which requires a schema with
+    `pairs`.
 
     Args:
-        flip: Float, from 0 to 1, the probability of a mirror image. 0 disables it.
+        flip: Float, from 0 to 1, the probability of mirroring. 0 disables it.
 
     Raises:
         ValueError: If the probability is out of its range.
@@ -57,13 +57,13 @@ class Flip(PoseTransform):
 def swap_pairs(
     points: Any, flip: Any, pairs: Sequence[tuple[int, int]], xp: Any
 ) -> Any:
-    """Lets landmarks change places with their partners in mirror images.
+    """Exchanges the landmarks of each pair in mirrored images.
 
     Args:
         points: Array `(..., N, D)`.
-        flip: Array `(...)`, 1 for a mirror image, 0 for none.
+        flip: Array `(...)`, 1 for mirrored images and 0 for others.
         pairs: The pairs of a `LandmarkSchema`.
-        xp: The library, see `Augmentation.draw`.
+        xp: The array namespace, see `scn_keras.array_api`.
     """
     order = np.arange(points.shape[-2])
     for left, right in pairs:

@@ -9,7 +9,7 @@ from scn_keras.training.augmentation.intensity_transform import IntensityTransfo
 
 @dataclasses.dataclass(frozen=True)
 class Gamma(IntensityTransform):
-    """Raises grey values, taken as 0 to 1, to a power.
+    """Raises grey values, rescaled to [0, 1], to a power.
 
     Args:
         gamma: Float, at least 0, no unit: the natural logarithm of the exponent is
@@ -39,5 +39,5 @@ class Gamma(IntensityTransform):
             return image
         exponent = parameters["gamma"]
         exponent = warp.add_axes(exponent, len(image.shape) - len(exponent.shape))
-        share = xp.clip(image * 0.5 + 0.5, 1e-6, 1.0)
-        return share**exponent * 2.0 - 1.0
+        rescaled = xp.clip(image * 0.5 + 0.5, 1e-6, 1.0)
+        return rescaled**exponent * 2.0 - 1.0

@@ -5,13 +5,13 @@ from scn_keras.training.augmentation.transform import Transform
 
 
 class GeometricTransform(Transform):
-    """A transform that moves the image on the grid, and its points with it.
+    """Base class of transforms of the position and shape of an image and its points.
 
-    It returns an affine, displacements of control points, or both. All transforms
-    compose into one map from the grid to the image, `A (p + d(p))` (`scn_keras.warp`),
-    through which the image is interpolated once, and points go through the exact
-    inverse. A map that mirrors the image is for `Flip` alone, with which landmarks
-    change places with their partners.
+    A transform returns an affine, displacements of control points, or both. All
+    transforms are composed into one map from the grid to the image, `A (p + d(p))`
+    (`scn_keras.warp`). The image is interpolated once with this map, and points are
+    mapped by its exact inverse. Only `Flip` may mirror the image, because it also
+    exchanges left and right landmarks.
 
     Example:
 
@@ -53,16 +53,17 @@ class GeometricTransform(Transform):
     ) -> Any | None:
         """Returns the map from the grid after this transform to the grid before it.
 
-        The inverse of how the image moves: where the pixels of the grid come from.
+        It maps pixels of the grid to their positions before the transform, and is
+        therefore the inverse of the motion of the image.
 
         Args:
             parameters: Mapping, the result of `draw`.
-            grid: The sizes of the grid in array order.
+            grid: Sequence of D ints, the sizes of the grid in array order.
             spacing: float32 array `(..., D)`, x, y(, z) mm per pixel of the grid;
-                `None` for pixels of one millimetre.
+                `None` for a spacing of 1 mm.
             size: float32 array `(..., D)`, the size of the whole image in x, y(, z) in
-                pixels of the grid; `None` where it is not known.
-            xp: The library.
+                pixels of the grid; `None` if it is unknown.
+            xp: The array namespace.
 
         Returns:
             float32 array `(..., D + 1, D + 1)` in pixels of the grid, x, y(, z); `None`
@@ -75,15 +76,15 @@ class GeometricTransform(Transform):
     ) -> Any | None:
         """Returns the displacements of the control points of a cubic B-spline.
 
-        Displacements of several transforms add up, so they must have the same number of
-        control points. The sum is then limited to where the map cannot fold.
+        Displacements of several transforms are added and must have the same number of
+        control points. Their sum is then limited so that the map cannot fold.
 
         Args:
             parameters, grid, spacing, xp: See `affine`.
 
         Returns:
-            float32 array `(..., D, *n)`, x, y(, z) in pixels of the grid, of n control
-            points an axis (array order), see `scn_keras.warp.sampling_grid`; `None`
+            float32 array `(..., D, *n)`, x, y(, z) in pixels of the grid, for n control
+            points per axis (array order), see `scn_keras.warp.sampling_grid`; `None`
             for a transform without an elastic part.
         """
         return None

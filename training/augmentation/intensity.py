@@ -12,13 +12,13 @@ class Intensity(IntensityTransform):
     """Shifts, then scales grey values.
 
     Args:
-        intensity_shift: Float, at least 0, grey values (the image is from -1 to 1): the
-            shift is uniform in [-intensity_shift, intensity_shift]. 0 disables it.
+        intensity_shift: Float, at least 0, in grey values from -1 to 1: the shift is
+            uniform in [-intensity_shift, intensity_shift]. 0 disables it.
         intensity_scale: Float, from 0 to below 1, no unit: the factor is uniform in
             [1 - intensity_scale, 1 + intensity_scale]. 0 disables it.
 
     Raises:
-        ValueError: If a number is out of its range.
+        ValueError: If an argument is out of its range.
     """
 
     intensity_shift: float = 0.0

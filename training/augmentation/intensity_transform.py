@@ -5,7 +5,7 @@ from scn_keras.training.augmentation.transform import Transform
 
 
 class IntensityTransform(Transform):
-    """A transform of grey values.
+    """Base class of transforms of grey values.
 
     Example:
 
@@ -33,12 +33,12 @@ class IntensityTransform(Transform):
     """
 
     def apply(self, image: Any, parameters: Mapping[str, Any], xp: Any) -> Any:
-        """Returns the changed image, of the same shape and dtype.
+        """Returns the transformed image, of the same shape and dtype.
 
         Args:
-            image: float32 array `(..., *grid)`; before augmentation, grey values are
-                from -1 to 1.
+            image: float32 array `(..., *grid)`. Before the augmentation, grey values
+                are from -1 to 1.
             parameters: Mapping, the result of `draw`.
-            xp: The library.
+            xp: The array namespace.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `apply`.")

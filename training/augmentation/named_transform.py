@@ -12,26 +12,26 @@ from scn_keras.training.augmentation.geometric_transform import GeometricTransfo
 from scn_keras.training.augmentation.intensity_transform import IntensityTransform
 from scn_keras.training.augmentation.transform import Transform
 
-_WHAT = "augmentation.transforms"
+_SETTING = "augmentation.transforms"
 _PACKAGE = "scn_keras.training.augmentation:"
-_FORM = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_MODULE_ATTRIBUTE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 @dataclasses.dataclass(frozen=True)
 class NamedTransform:
-    """A transform as a recipe stores it: a name and plain values, never code.
+    """The name and the arguments of a transform, as stored in a recipe.
 
-    The code is looked up when images are augmented, so that a recipe is read, and a
-    model used, without it.
+    The code is looked up when images are augmented. Reading a recipe and using a model
+    do not require it.
 
     Args:
         name: Str, `"module:attribute"` of a function or a class, or the name of a
             built-in transform such as `"Gamma"`.
-        arguments: Dict of its arguments: numbers, strings, Booleans, `None`, and lists
+        arguments: Dict, the arguments: numbers, strings, Booleans, `None`, and lists
             and dicts of them. Tuples become lists.
 
     Raises:
-        ValueError: If the name has neither of these forms, or an argument is no such
+        ValueError: If the name has neither of these forms, or an argument is another
             value.
 
     Example:
@@ -46,17 +46,19 @@ class NamedTransform:
 
     def __post_init__(self) -> None:
         name = self.name
-        if not isinstance(name, str) or not (name in BY_NAME or _FORM.fullmatch(name)):
+        if not isinstance(name, str) or not (
+            name in BY_NAME or _MODULE_ATTRIBUTE.fullmatch(name)
+        ):
             raise ValueError(
-                "A transform is named module:attribute, or is one of "
-                f"{', '.join(BY_NAME)}. Received: {_WHAT}={name!r}"
+                "The name of a transform must be module:attribute or one of "
+                f"{', '.join(BY_NAME)}. Received: {_SETTING}={name!r}"
             )
         try:
             plain = json.loads(json.dumps(dict(self.arguments), allow_nan=False))
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"The arguments of the transform {name!r} must be values that JSON "
-                f"holds, such as numbers. Received: arguments={self.arguments!r}"
+                f"The arguments of the transform {name!r} must be values that JSON can "
+                f"represent, such as numbers. Received: arguments={self.arguments!r}"
             ) from error
         if name.removeprefix(_PACKAGE) in BY_NAME:
             object.__setattr__(self, "name", name.removeprefix(_PACKAGE))
@@ -67,18 +69,18 @@ class NamedTransform:
 
     @classmethod
     def of(cls, transform: Any) -> "NamedTransform":
-        """Returns the name and the arguments of a transform given in any form.
+        """Creates a `NamedTransform` from any form in which a transform can be given.
 
-        Where the code is at hand, arguments that are left out take its defaults.
+        If the code is given, omitted arguments take its defaults.
 
         Args:
             transform: `NamedTransform`; a name; a dict with `name` and, optionally,
                 `arguments`; a function of `(image, parameters, xp, **arguments)`; a
-                `functools.partial` of one, with the arguments; a class that derives
-                from `Transform`, or an instance.
+                `functools.partial` of such a function, with keyword arguments; a class
+                that derives from `Transform`, or an instance of one.
 
         Raises:
-            ValueError: If it is none of these, or does not take the arguments.
+            ValueError: If it is none of these, or does not accept the arguments.
         """
         if isinstance(transform, NamedTransform):
             return transform
@@ -88,8 +90,8 @@ class NamedTransform:
             unknown = sorted(set(transform) - {"name", "arguments"})
             if unknown or "name" not in transform:
                 raise ValueError(
-                    "A transform is {'name': ..., 'arguments': {...}}. "
-                    f"Received: {_WHAT}={dict(transform)!r}"
+                    "A transform must have the form {'name': ..., 'arguments': {...}}. "
+                    f"Received: {_SETTING}={dict(transform)!r}"
                 )
             name, arguments = transform["name"], transform.get("arguments", {})
             if isinstance(name, str):
@@ -104,38 +106,38 @@ class NamedTransform:
     @classmethod
     def _of_code(cls, code, arguments):
         _require_code(code, code)
-        arguments = checked_arguments(code, arguments, _WHAT, reserved_of(code))
-        return cls(name_of(code, _WHAT), arguments)
+        arguments = checked_arguments(code, arguments, _SETTING, reserved_of(code))
+        return cls(name_of(code, _SETTING), arguments)
 
     def code(self) -> Any:
         """Returns the function, or the class that derives from `Transform`.
 
         Raises:
-            ValueError: If there is no such attribute, or it is neither of the two.
+            ValueError: If the attribute does not exist or is neither of the two.
             ImportError: If its module cannot be imported.
         """
         if self.name in BY_NAME:
             return BY_NAME[self.name]
-        code = resolve(self.name, _WHAT)
+        code = resolve(self.name, _SETTING)
         _require_code(code, self.name)
         return code
 
     def checked(self) -> dict[str, Any]:
-        """Returns the arguments, with the defaults of the code filled in.
+        """Returns the arguments, completed with the defaults of the code.
 
         Raises:
-            ValueError: If the code does not take the arguments.
+            ValueError: If the code does not accept the arguments.
         """
         code = self.code()
-        label = f"{_WHAT}[{self.name!r}]"
+        label = f"{_SETTING}[{self.name!r}]"
         return checked_arguments(code, self.arguments, label, reserved_of(code))
 
 
 def reserved_of(code: Any) -> list[str]:
-    """Returns the arguments that are passed to a function on each call.
+    """Returns the names of the arguments that are passed to a function in each call.
 
     Raises:
-        ValueError: If a function takes fewer than three.
+        ValueError: If a function has fewer than three required positional arguments.
     """
     if isinstance(code, type):
         return []
@@ -147,8 +149,8 @@ def reserved_of(code: Any) -> list[str]:
     ][:3]
     if len(positional) < 3:
         raise ValueError(
-            "A function that transforms grey values must take (image, parameters, xp), "
-            f"then further keyword arguments. Received: {code.__name__}"
+            "A function that transforms grey values must take (image, parameters, xp) "
+            f"and optional keyword arguments. Received: {code.__name__}"
             f"{inspect.signature(code)}"
         )
     return positional
@@ -162,5 +164,5 @@ def _require_code(code, received):
         return
     raise ValueError(
         "A transform must be a function, or a class that derives from "
-        f"GeometricTransform or IntensityTransform. Received: {_WHAT}={received!r}"
+        f"GeometricTransform or IntensityTransform. Received: {_SETTING}={received!r}"
     )

@@ -12,8 +12,8 @@ class Noise(IntensityTransform):
     """Adds white Gaussian noise.
 
     Args:
-        noise: Float, at least 0, grey values (the image is from -1 to 1): the standard
-            deviation is uniform in [0, noise]. 0 disables it.
+        noise: Float, at least 0, in grey values from -1 to 1: the standard deviation is
+            uniform in [0, noise]. 0 disables it.
 
     Raises:
         ValueError: If the number is negative.

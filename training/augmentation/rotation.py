@@ -13,10 +13,10 @@ class Rotation(PoseTransform):
 
     Args:
         rotation: Float, radians, at least 0: angles are uniform in
-            [-rotation, rotation]. A volume is rotated about x, then y, then z, by an
-            angle each. 0 disables it.
-        any_rotation: Bool, whether every orientation is equally likely, in place of
-            `rotation`: all angles of an image, all of SO(3) of a volume.
+            [-rotation, rotation]. A volume is rotated about x, then y, then z, by
+            independent angles. 0 disables it.
+        any_rotation: Bool, whether orientations are uniform over all angles of an image
+            or over SO(3) for a volume, instead of limited by `rotation`.
 
     Raises:
         ValueError: If the angle is negative.
@@ -50,7 +50,7 @@ class Rotation(PoseTransform):
         return pose._replace(rotation=parameters["rotation"])
 
     def _matrix(self, unit, d, xp):
-        """A matrix `(..., D, D)`, from one number or three of -1 to 1."""
+        """Returns matrices `(..., D, D)`, from one or three numbers in [-1, 1]."""
         if self.any_rotation and d == 3:
             return _any_orientation(unit, xp)
         angle = unit * (math.pi if self.any_rotation else self.rotation)
@@ -72,9 +72,9 @@ class Rotation(PoseTransform):
 
 
 def _any_orientation(unit, xp):
-    """Uniform on SO(3): a unit quaternion from three uniform numbers.
+    """Returns rotations uniform in SO(3), from unit quaternions of uniform numbers.
 
-    Shoemake: Uniform random rotations, Graphics Gems III, 1992.
+    Reference: Shoemake, Uniform random rotations, Graphics Gems III, 1992.
     """
     first = unit[..., 0] * 0.5 + 0.5
     near, far = xp.sqrt(1.0 - first), xp.sqrt(first)

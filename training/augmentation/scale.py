@@ -11,13 +11,13 @@ class Scale(PoseTransform):
     """Enlarges or shrinks the image about the centre of the grid.
 
     Args:
-        scale: Float, from 0 to below 1, no unit: the factor of all axes together is
+        scale: Float, from 0 to below 1, no unit: the common factor of all axes is
             uniform in [1 - scale, 1 + scale]. 0 disables it.
-        scale_per_axis: Float, from 0 to below 1, no unit: a further factor of each axis
-            on its own, uniform in [1 - scale_per_axis, 1 + scale_per_axis].
+        scale_per_axis: Float, from 0 to below 1, no unit: a further, independent
+            factor of each axis, uniform in [1 - scale_per_axis, 1 + scale_per_axis].
 
     Raises:
-        ValueError: If a number is out of its range.
+        ValueError: If an argument is out of its range.
     """
 
     scale: float = 0.0

@@ -4,27 +4,28 @@ from typing import Any
 
 
 class Transform:
-    """A random change of training images, in two steps: draw, then apply.
+    """Base class of random transforms of training images.
 
-    `draw` makes parameters of random numbers; the methods of `GeometricTransform` and
-    `IntensityTransform` apply them without any randomness. Parameters can therefore be
-    stored, looked at and applied again. The same parameters give the same result in
-    NumPy, in a graph of `tf.data` and on batches on a device.
+    A transform has two steps. `draw` creates parameters from random numbers. The
+    methods of `GeometricTransform` and `IntensityTransform` apply them and use no
+    random numbers. Parameters can therefore be stored, inspected and applied again. The
+    same parameters give the same result in NumPy, in a `tf.data` graph and on batches
+    on a device.
 
-    All methods take the array library as `xp`, one of the namespaces of
-    `scn_keras.array_api`, and use no other functions on arrays. Leading axes (`...`)
-    are batches; a single image has none.
+    All methods take an array namespace `xp`, see `scn_keras.array_api`, and use no
+    other functions on arrays. Leading axes (`...`) are batch axes; a single image has
+    none.
 
-    Derive from one of the two subclasses. The arguments of the constructor are numbers,
-    strings, Booleans or lists of them, and are kept in attributes of the same names, as
-    in a frozen dataclass.
+    Derive from one of the two subclasses. Constructor arguments must be numbers,
+    strings, Booleans or lists of them, and must be kept in attributes of the same
+    names, as in a frozen dataclass.
     """
 
     def count(self, dimensions: int) -> int:
-        """Returns how many uniform random numbers one draw takes.
+        """Returns the number of uniform random numbers that `draw` uses for one image.
 
         Args:
-            dimensions: Int, 2 for images, 3 for volumes.
+            dimensions: Int, 2 for 2D images, 3 for volumes.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `count`.")
 
@@ -35,21 +36,21 @@ class Transform:
 
         Args:
             unit: float32 array `(..., count)`, uniform in [-1, 1].
-            grid: The sizes of the grid in array order.
-            xp: The library.
-            seed: A seed of that library, for a transform that needs more random numbers
-                than `unit` holds: `xp.normal(seed, shape)`, `xp.uniform(seed, shape)`.
+            grid: Sequence of D ints, the sizes of the grid in array order.
+            xp: The array namespace.
+            seed: A seed for `xp`, for transforms that need more random numbers than
+                `unit` contains: `xp.normal(seed, shape)`, `xp.uniform(seed, shape)`.
 
         Returns:
-            Dict of float32 arrays `(..., *any)`.
+            Dict of float32 arrays `(..., *shape)`, each with its own `shape`.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `draw`.")
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor, ready for JSON.
+        """Returns the constructor arguments, which must be values for JSON.
 
         Raises:
-            ValueError: If an argument is not kept in an attribute of its name.
+            ValueError: If an argument is not kept in an attribute of the same name.
         """
         names = [
             p.name

@@ -8,15 +8,16 @@ from scn_keras.training.augmentation._pose import Pose, PoseTransform, sides_of
 
 @dataclasses.dataclass(frozen=True)
 class Translation(PoseTransform):
-    """Moves the image, along each axis on its own.
+    """Translates the image, independently along each axis.
 
     Args:
-        translation: Float, at least 0, share of the grid's size: the image moves by a
-            share uniform in [-translation, translation]. 0 disables it.
-        translation_mm: Float, at least 0, the same in millimetres. One of the two is 0.
+        translation: Float, at least 0, fraction of the grid's size: the shift is
+            uniform in [-translation, translation]. 0 disables it.
+        translation_mm: Float, at least 0, the same in millimetres. At least one of the
+            two must be 0.
 
     Raises:
-        ValueError: If a number is negative or both are given.
+        ValueError: If an argument is negative or both are given.
     """
 
     translation: float = 0.0

@@ -19,16 +19,17 @@ from scn_keras.training.input.on_grid import (
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 
-_OUTSIDE = -1.0  # what lies around an image, as in `resample`
-_PLACES = ("affine", "to_source", "grid_to_source", "size")
+_OUTSIDE = -1.0  # the grey value outside an image, as in `resample`
+_GEOMETRY = ("affine", "to_source", "grid_to_source", "size")
 
 
 class ArraySource:
-    """What `fit` trains on, from a data set as arrays: on any backend, with NumPy.
+    """The input of `fit` from a data set stored as arrays, by NumPy on any backend.
 
-    Parameters are drawn on the host, by NumPy, from the recipe's seed and the number
-    of the step alone: a run that continues sees what it would have seen, and every
-    backend sees the same. Images are deformed on the device, a batch at a time.
+    Random parameters are drawn on the host by NumPy and depend only on the recipe's
+    seed and the number of the step. A resumed run therefore continues with the same
+    batches, and all backends get the same images. Images are deformed on the device,
+    one batch at a time.
 
     Args:
         recipe: `Recipe`.
@@ -36,8 +37,7 @@ class ArraySource:
 
     Attributes:
         schema: `LandmarkSchema`.
-        validation: The batches held out, which lie on their grid; `None` if there are
-            none.
+        validation: The held-out images, resampled to the grid, in batches; or `None`.
 
     Raises:
         FileNotFoundError: If there are no arrays.
@@ -64,11 +64,11 @@ class ArraySource:
             self.validation = _Images(folder, rows[held_out], recipe, make).in_order()
 
     def place(self, run: Run) -> None:
-        """Refuses, as `ArrayFolder.require` does: arrays lie where they were stored."""
+        """Validates the recipe of a run. Arrays already contain the placed grid."""
         self._folder.require(run.recipe)
 
     def training(self, first_step: int = 0) -> keras.utils.PyDataset:
-        """Endless batches of `(image, {"points", "affine"})`, shuffled and augmented.
+        """Returns endless shuffled batches `(image, {"points", "affine"})`, augmented.
 
         Args:
             first_step: Int, the number of steps already taken.
@@ -76,7 +76,7 @@ class ArraySource:
         return _Batches(lambda index: self._training_batch(first_step + index))
 
     def plain(self) -> keras.utils.PyDataset:
-        """The training images as they are, in order."""
+        """Returns the training images without augmentation, in order."""
         return self._images.in_order()
 
     def _training_batch(self, step):
@@ -93,8 +93,8 @@ class ArraySource:
         batch = self._images.batch(chosen, recipe.observer, observers, drawn)
         if recipe.window is None:
             return batch
-        places = places_of(recipe.window, recipe.grid)
-        start = random.integers(places).astype("int32")
+        positions = places_of(recipe.window, recipe.grid)
+        start = random.integers(positions).astype("int32")
         return part_of_grid(batch, start, recipe.window)
 
     def _permutation(self, epoch):
@@ -103,7 +103,7 @@ class ArraySource:
 
 
 class _Images:
-    """Images of a folder and what belongs to them."""
+    """Images of a folder of arrays with their points and affines."""
 
     def __init__(self, folder, rows, recipe, make):
         self.images = [folder.image(row, recipe.cache == "memory") for row in rows]
@@ -111,16 +111,16 @@ class _Images:
             {
                 name: values[rows]
                 for name, values in folder.samples.items()
-                if name in _PLACES or name.startswith("points")
+                if name in _GEOMETRY or name.startswith("points")
             },
             folder.header["ground_truths"],
             recipe,
         )
-        # One length for all: a program is compiled for it once.
+        # All images are padded to one length, so that one program is compiled.
         self.length = max(math.prod(np.add(i.shape, 2).tolist()) for i in self.images)
         self.recipe = recipe
         self.make = make
-        # Says now if there are no such points.
+        # Raises an error now if there are no such points.
         selection.observed_points(self.samples, recipe.observer, np.float32(0.0))
 
     def __len__(self):
@@ -134,7 +134,7 @@ class _Images:
         def batch(index):
             first = index * size
             chosen = range(first, min(first + size, len(self)))
-            # Kept where there is more room than on the device.
+            # Kept in host memory, which is larger than that of the device.
             return keras.tree.map_structure(
                 keras.ops.convert_to_numpy, self.batch(chosen, observer)
             )
@@ -152,12 +152,12 @@ class _Images:
             sizes.append(shape)
         samples = {name: values[chosen] for name, values in self.samples.items()}
         points = selection.observed_points(samples, observer, observers)
-        places = {name: samples[name] for name in _PLACES}
-        return self.make(flat, np.array(sizes, "int32"), points, places, dict(drawn))
+        geometry = {name: samples[name] for name in _GEOMETRY}
+        return self.make(flat, np.array(sizes, "int32"), points, geometry, dict(drawn))
 
 
 class _Batches(keras.utils.PyDataset):
-    """Batches by number, endless without a count."""
+    """A data set of numbered batches, endless if no count is given."""
 
     def __init__(self, batch: Callable[[int], Any], count: int | None = None) -> None:
         super().__init__()
@@ -173,21 +173,21 @@ class _Batches(keras.utils.PyDataset):
 
 
 def _batch_maker(recipe, pairs):
-    """Returns what makes training elements of arrays, in tensors of the backend."""
+    """Returns a function from arrays to training elements of backend tensors."""
 
     def make(*arrays):
-        flat, sizes, points, places, drawn = keras.tree.map_structure(
+        flat, sizes, points, geometry, drawn = keras.tree.map_structure(
             keras.ops.convert_to_tensor, arrays
         )
-        affine = places.pop("affine")
-        reduced = ReducedImage(keras.ops.cast(flat, "float32"), **places)
+        affine = geometry.pop("affine")
+        reduced = ReducedImage(keras.ops.cast(flat, "float32"), **geometry)
         return on_grid(reduced, sizes, affine, points, recipe, drawn or None, pairs)
 
     return _compiled(make)
 
 
 def _compiled(function):
-    """Compiles a function of arrays for the backend, where that pays."""
+    """Compiles a function of arrays, on backends where this is faster."""
     if keras.backend.backend() == "jax":
         import jax
 

@@ -1,8 +1,8 @@
-"""From a reduced image to a training element: what is done anew at every step.
+"""Resampling of reduced images to training elements, repeated in every step.
 
-As `scn_keras.warp`, every function takes the library as `xp`: the pipeline of
-`tf.data` and batches of arrays on any backend share it. Leading axes (`...`) are
-batches.
+As in `scn_keras.warp`, every function takes an array namespace `xp`, so that the
+pipeline of `tf.data` and batches of arrays on any backend share it. Leading axes
+(`...`) are batch axes.
 """
 
 import functools
@@ -28,23 +28,23 @@ def on_grid(
     xp: Any = warp.KERAS,
     image_of: Callable[..., Any] | None = None,
 ) -> tuple[Any, dict[str, Any]]:
-    """Brings a sample, or a batch of them, to the grid, in one interpolation.
+    """Resamples a sample, or a batch of them, to the grid by one interpolation.
 
     Args:
-        reduced: `ReducedImage` whose image is flat, `(..., n)`, and has a border.
+        reduced: `ReducedImage` whose image is flat, `(..., n)`, with a border.
         sizes: int32 `(..., D)`, the sizes of the image with its border.
-        affine: float32 `(..., D + 1, D + 1)`, source image to millimetres.
+        affine: float32 `(..., D + 1, D + 1)`, from the source image to millimetres.
         points: float32 `(..., N, D)`, in pixels of the source image.
         recipe: `Recipe`.
-        drawn: What `recipe.augmentation.draw` drew, or `None`.
-        pairs: Pairs of landmarks that change places in a mirror image.
-        xp: The library, see `scn_keras.warp`.
-        image_of: What does as `image_on_grid`, `xp` aside, for example compiled.
+        drawn: Dict, the result of `recipe.augmentation.draw`, or `None`.
+        pairs: Pairs of landmarks that are exchanged in mirrored images.
+        xp: The array namespace, see `scn_keras.array_api`.
+        image_of: Callable with the arguments of `image_on_grid` except `xp`, such as a
+            compiled version of it; `None` for `image_on_grid`.
 
     Returns:
         `(image, {"points", "affine"})`: image `(..., *grid, 1)`, points in pixels of
-        the grid, affine from them to millimetres (without the elastic part, which is
-        no affine).
+        the grid, affine from the grid to millimetres (without the elastic part).
     """
     grid, to_source, elastic = recipe.grid, reduced.grid_to_source, None
     if drawn is not None and recipe.augmentation is not None:
@@ -53,8 +53,8 @@ def on_grid(
         scale = _lengths(linear, xp)
         aspect = warp.aspect_of(affine, xp)
         spacing = _lengths(linear * aspect[..., :, None], xp)
-        moved = augmentation.affine(drawn, grid, spacing, reduced.size / scale, xp)
-        to_source = xp.contract(to_source, moved)
+        motion = augmentation.affine(drawn, grid, spacing, reduced.size / scale, xp)
+        to_source = xp.contract(to_source, motion)
         elastic = augmentation.elastic_displacements(drawn, grid, spacing, xp)
     image_of = image_of or functools.partial(image_on_grid, xp=xp)
     image = image_of(
@@ -66,10 +66,10 @@ def on_grid(
         grid,
         recipe.augmentation,
     )
-    found = warp.invert_map(to_source, points, grid, elastic, xp)
+    grid_points = warp.invert_map(to_source, points, grid, elastic, xp)
     if drawn is not None and "flip" in drawn:
-        found = swap_pairs(found, drawn["flip"], pairs, xp)
-    return image, {"points": found, "affine": xp.contract(affine, to_source)}
+        grid_points = swap_pairs(grid_points, drawn["flip"], pairs, xp)
+    return image, {"points": grid_points, "affine": xp.contract(affine, to_source)}
 
 
 def part_of_grid(
@@ -78,16 +78,16 @@ def part_of_grid(
     window: Sequence[int],
     xp: Any = warp.KERAS,
 ) -> tuple[Any, dict[str, Any]]:
-    """Cuts the same part out of a batch of training elements.
+    """Crops a batch of training elements to a window of the grid.
 
     Args:
-        element: What `on_grid` returned, of a batch.
-        start: int32 `(D,)`, the first pixel of the part in array order.
-        window: The sizes of the part in array order.
-        xp: The library, see `scn_keras.warp`.
+        element: A batch, the result of `on_grid`.
+        start: int32 `(D,)`, the first pixel of the window in array order.
+        window: Sequence of D ints, the sizes of the window in array order.
+        xp: The array namespace, see `scn_keras.array_api`.
 
     Returns:
-        The same for the part: points in its pixels, affine from them to millimetres.
+        The batch for the window: points in its pixels, affine from it to millimetres.
     """
     image, labels = element
     d = len(window)
@@ -95,13 +95,13 @@ def part_of_grid(
     image = image[(slice(None), *pixels)]
     shift = xp.cast(start[::-1], "float32")
     affine = labels["affine"]
-    moved = xp.sum(affine[..., :d] * shift, axis=-1)
-    affine = affine + moved[..., None] * np.eye(d + 1, dtype="float32")[d]
+    offset = xp.sum(affine[..., :d] * shift, axis=-1)
+    affine = affine + offset[..., None] * np.eye(d + 1, dtype="float32")[d]
     return image, {"points": labels["points"] - shift, "affine": affine}
 
 
 def places_of(window: Sequence[int], grid: Sequence[int]) -> np.ndarray:
-    """Returns in how many places of each axis of a grid a window can lie."""
+    """Returns the number of positions of a window along each axis of a grid."""
     return np.subtract(grid, window) + 1
 
 
@@ -115,9 +115,9 @@ def image_on_grid(
     augmentation: Augmentation | None,
     xp: Any,
 ) -> Any:
-    """Interpolates flat images and changes their grey values; see `on_grid`."""
-    places = warp.sampling_grid(affine, grid, elastic, xp)
-    image = warp.interpolate(flat, places, xp, sizes)
+    """Interpolates flat images and transforms their grey values, see `on_grid`."""
+    coordinates = warp.sampling_grid(affine, grid, elastic, xp)
+    image = warp.interpolate(flat, coordinates, xp, sizes)
     if drawn is not None and augmentation is not None:
         image = augmentation.intensity(drawn, image, xp)
     return image[..., None]

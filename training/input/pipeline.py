@@ -1,4 +1,4 @@
-"""Samples become batches on the network's grid."""
+"""The `tf.data` pipeline from stored samples to batches on the network's grid."""
 
 import atexit
 import functools
@@ -25,14 +25,15 @@ from scn_keras.training.input.on_grid import (
 from scn_keras.training.input.selection import mirror_pairs, observed_points
 from scn_keras.training.recipe import Recipe
 
-# Far more than a set of annotated radiographs has: every epoch is a permutation.
+# The size of the shuffle buffer. It exceeds that of sets of annotated images, so that
+# every epoch is a permutation.
 _SHUFFLE = 10_000
 
 
 def of_groups(samples: tf.data.Dataset, groups: Iterable[str]) -> tf.data.Dataset:
     """Keeps the samples of the given groups."""
-    wanted = tf.constant(sorted(groups))
-    return samples.filter(lambda sample: tf.reduce_any(sample["group"] == wanted))
+    kept = tf.constant(sorted(groups))
+    return samples.filter(lambda sample: tf.reduce_any(sample["group"] == kept))
 
 
 def training_batches(
@@ -41,18 +42,19 @@ def training_batches(
     first_step: int = 0,
     schema: LandmarkSchema | None = None,
 ) -> tf.data.Dataset:
-    """Endless batches of `(image, {"points", "affine"})`, shuffled and augmented.
+    """Returns endless shuffled batches `(image, {"points", "affine"})`, augmented.
 
-    Every image is decoded and reduced once and kept, in memory or on disk. What a
-    step draws depends on the recipe's seed, TensorFlow's global seed (which `fit`
-    sets to the recipe's) and the number of the step alone, so a run that continues
-    at `first_step` sees what it would have seen.
+    Every image is decoded and reduced once and cached, in memory or on disk. The random
+    numbers of a step depend only on the recipe's seed, TensorFlow's global seed (which
+    `fit` sets to the recipe's) and the number of the step. A run that is resumed at
+    `first_step` therefore continues with the same batches.
 
     Args:
         samples: Stored samples.
         recipe: `Recipe`.
         first_step: Int, the number of steps already taken.
-        schema: `LandmarkSchema`, whose pairs a recipe that mirrors images needs.
+        schema: `LandmarkSchema`, whose `pairs` are required by recipes that mirror
+            images.
 
     Raises:
         ValueError: If the recipe mirrors images and there are no pairs.
@@ -60,11 +62,11 @@ def training_batches(
     pairs = mirror_pairs(recipe, schema)
     options = tf.data.Options()
     options.deterministic = True
-    kept, read = _KEEP[recipe.cache](
+    cached, read = _CACHES[recipe.cache](
         samples.map(lambda sample: prepare(sample, recipe), tf.data.AUTOTUNE)
     )
     batches = (
-        kept.shuffle(_SHUFFLE, seed=recipe.seed, reshuffle_each_iteration=True)
+        cached.shuffle(_SHUFFLE, seed=recipe.seed, reshuffle_each_iteration=True)
         .repeat()
         .enumerate()
         .skip(first_step * recipe.batch_size)
@@ -82,17 +84,17 @@ def training_batches(
 
 
 def _part(batch, step, recipe):
-    """What the window of a recipe shows at a step."""
+    """Crops a batch to a random position of the recipe's window."""
     seed = tf.stack([tf.cast(recipe.seed, tf.int64), step + (1 << 41)])
-    places = places_of(recipe.window, recipe.grid).astype("int32")
-    share = tf.random.stateless_uniform([len(places)], seed)
-    start = tf.cast(share * tf.cast(places, tf.float32), tf.int32)
+    positions = places_of(recipe.window, recipe.grid).astype("int32")
+    unit = tf.random.stateless_uniform([len(positions)], seed)
+    start = tf.cast(unit * tf.cast(positions, tf.float32), tf.int32)
     image, labels = part_of_grid(batch, start, recipe.window, TENSORFLOW)
     return tf.ensure_shape(image, (None, *recipe.window, 1)), labels
 
 
 def prepare(sample: Mapping[str, tf.Tensor], recipe: Recipe) -> dict[str, Any]:
-    """Does what is done once an image: a stored sample becomes what `augment` takes."""
+    """Reduces the image of a stored sample. The result is the input of `augment`."""
     reduced = reduce_sample(sample, recipe)
     flat, sizes = resample.flatten(reduced.image)
     return {
@@ -109,13 +111,13 @@ def augment(
     recipe: Recipe,
     pairs: Sequence[tuple[int, int]] = (),
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """Does what is done anew each time: returns a training element.
+    """Returns a training element with new random augmentation.
 
     Args:
-        prepared: What `prepare` returned.
-        number: Scalar int64; with the recipe's seed it decides what is drawn.
+        prepared: Dict, the result of `prepare`.
+        number: Scalar int64. It is combined with the recipe's seed.
         recipe: `Recipe`.
-        pairs: Pairs of landmarks that change places in a mirror image.
+        pairs: Pairs of landmarks that are exchanged in mirrored images.
     """
     seed = tf.stack([tf.cast(recipe.seed, tf.int64), number])
     draw = tf.random.stateless_uniform([], seed + tf.constant([0, 1 << 40], "int64"))
@@ -140,7 +142,7 @@ def augment(
 def evaluation_batches(
     samples: tf.data.Dataset, recipe: Recipe, batch_size: int | None = None
 ) -> tf.data.Dataset:
-    """Batches of `(image, {"points", "affine"})` as they are, in order."""
+    """Returns batches `(image, {"points", "affine"})` in order, without augmentation."""
 
     def element(sample):
         observer = "mean" if recipe.observer == "random" else recipe.observer
@@ -164,15 +166,15 @@ def grid_element(
     drawn: Mapping[str, Any] | None = None,
     pairs: Sequence[tuple[int, int]] = (),
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """Brings one sample to the grid, see `on_grid`.
+    """Resamples one sample to the grid, see `on_grid`.
 
     Args:
         reduced: `ReducedImage`.
         points: float32 `(N, D)`, in pixels of the source image.
-        affine: float32 `(D + 1, D + 1)`, from those to millimetres.
+        affine: float32 `(D + 1, D + 1)`, from the source image to millimetres.
         recipe: `Recipe`.
-        drawn: What `recipe.augmentation.draw` drew, or `None`.
-        pairs: Pairs of landmarks that change places in a mirror image.
+        drawn: Dict, the result of `recipe.augmentation.draw`, or `None`.
+        pairs: Pairs of landmarks that are exchanged in mirrored images.
     """
     flat, sizes = resample.flatten(reduced.image)
     return on_grid(
@@ -187,11 +189,11 @@ def grid_element(
     )
 
 
-# Some thirty passes over the grid become one, which takes a third of the time.
+# XLA fuses about thirty passes over the grid, which then take a third of the time.
 @functools.partial(tf.function, jit_compile=True, autograph=False)
 def _compiled_image(flat, sizes, affine, elastic, drawn, grid, augmentation, code):
-    # A function that has been edited in a notebook has its old name: the code itself is
-    # an argument, so that it is compiled anew.
+    # A function that was edited in a notebook keeps its name. The code is therefore an
+    # argument, so that the function is compiled again.
     del code
     return image_on_grid(
         flat, sizes, affine, elastic, drawn, grid, augmentation, TENSORFLOW
@@ -201,8 +203,8 @@ def _compiled_image(flat, sizes, affine, elastic, drawn, grid, augmentation, cod
 def reduce_sample(sample: Mapping[str, tf.Tensor], recipe: Recipe) -> ReducedImage:
     """Reduces the image of a stored sample for the grid of a recipe.
 
-    The grid lies where an entry `grid_to_source` of the sample places it, see
-    `CoarseToFine`.
+    An entry `grid_to_source` of the sample replaces the default placement of the grid,
+    see `CoarseToFine`.
     """
     image_to_grid = recipe.image_to_grid
     reduced = resample.reduce_image(
@@ -220,10 +222,10 @@ def _in_memory(elements):
 
 
 def _on_disk(elements):
-    """Writes each element to a file of its own, to be read in any order.
+    """Writes each element to a separate file, so that files can be read in any order.
 
-    Those of `tf.data`'s own cache can be read in one order only, and shuffling them
-    would hold them in memory.
+    The cache of `tf.data` on disk can be read in one order only, and a shuffle buffer
+    would keep its elements in memory.
     """
     folder = pathlib.Path(tempfile.mkdtemp(prefix="scn_keras_cache_"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -254,4 +256,4 @@ def _on_disk(elements):
     return tf.data.Dataset.range(count), read
 
 
-_KEEP = {"memory": _in_memory, "disk": _on_disk}
+_CACHES = {"memory": _in_memory, "disk": _on_disk}

@@ -98,7 +98,7 @@ def test_commands_take_it(run, tiny_data, tmp_path):
         assert result.exit_code == 0, result.output
 
     done("evaluate", run.path, "--data-dir", tiny_data)
-    assert "makes no heatmaps" in (run.path / "report.html").read_text("utf-8")
+    assert "not predict heatmaps" in (run.path / "report.html").read_text("utf-8")
     Image.fromarray(np.zeros((96, 64), np.uint8)).save(tmp_path / "a.png")
     done("predict", run.path, tmp_path / "a.png", "--json", tmp_path / "a.json")
     (answer,) = json.loads((tmp_path / "a.json").read_text("utf-8"))

@@ -142,7 +142,7 @@ def augment(
 def evaluation_batches(
     samples: tf.data.Dataset, recipe: Recipe, batch_size: int | None = None
 ) -> tf.data.Dataset:
-    """Returns batches `(image, {"points", "affine"})` in order, without augmentation."""
+    """Returns batches `(image, {"points", "affine"})`, in order, not augmented."""
 
     def element(sample):
         observer = "mean" if recipe.observer == "random" else recipe.observer

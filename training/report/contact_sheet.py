@@ -39,16 +39,16 @@ def contact_sheet(
 ) -> figure.Figure:
     """Draws samples of a prepared data set with their landmarks.
 
-    Of volumes, the largest values along z, y and x are drawn. With a recipe, each
-    sample has a row of its own: first the sample on the grid of the recipe, then the
-    same with augmentation, as in training. The pictures of a row have the same scale
-    of grey values.
+    Volumes are drawn as maximum projections along z, y and x. With a recipe, each row
+    shows one sample: first resampled to the grid of the recipe, then with random
+    augmentation as in training. The pictures of a row have the same scale of grey
+    values.
 
     Args:
         dataset: Str, `NAME` or `NAME/CONFIG`.
         split: Str, the split; `None` for the first of the data set.
         count: Int, the number of samples; `None` for 10, or 4 with a recipe.
-        seed: Int, the seed of the choice of samples and of the augmentation.
+        seed: Int, the seed of the selection of samples and of the augmentation.
         augmented: `Recipe` whose grid and augmentation are shown, or `None` for the
             stored images.
         data_dir: Str or path, the folder of prepared data sets; `None` for the
@@ -73,18 +73,20 @@ def contact_sheet(
     ids = data.sample_ids(dataset, split, data_dir)
     count = min(len(ids), count or (10 if augmented is None else 4))
     chosen = sorted(np.random.default_rng(seed).permutation(len(ids))[:count])
-    wanted = [ids[index] for index in chosen]
-    samples = data.find_samples(dataset, split, wanted, data_dir)
+    chosen_ids = [ids[index] for index in chosen]
+    samples = data.find_samples(dataset, split, chosen_ids, data_dir)
     title = f"{builder.info.full_name}, {split}: {count} of {len(ids)} samples"
     columns = _COLUMNS[builder.DIMENSIONS]
     if augmented is None:
         observers = builder.point_features()
-        cells = [_stored_cell(samples[id], id, observers) for id in wanted]
+        cells = [_stored_cell(samples[id], id, observers) for id in chosen_ids]
     else:
         recipe = _fit_to_dataset(augmented, builder, seed)
         title += f", augmented as in {recipe.name}"
         observers = (recipe.observer or "points",)
-        cells = _augmented_cells(samples, wanted, recipe, builder.SCHEMA.pairs, columns)
+        cells = _augmented_cells(
+            samples, chosen_ids, recipe, builder.SCHEMA.pairs, columns
+        )
     return draw_sheet(
         f"{title}, seed {seed}", cells, columns, builder.SCHEMA, observers
     )
@@ -103,10 +105,10 @@ def recipe_for(dataset: str, data_dir: str | pathlib.Path | None = None) -> Reci
     """
     name, _, _ = dataset.partition("/")
     recipes = [load_recipe(recipe) for recipe in recipe_names()]
-    own = {recipe.dataset.partition("/")[0]: recipe for recipe in reversed(recipes)}
-    own |= {recipe.dataset: recipe for recipe in reversed(recipes)}
-    if known := own.get(dataset, own.get(name)):
-        return known
+    by_name = {recipe.dataset.partition("/")[0]: recipe for recipe in reversed(recipes)}
+    by_name |= {recipe.dataset: recipe for recipe in reversed(recipes)}
+    if matching := by_name.get(dataset, by_name.get(name)):
+        return matching
     builder = data.prepared_builder(dataset, data_dir)
     volume = builder.DIMENSIONS == 3
     return Recipe(
@@ -125,7 +127,7 @@ def write_sheet(sheet: figure.Figure, path: pathlib.Path) -> None:
 
     Args:
         sheet: Matplotlib `Figure`.
-        path: Path of the file, whose suffix tells the format.
+        path: Path of the file, whose suffix determines the format.
 
     Raises:
         ValueError: If the suffix is not .png, .jpg, .jpeg or .html.
@@ -147,25 +149,25 @@ def write_sheet(sheet: figure.Figure, path: pathlib.Path) -> None:
         ).encode()
     else:
         raise ValueError(
-            f"A sheet is written to a .png, .jpg or .html file. Received: {path}"
+            f"The file of a sheet must end in .png, .jpg or .html. Received: {path}"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
 
 def _fit_to_dataset(recipe: Recipe, builder: LandmarkBuilder, seed: int) -> Recipe:
-    """Returns the recipe with an observer of the data set, and with the seed."""
+    """Returns the recipe with an observer of the data set and the given seed."""
     if recipe.augmentation is None:
-        raise ValueError(f"The recipe {recipe.name!r} has no augmentation to show.")
+        raise ValueError(f"The recipe {recipe.name!r} has no augmentation to draw.")
     if len(recipe.grid) != builder.DIMENSIONS:
         raise ValueError(
-            f"The recipe {recipe.name!r} is for {len(recipe.grid)}D images, those of "
-            f"{builder.name!r} are {builder.DIMENSIONS}D."
+            f"The recipe {recipe.name!r} is for {len(recipe.grid)}D images, but the "
+            f"images of {builder.name!r} are {builder.DIMENSIONS}D."
         )
     if recipe.augmentation.flip and not builder.SCHEMA.pairs:
         raise ValueError(
             f"The recipe {recipe.name!r} mirrors images, but the schema of "
-            f"{builder.name!r} names no landmarks that change places then (`pairs`)."
+            f"{builder.name!r} has no `pairs` of landmarks exchanged by mirroring."
         )
     observer = recipe.observer
     if recipe.dataset.partition("/")[0] != builder.name:
@@ -208,7 +210,7 @@ def _augmented_cells(
             image, points = image.numpy()[..., 0], y["points"].numpy()
             if not column:
                 limits = float(image.min()), float(max(image.max(), image.min() + 1e-6))
-                # The spacing of the grid, even if augmentation stretches the image.
+                # The spacing of the grid without augmentation, for all columns.
                 spacing = spacing_of(y["affine"].numpy())
             title = f"{id}, augmented" if column else id
             panels = [project_to_planes(image, points, spacing)]

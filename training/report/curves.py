@@ -25,8 +25,8 @@ def curve_pictures(reported: ReportedSplit) -> Iterator[str]:
         to_svg(_error_curve(reported)),
         "svg+xml",
         "Cumulative curve of the point errors",
-        f"Share of the points of {reported.split} that are nearer to the truth than a "
-        "distance.",
+        f"Percentage of the points of {reported.split} whose error is below the "
+        "distance on the x axis.",
     )
     yield _uncertainty_picture(reported)
     if reported.run.history_path.is_file():
@@ -34,21 +34,21 @@ def curve_pictures(reported: ReportedSplit) -> Iterator[str]:
             to_svg(_history_curve(reported.run)),
             "svg+xml",
             "Point error and loss over the steps of the training",
-            "Training is measured on augmented images with dropout, validation on "
-            "whole images without.",
+            "Training values are measured on augmented images with dropout, validation "
+            "values on whole images without augmentation and dropout.",
         )
 
 
 def rank_correlation(errors: np.ndarray, expected: np.ndarray) -> float | None:
-    """Returns Spearman's rank correlation of the means of images.
+    """Returns Spearman's rank correlation of mean errors and expected errors of images.
 
     Args:
-        errors: Array `(images, landmarks)` of distances; NaN is left out, and so are
-            images without any distance.
+        errors: Array `(images, landmarks)` of distances. NaN is ignored, and images
+            with NaN only are omitted.
         expected: Array `(images, landmarks)` of expected errors.
 
     Returns:
-        Float; `None` for fewer than three images.
+        Float, or `None` for fewer than three images.
     """
     present = ~np.isnan(errors).all(axis=1)
     if present.sum() < 3:
@@ -62,7 +62,7 @@ def rank_correlation(errors: np.ndarray, expected: np.ndarray) -> float | None:
 
 
 def _uncertainty_picture(reported: ReportedSplit) -> str:
-    """Returns the curve of errors over 90 % radii or, if unknown, expected errors."""
+    """Returns errors plotted over 90 % radii or, if unknown, over expected errors."""
     cases, unit = [*reported.points.values()], reported.unit
     errors = np.stack([case["errors"][reported.truth] for case in cases])
     radii = np.stack([case["radius90"] for case in cases])
@@ -71,10 +71,10 @@ def _uncertainty_picture(reported: ReportedSplit) -> str:
             to_svg(_uncertainty_curve(errors, radii, unit, "90 % radius", 90)),
             "svg+xml",
             "Point error against the 90 % radius",
-            "Does the network doubt where it is wrong? A dot is a point; the line "
-            "joins the 90th percentiles of ten equal shares of them, and on the grey "
-            "one a point lies on its radius: one in ten should be above it, with small "
-            f"radii and with large ones. {_ranking(errors, radii)}",
+            "Each dot is a point. The coloured line joins the 90th percentiles of ten "
+            "groups of equal size. On the grey line, the error equals the radius. For "
+            "small and for large radii, 10 % of the points should be above it. "
+            f"{_ranking(errors, radii)}",
         )
     expected = np.stack(
         [expected_error(case["spread"], case["score"]) for case in cases]
@@ -82,11 +82,11 @@ def _uncertainty_picture(reported: ReportedSplit) -> str:
     return picture(
         to_svg(_uncertainty_curve(errors, expected, unit, "expected error")),
         "svg+xml",
-        "Point error against the error that the heatmap's peak lets expect",
-        "Does the network doubt where it is wrong? The expected error is a fifth "
-        "of the peak's width divided by its score. A dot is a point; the line "
-        "joins the means of ten equal shares of them, and on the grey one both are "
-        f"equal. {_ranking(errors, expected)}",
+        "Point error against the expected error of the heatmap's peak",
+        "The expected error is a fifth of the peak's width divided by its score. Each "
+        "dot is a point. The coloured line joins the means of ten groups of equal "
+        "size. On the grey line, the error equals the expected error. "
+        f"{_ranking(errors, expected)}",
     )
 
 
@@ -94,7 +94,7 @@ def _ranking(errors: np.ndarray, expected: np.ndarray) -> str:
     correlation = rank_correlation(errors, expected)
     if correlation is None:
         return ""
-    return f"Rank correlation of the means of the images: {correlation:.2f}."
+    return f"Rank correlation of the means per image: {correlation:.2f}."
 
 
 def _error_curve(reported: ReportedSplit) -> figure.Figure:
@@ -130,14 +130,14 @@ def _uncertainty_curve(
     label: str,
     percentile: float | None = None,
 ) -> figure.Figure:
-    """Draws errors over expected errors, and a summary of each tenth of the points.
+    """Plots errors over expected errors, and a summary of ten groups of points.
 
     Args:
         errors: Array `(images, landmarks)`.
         expected: Array `(images, landmarks)`.
         unit: `"mm"` or `"px"`.
-        label: Str, what is expected.
-        percentile: Float, the percentile of the errors of each tenth; `None` for their
+        label: Str, the label of the x axis.
+        percentile: Float, the percentile of the errors of each group; `None` for their
             mean.
     """
     drawing, (axes,) = _axes(1)
@@ -145,13 +145,13 @@ def _uncertainty_curve(
     errors, expected = errors[positive], expected[positive]
     color, _ = _STYLES[0]
     axes.plot(expected, errors, ".", ms=2, color=color, alpha=0.35, rasterized=True)
-    tenths = np.array_split(np.argsort(expected), min(10, max(len(expected), 1)))
-    tenths = [tenth for tenth in tenths if len(tenth)]
+    groups = np.array_split(np.argsort(expected), min(10, max(len(expected), 1)))
+    groups = [group for group in groups if len(group)]
     axes.plot(
-        [np.mean(expected[tenth]) for tenth in tenths],
+        [np.mean(expected[group]) for group in groups],
         [
             np.mean(e) if percentile is None else np.percentile(e, percentile)
-            for e in (errors[tenth] for tenth in tenths)
+            for e in (errors[group] for group in groups)
         ],
         "o-",
         color=_STYLES[1][0],

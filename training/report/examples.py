@@ -1,4 +1,4 @@
-"""Single images of a report, with points and with heatmaps."""
+"""Pictures of single images in a report, with points or with heatmaps."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -21,13 +21,14 @@ from scn_keras.training.report.fragments import picture, remark
 from scn_keras.training.report.reported_split import ReportedSplit
 
 _ABOUT_HEATMAPS = (
-    "Of one landmark, orange is positive and blue is negative. Rings are true points, "
-    "dots predicted ones."
+    "In heatmaps of a single landmark, positive values are orange and negative values "
+    "are blue. Rings are true points, dots are predicted points."
 )
 _ABOUT_FACTORS = (
-    "Local appearance responds wherever the image looks like the landmark, spatial "
-    "configuration where the other landmarks say that it is; their product is what the "
-    f"network gives. {_ABOUT_HEATMAPS} Two negative factors have a positive product."
+    "Local appearance responds at all positions that look like the landmark, spatial "
+    "configuration at positions that are plausible given the other landmarks. Their "
+    f"product is the output of the network. {_ABOUT_HEATMAPS} The product of two "
+    "negative values is positive."
 )
 
 
@@ -72,7 +73,7 @@ def heatmap_pictures(
     true_points: Mapping[str, np.ndarray],
     locator: Locator | None = None,
 ) -> Iterator[str]:
-    """Yields the network's heatmaps of the typical image and of the farthest point.
+    """Yields heatmaps of a typical image and of the point with the largest error.
 
     Args:
         reported: `ReportedSplit`.
@@ -82,22 +83,24 @@ def heatmap_pictures(
     """
     run = reported.run
     if not run.recipe.uses_network:
-        yield remark("The model of this run makes no heatmaps.")
+        yield remark("The model of this run does not predict heatmaps.")
         return
     if not run.model_path.is_file():
-        yield remark("Each part of the cross-validation has a model of its own.")
+        yield remark(
+            "Not shown, because each part of the cross-validation has its own model."
+        )
         return
     locator = locator or run.locator(calibration=None)
     model: Any = locator.model
     typical, farthest = reported.typical_image, reported.farthest_points[0]
     figures = (
-        (typical, None, f"{typical}, an image of median error: all landmarks."),
+        (typical, None, f"{typical}, the image with the median error: all landmarks."),
         (
             farthest.image,
             farthest.landmark,
-            f"{farthest.image}, the farthest point: "
+            f"{farthest.image}, the point with the largest error: "
             f"{run.schema.names[farthest.landmark]}, {farthest.distance:.1f} "
-            f"{reported.unit} off.",
+            f"{reported.unit}.",
         ),
     )
     for number, (id, landmark, caption) in enumerate(figures):

@@ -1,4 +1,4 @@
-"""Fragments of HTML that the parts of a report share."""
+"""HTML elements shared by the parts of a report."""
 
 import base64
 import html
@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 
 
 def table(head: Iterable[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
-    """Returns a table.
+    """Returns an HTML table.
 
     Args:
         head: Iterable of str, the column titles as HTML.
         rows: Iterable of sequences of str, the cells as HTML.
-        texts: Int, how many columns at the left hold text, which is aligned left.
+        texts: Int, the number of columns on the left that are aligned left as text.
     """
 
     def cells(row: Iterable[str], tag: str) -> str:
@@ -26,7 +26,7 @@ def table(head: Iterable[str], rows: Iterable[Sequence[str]], texts: int = 1) ->
 
 
 def picture(image: bytes, kind: str, alt: str, caption: str = "") -> str:
-    """Returns a figure that holds its image.
+    """Returns an HTML figure with an embedded image.
 
     Args:
         image: Bytes of an image file.

@@ -39,13 +39,13 @@ def write_report(
     path: str | pathlib.Path | None = None,
     evaluation: Evaluation | None = None,
 ) -> pathlib.Path:
-    """Writes `report.html` of an evaluated run, a page that refers to no other file.
+    """Writes `report.html` of an evaluated run, a self-contained page.
 
-    It holds all results of the run with the protocol of their numbers, the
-    cumulative error curve, the history of the training, each landmark's numbers,
-    the heatmaps inside the network for a typical image and for the farthest point,
-    and the worst and the best images with predicted and true points. The headline
-    is scored against the observer that the run was trained on.
+    The page contains all results of the run with their protocol, the cumulative error
+    curve, the training history, the results of each landmark, heatmaps of the stages of
+    the network for a typical image and for the point with the largest error, and the
+    worst and the best images with predicted and true points. In the headline, the truth
+    is the observer of the training.
 
     Args:
         run: `Run`, evaluated on the split.
@@ -58,8 +58,8 @@ def write_report(
         folder: Str or path, the folder of images that the run was evaluated on;
             `None` for the recipe's data set.
         path: Str or path, the file to write; `None` for `report.html` in the run.
-        evaluation: `Evaluation` of the run, whose images, points and model are then
-            used; `split`, `data_dir` and `folder` are not read.
+        evaluation: `Evaluation` of the run, whose images, points and model are used
+            instead of `split`, `data_dir` and `folder`.
 
     Returns:
         The path of the report.
@@ -80,7 +80,7 @@ def write_report(
     else:
         images, points = evaluation.images, evaluation.points
     reported = ReportedSplit(run, images.name, images.truths, points)
-    ranked = [*reported.mean_errors]  # the worst first
+    ranked = [*reported.mean_errors]  # in descending order
     worst_ids, best_ids = ranked[:worst], ranked[::-1][:best]
     farthest = reported.farthest_points[0].image
     samples = images.find({*worst_ids, *best_ids, reported.typical_image, farthest})
@@ -138,6 +138,6 @@ def _footer(run: Run) -> str:
     versions = ", ".join(f"{k} {v}" for k, v in environment["versions"].items())
     return html.escape(
         f"Trained with {versions}, backend {environment['backend']}, Python "
-        f"{environment['python']}. Every result is in results/ beside this page, every "
-        "setting in recipe.json."
+        f"{environment['python']}. All results are in results/ next to this page, all "
+        "settings in recipe.json."
     )

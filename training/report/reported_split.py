@@ -27,7 +27,7 @@ class _FarthestPoint(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ReportedSplit:
-    """The results of a run that a report shows, in the order in which it does.
+    """The results of a run on a split, in the order of the report.
 
     Args:
         run: `Run`, evaluated on the split.
@@ -44,7 +44,7 @@ class ReportedSplit:
 
     @functools.cached_property
     def results(self) -> list[dict[str, Any]]:
-        """All results of the run: first those of the split, then of its subsets."""
+        """All results: first those on the split, then on its subsets and on others."""
 
         def key(result: Mapping[str, Any]) -> tuple[Any, ...]:
             protocol = result["protocol"]
@@ -57,7 +57,7 @@ class ReportedSplit:
 
     @functools.cached_property
     def truth(self) -> str | None:
-        """The truth of headlines: the observer of the training, if it was scored."""
+        """The truth of the headline: the observer of the training, if evaluated."""
         observer = self.run.recipe.observer
         trained_on = "mean" if observer == "random" else observer
         scored = [
@@ -83,7 +83,7 @@ class ReportedSplit:
 
     @functools.cached_property
     def mean_errors(self) -> dict[str, float]:
-        """The mean distance to `truth` of each image with any, the largest first."""
+        """The mean distance to `truth` of each image, in descending order."""
         errors = {
             id: float(np.nanmean(case["errors"][self.truth]))
             for id, case in self.points.items()
@@ -93,13 +93,13 @@ class ReportedSplit:
 
     @property
     def typical_image(self) -> str:
-        """The id of the image of median error."""
+        """The id of the image with the median error."""
         ids = [*self.mean_errors]
         return ids[len(ids) // 2]
 
     @functools.cached_property
     def farthest_points(self) -> list[_FarthestPoint]:
-        """All points with a distance to `truth`, the farthest first."""
+        """All points with a true point, in descending order of the distance."""
         points = [
             _FarthestPoint(id, index, float(distance), float(case["score"][index]))
             for id, case in self.points.items()

@@ -1,4 +1,4 @@
-"""The results of a run as tables of a report."""
+"""Tables of a report with the results of a run."""
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ _FARTHEST_POINTS = 15
 
 
 def headline_card(result: Mapping[str, Any]) -> str:
-    """Returns the main numbers of a result in a box."""
+    """Returns a card with the main values of a result."""
     ci95, unit = result["ci95"], unit_of(result)
     radius = radius_key(HEADLINE_RADIUS[unit])
     bounds = interval(ci95[f"mre_{unit}"], 2)
@@ -42,14 +42,14 @@ def headline_card(result: Mapping[str, Any]) -> str:
         f"{result['n_images']} images"
         f"{f', 95 % interval {bounds}' if bounds else ''}"
         f'<p class="soft">{result["sdr_percent"][radius]:.1f} % of points within '
-        f"{radius} {unit}{f' ({rate_bounds})' if rate_bounds else ''}, half of them "
-        f"within {result[f'median_{unit}']:.2f} {unit}, 95 % within "
+        f"{radius} {unit}{f' ({rate_bounds})' if rate_bounds else ''}, median "
+        f"{result[f'median_{unit}']:.2f} {unit}, 95th percentile "
         f"{result[f'percentiles_{unit}']['p95']:.2f} {unit}</p>{about_radii}</div>"
     )
 
 
 def results_tables(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yields a table of the results in millimetres, and one of those in pixels."""
+    """Yields one table of the results in millimetres and one of those in pixels."""
     for unit in RADII:
         if rows := [result for result in results if unit_of(result) == unit]:
             yield f'<div class="table">{_results_table(rows, unit)}</div>'
@@ -79,7 +79,7 @@ def landmark_table(result: Mapping[str, Any]) -> str:
 
 
 def farthest_table(reported: ReportedSplit) -> str:
-    """Returns a table of the points that are farthest from the truth."""
+    """Returns a table of the points with the largest errors."""
     rows = (
         [
             html.escape(point.image),
@@ -93,7 +93,7 @@ def farthest_table(reported: ReportedSplit) -> str:
 
 
 def protocol_list(protocol: Mapping[str, Any]) -> str:
-    """Returns the entries of a protocol as a list of definitions."""
+    """Returns the entries of a protocol as an HTML description list."""
     separators = {"grid": " × ", "spacing_mm": " to "}
 
     def text(name: str, value: Any) -> str:

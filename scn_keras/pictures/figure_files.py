@@ -1,4 +1,4 @@
-"""Figures as the bytes of PNG, JPEG and SVG files."""
+"""Conversion of figures to the bytes of PNG, JPEG and SVG files."""
 
 import io
 from typing import Any
@@ -20,7 +20,7 @@ def to_png(drawing: figure.Figure, dpi: int = 140) -> bytes:
 def to_jpeg(drawing: figure.Figure, dpi: int = 140) -> bytes:
     """Returns a figure as the bytes of a JPEG file.
 
-    A figure of a radiograph takes a fourth of the size of a PNG file.
+    For a radiograph, it has about a quarter of the size of a PNG file.
 
     Args:
         drawing: Matplotlib `Figure`.
@@ -33,12 +33,12 @@ def to_jpeg(drawing: figure.Figure, dpi: int = 140) -> bytes:
 def to_svg(drawing: figure.Figure) -> bytes:
     """Returns a figure as the bytes of an SVG file.
 
-    The same figure gives the same bytes every time.
+    The bytes are reproducible: the same figure always gives the same bytes.
 
     Args:
         drawing: Matplotlib `Figure`.
     """
-    # Without a salt, matplotlib draws the ids inside at random.
+    # Without a fixed salt, matplotlib generates random ids.
     with matplotlib.rc_context({"svg.hashsalt": "scn-keras"}):
         return _save(drawing, "svg", metadata={"Date": None})
 

@@ -1,4 +1,4 @@
-"""Heatmaps of one image, at each stage of the network."""
+"""Figures of the heatmaps of one image at each stage of the network."""
 
 import keras
 import numpy as np
@@ -34,7 +34,7 @@ def inner_heatmaps(
 
         - `local appearance`, `spatial configuration` and their `product` for a network
           with layers `local_appearance` and `spatial_configuration`;
-        - `heatmaps` for other networks, and for an ensemble, of which it is the mean;
+        - `heatmaps` for other networks, and the mean heatmaps for an ensemble;
         - `presence` for a network that predicts votes of patches, the probability that
           a landmark is in a patch.
     """
@@ -46,7 +46,7 @@ def inner_heatmaps(
         if layer.name in ("local_appearance", "spatial_configuration") and not ensemble
     }
     outputs = model(network.inputs[0])
-    if isinstance(outputs, dict):  # of `GlobalToLocalNet`
+    if isinstance(outputs, dict):  # the outputs of `GlobalToLocalNet`
         outputs = outputs["outputs"]
     stride = getattr(network, "heatmap_stride", 1)
     if len(outputs.shape) == np.ndim(image) + 2:
@@ -57,7 +57,7 @@ def inner_heatmaps(
     enlarge = Upsample(stride, "linear", "replicate", dtype="float32")
     if stride > 1:
         stages = {name: enlarge(heatmaps) for name, heatmaps in stages.items()}
-    # A call, since `predict` would compile the model for a single image.
+    # Called directly, because `predict` would compile the model for a single image.
     heatmaps = keras.Model(network.inputs, stages)([np.asarray(image)[None]])
     return {
         name: keras.ops.convert_to_numpy(heatmaps[name][0]).astype(np.float32)
@@ -78,9 +78,9 @@ def draw_heatmaps(
 
     For all landmarks, each pixel has the colour of the landmark with the strongest
     response, relative to the response at that landmark's peak. For one landmark,
-    positive values are orange and negative ones blue, on a scale of each panel's own:
-    where both factors are negative, their product is positive. Of a volume, one
-    landmark is drawn on the slice z of its peak, and all landmarks as the maximum
+    positive values are orange and negative values are blue, and each panel has its own
+    scale. The product of two negative values is positive. For a volume, one landmark is
+    drawn on the slice z of its peak, and all landmarks are drawn as the maximum
     projection along z.
 
     Args:
@@ -89,8 +89,8 @@ def draw_heatmaps(
         schema: `LandmarkSchema`.
         landmark: Int, the index of one landmark; `None` for all.
         predicted: Array `(N, D)` in pixels of the grid, drawn as dots, or `None`.
-        true: Array `(N, D)` likewise, drawn as rings.
-        width: Float, inches.
+        true: Array `(N, D)` in pixels of the grid, drawn as rings, or `None`.
+        width: Float, the width of the figure in inches.
 
     Returns:
         A matplotlib `Figure`.

@@ -1,4 +1,4 @@
-"""Points drawn on the images to which they belong."""
+"""Overlays of predicted and true points on an image."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -32,17 +32,17 @@ def draw_overlay(
     predicted_radii: np.ndarray | None = None,
     options: OverlayOptions | None = None,
 ) -> figure.Figure:
-    """Draws predicted points as dots, and true ones as rings, on their image.
+    """Draws predicted points as dots and true points as rings on their image.
 
-    With a usable affine, or in pixels, the rings have the radius of the options, and
-    the farthest misses are labelled. A volume is shown as its maximum projections
-    along the three axes, z upwards, with the labels on the first of them.
+    With a usable affine or with the unit `"px"`, the rings have the radius of the
+    options and the largest errors are labelled. A volume is drawn as its maximum
+    projections along the three axes, z upwards, with the labels on the first of them.
 
     Args:
         image: Array `((z,) y, x)` of grey values, with or without a last axis of 1.
         schema: `LandmarkSchema`, whose links are drawn between predicted points.
         predicted: Array `(N, D)` in pixels of the image; NaN rows are not drawn.
-        true: Array `(N, D)` likewise, or `None`.
+        true: Array `(N, D)` in pixels of the image, or `None`.
         affine: Array `(D + 1, D + 1)`, pixels to mm, or `None`.
         predicted_radii: Array `(N,)`, radii of circles around the predicted points, in
             the unit of the options, or in pixels without a usable affine; `None` for
@@ -50,7 +50,7 @@ def draw_overlay(
         options: `OverlayOptions`; `None` for the defaults.
 
     Returns:
-        A matplotlib `Figure`. It is made without `pyplot`, which keeps global state.
+        A matplotlib `Figure`, created without the global state of `pyplot`.
 
     Example:
 
@@ -91,7 +91,7 @@ def draw_overlay(
 
 
 class _View(NamedTuple):
-    """One plane of an overlay: its content and the part that is shown."""
+    """One plane of an overlay: its content and its visible part."""
 
     plane: np.ndarray
     predicted: np.ndarray
@@ -105,7 +105,7 @@ class _View(NamedTuple):
 
     @property
     def shape(self) -> tuple[float, float]:
-        """Height and width of what is shown, in columns."""
+        """The height and width of the visible part, in columns."""
         return self.aspect * abs(self.bottom - self.top), self.right - self.left
 
 
@@ -119,7 +119,7 @@ def _view(
     points = projection.points
     left, right, top, bottom = _window(projection.plane.shape, points, margin)
     if 2 in projection.axes:
-        top, bottom = bottom, top  # the head above the feet
+        top, bottom = bottom, top  # z upwards, the head above the feet
     if affine is not None and len(affine) == 4:
         affine = affine_from_spacing(spacing_of(affine)[list(projection.axes)])
     return _View(
@@ -138,7 +138,7 @@ def _view(
 def _window(
     shape: Sequence[int], points: np.ndarray, margin: float | None
 ) -> tuple[float, float, float, float]:
-    """The part of an image to show: its left, right, top and bottom edges."""
+    """Returns the left, right, top and bottom edges of the visible part of an image."""
     whole = (-0.5, shape[1] - 0.5, -0.5, shape[0] - 0.5)
     points = points[~np.isnan(points).any(axis=-1)]
     if margin is None or not points.size:
@@ -147,7 +147,7 @@ def _window(
     around = max(margin * (high - low).max(), 1.0)
     left, top = np.maximum(low - around, (whole[0], whole[2]))
     right, bottom = np.minimum(high + around, (whole[1], whole[3]))
-    if left >= right or top >= bottom:  # all points are outside of the image
+    if left >= right or top >= bottom:  # all points are outside the image
         return whole
     return left, right, top, bottom
 
@@ -155,7 +155,7 @@ def _window(
 def _new_figure(
     views: Sequence[_View], width: float
 ) -> tuple[figure.Figure, list[Axes]]:
-    """A figure with panels of equal height beside each other, one for each view."""
+    """Returns a figure with panels of equal height side by side, one per view."""
     ratios = np.array([columns / rows for rows, columns in (v.shape for v in views)])
     height = width / ratios.sum() + 2 * _STRIP
     drawing = figure.Figure((width, height), facecolor=PAPER)
@@ -210,7 +210,7 @@ def _draw_rings(
         axes.plot(*true.T, "o", ms=7, mfc="none", mec=TRUE, mew=1.2)
         return "true"
     _draw_circles(axes, true, affine, np.full(len(true), options.radius), TRUE)
-    return f"true, with {options.radius:g} {options.unit} around"
+    return f"true, {options.radius:g} {options.unit} radius"
 
 
 def _draw_circles(
@@ -246,7 +246,7 @@ def _label_misses(
     for index in sorted(misses, key=lambda i: predicted[i, 1]):
         x, y = predicted[index]
         inwards = x > 0.5 * (left + right)
-        # Labels do not cover each other: the next one is at least a line lower.
+        # Each label is at least one line lower than the last, so that none overlap.
         lowest = max(y, lowest + line)
         axes.annotate(
             f"{schema.names[index]} {distance[index]:.1f} {options.unit}",
@@ -286,7 +286,7 @@ def _draw_title_and_legend(
 def _draw_scale_bar(
     drawing: figure.Figure, axes: Axes, spacing: float, options: OverlayOptions
 ) -> None:
-    """Draws the longest of 1, 2, 5, 10 ... units within a fourth of the width."""
+    """Draws a bar of 1, 2, 5, 10, ... units, at most a quarter of the width."""
     middle = 0.5 * _STRIP / drawing.get_figheight()
     columns = abs(np.subtract(*axes.get_xlim())) / axes.get_position().width
     limit = 0.25 * columns * spacing

@@ -3,16 +3,16 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class OverlayOptions:
-    """How `draw_overlay` draws points on an image.
+    """Options of `draw_overlay`.
 
     Args:
         title: Str, written above the image.
-        radius: Float, the radius of the rings around true points, in `unit`: a
-            prediction outside of its ring is a miss.
-        max_named: Int, the largest number of misses that are labelled with the name
-            of the landmark and the distance; the farthest ones are.
-        margin: Float, how much of the image is shown around the points, relative to
-            their extent; `None` for the whole image.
+        radius: Float, the radius of the rings around true points, in `unit`. A
+            prediction outside its ring is a miss.
+        max_named: Int, the maximum number of misses that are labelled with landmark and
+            distance, in descending order of distance.
+        margin: Float, the visible margin around the points relative to their extent;
+            `None` for the whole image.
         width: Float, the width of the figure in inches.
         unit: Str, `"mm"`, or `"px"` for radius and distances in pixels of the image.
 

@@ -4,7 +4,7 @@ import numpy as np
 
 
 class Projection(NamedTuple):
-    """One plane in which an image is drawn, with its points.
+    """A plane on which an image and its points are drawn.
 
     Attributes:
         plane: Array `(rows, columns)`.
@@ -26,18 +26,18 @@ def project_to_planes(
     spacing: np.ndarray | None = None,
     around: np.ndarray | None = None,
 ) -> tuple[Projection, ...]:
-    """Returns the planes in which an image is drawn.
+    """Returns the planes on which an image is drawn.
 
-    A 2D image is its own plane. A volume has its maximum projections along z, along y
-    and along x, which show bone and contrast agents.
+    A 2D image has one plane. A volume has its maximum projections along z, along y and
+    along x, which show bone and contrast agents.
 
     Args:
         image: Array `((z,) y, x)`.
         points: Array `(N, D)`, pixels of the image, NaN for missing.
         spacing: Array `(D,)`, mm, x, y(, z). Pixels are drawn as squares if it is
-            None or has a number that is not positive and finite.
-        around: Array `(D,)`, a position in the image: along each axis, only a tenth
-            of the volume to either side of it is projected. None for all of it.
+            `None` or has a number that is not positive and finite.
+        around: Array `(D,)`, a position in the image. Along each axis, only a tenth of
+            the volume on either side of it is projected. `None` for the whole volume.
 
     Example:
 

@@ -1,7 +1,7 @@
-"""Colours and greys that all pictures share.
+"""Colours and grey levels shared by all pictures.
 
-The colours are those of Okabe and Ito, which can be told apart with any kind of
-colour vision. What differs in meaning differs in shape as well.
+The colours are those of Okabe and Ito, which can be distinguished with any kind of
+colour vision. Differences in meaning are also shown by different shapes.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ _PALETTE = (
 
 
 def landmark_colors(schema: LandmarkSchema) -> tuple[str, ...]:
-    """Returns one colour per landmark: those of the schema, or a palette of eight.
+    """Returns one colour per landmark, from the schema or from a palette of eight.
 
     Args:
         schema: `LandmarkSchema`. The palette is repeated for more than eight
@@ -50,19 +50,19 @@ def halo(linewidth: float) -> list[Any]:
     """Returns path effects that draw a black outline around light lines and text.
 
     Args:
-        linewidth: Float, points.
+        linewidth: Float, in points.
     """
     return [patheffects.withStroke(linewidth=linewidth, foreground="black")]
 
 
 def draw_image(axes: Axes, image: np.ndarray, brightness: float = 1.0) -> None:
-    """Draws a grey image in full contrast.
+    """Draws a grey-value image with full contrast.
 
     The darkest and the brightest half percent of the pixels are clipped, so that lead
     markers and labels do not determine the contrast.
 
     Args:
-        axes: Matplotlib `Axes`, of the aspect ratio in which the image is shown.
+        axes: Matplotlib `Axes` with the aspect ratio of the drawn image.
         image: Array `(y, x)`.
         brightness: Float, from 0 to 1, the grey level of the brightest pixels.
     """

@@ -99,7 +99,7 @@ def test_misses_are_named_in_millimetres():
     assert "side 1.0 mm" in texts(drawn)
     assert "base" not in texts(drawn)
     assert "film 7" in texts(drawn)
-    assert "true, with 1 mm around" in texts(drawn)
+    assert "true, 1 mm radius" in texts(drawn)
     assert "2 mm" in texts(drawn)  # the scale: a fourth of 8 mm
     named = texts(
         draw_overlay(

@@ -30,8 +30,8 @@ class RobustWeights:
         power: Int, 1 for Cauchy weights, 2 for those of Geman and McClure (1987),
             which reject outliers more strictly.
         tuning: Float, the scale relative to the median distance.
-        floor: Float. Without a lower bound, a few points would be fitted ever more
-            closely and all others lost.
+        floor: Float. Without this lower bound, the fit could converge to a few points
+            and reject all others.
         lower_median: Bool, whether the median of an even number of distances is the
             smaller of the two middle ones instead of their mean.
     """
@@ -90,7 +90,7 @@ def align(
         count = present.sum()
         if count < d:
             raise ValueError(
-                f"A similarity in {d} dimensions needs at least {d} points that are "
+                f"A similarity in {d} dimensions requires at least {d} points that are "
                 f"present in both sets and have a positive weight. Received: {count}"
             )
     return fit_similarity(
@@ -180,7 +180,7 @@ def masked_median(values: Any, mask: Any, lower: bool, xp: Any) -> Any:
 
 
 def mean_shape(shapes: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns the mean of sets of corresponding points, whatever the pose of each.
+    """Returns the mean of sets of corresponding points, regardless of their poses.
 
     All shapes are aligned to their mean repeatedly (generalised Procrustes analysis:
     Gower, Psychometrika 40, 1975). The result has their geometric mean size and a
@@ -202,7 +202,7 @@ def mean_shape(shapes: Sequence[np.ndarray]) -> np.ndarray:
     mean = mean - np.nanmean(mean, axis=0)
     for _ in range(_MEAN_STEPS):
         affines = [align(shape, mean) for shape in shapes]
-        # Sizes multiply: their mean is the geometric one, and the mean keeps it.
+        # The mean shape is scaled to the geometric mean of the sizes.
         d = mean.shape[-1]
         growth = np.mean([np.linalg.slogdet(a[:d, :d])[1] / d for a in affines])
         aligned = [apply_affine(a, s) for a, s in zip(affines, shapes, strict=True)]
@@ -218,13 +218,13 @@ def mean_shape(shapes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _present(points, target, weights, xp):
-    """Masks the points that are in both sets and have a weight, `(..., N)`."""
+    """Returns a mask of the points in both sets with positive weight, `(..., N)`."""
     present = ~xp.isnan(xp.sum(points + target, axis=-1))
     return present if weights is None else present & (weights > 0)
 
 
 def _weighted_similarity(points, target, weights, xp):
-    """The least-squares similarity of `align`, of points without NaN."""
+    """Returns the least-squares similarity of points without NaN, see `align`."""
     weights = weights / _or_one(xp.sum(weights, axis=-1), xp)[..., None]
     source_center = xp.sum(weights[..., None] * points, axis=-2)
     target_center = xp.sum(weights[..., None] * target, axis=-2)
@@ -233,7 +233,7 @@ def _weighted_similarity(points, target, weights, xp):
     target = target - target_center[..., None, :]
     products = target[..., :, None] * points[..., None, :]
     u, strength, vt = xp.svd(xp.sum(weights[..., None, None] * products, axis=-3))
-    # -1 where the best orthogonal matrix is a reflection: its last axis is reversed.
+    # -1 if the best orthogonal matrix is a reflection. Its last axis is then reversed.
     sign = xp.sign(xp.det(u) * xp.det(vt))
     strength, last = strength[..., : d - 1], strength[..., d - 1]
     scale = (xp.sum(strength, axis=-1) + sign * last) / _or_one(variance, xp)
@@ -250,18 +250,18 @@ def _weighted_similarity(points, target, weights, xp):
 
 
 def _mean_square_radius(points, weights, xp):
-    """The mean squared distance from the centre; the weights add up to 1."""
+    """Returns the mean squared distance from the centre. The weights sum to 1."""
     center = xp.sum(weights[..., None] * points, axis=-2)
     centered = points - center[..., None, :]
     return xp.sum(weights[..., None] * centered * centered, axis=(-2, -1))
 
 
 def _element(values, index, xp):
-    """The element of the last axis at an index for each of the leading axes."""
+    """Returns the elements of the last axis at an index for each leading axis."""
     selected = xp.arange(xp.shape(values)[-1]) == index[..., None]
     return xp.sum(xp.where(selected, values, 0.0), axis=-1)
 
 
 def _or_one(value, xp):
-    """A divisor for numerators that are 0 wherever it is 0."""
+    """Returns a divisor in which 0 is replaced by 1, for numerators that are 0."""
     return xp.where(value > 0.0, value, 1.0)

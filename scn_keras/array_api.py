@@ -1,4 +1,4 @@
-"""Array namespaces, which make the same functions available for several libraries.
+"""Array namespaces, which provide the same functions for several libraries.
 
 The functions of `scn_keras.geometry`, `scn_keras.warp`, `scn_keras.alignment` and
 `scn_keras.inference` take a namespace as `xp`. They are therefore written only once for
@@ -130,7 +130,7 @@ def _tensorflow() -> types.SimpleNamespace:
         maximum=tf.maximum,
         mean=tf.reduce_mean,
         minimum=tf.minimum,
-        # With the seed of `uniform` it would draw correlated numbers.
+        # With the seed of `uniform`, the numbers would be correlated with its numbers.
         normal=lambda seed, shape: tf.random.stateless_normal(
             shape, tf.random.experimental.stateless_fold_in(seed, 1)
         ),

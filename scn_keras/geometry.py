@@ -290,7 +290,7 @@ def letterbox(size, grid, aspect):
     fit = size[0] * aspect[0] / grid[0]
     for s, g, a in zip(size[1:], grid[1:], aspect[1:], strict=True):
         other = s * a / g
-        # The larger of the two, by operators that tensors of every library have.
+        # The maximum, computed by operators that tensors of all libraries support.
         fit = fit + ((other - fit) + abs(other - fit)) * 0.5
     scale = [fit / a for a in aspect]
     # The centres coincide: (size - 1) / 2 = scale * (grid - 1) / 2 + offset.

@@ -38,8 +38,7 @@ class LandmarkSchema:
         repeated = sorted({n for n in self.names if self.names.count(n) > 1})
         if repeated:
             raise ValueError(
-                f"Landmark names must differ from each other. Received more than once: "
-                f"{repeated}"
+                f"Landmark names must be unique. Received more than once: {repeated}"
             )
         for field in ("links", "pairs"):
             for pair in getattr(self, field):
@@ -50,7 +49,7 @@ class LandmarkSchema:
                     )
         if self.colors and len(self.colors) != len(self.names):
             raise ValueError(
-                f"`colors` must be empty or hold one colour for each of the "
+                f"`colors` must be empty or have one colour for each of the "
                 f"{len(self.names)} landmarks. Received: {len(self.colors)} colours"
             )
 

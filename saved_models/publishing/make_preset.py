@@ -1,4 +1,4 @@
-"""Makes a preset of an evaluated run, for `scn_keras.models.from_preset`."""
+"""Creation of presets from evaluated runs, for `scn_keras.models.from_preset`."""
 
 import dataclasses
 import datetime
@@ -34,7 +34,7 @@ _METADATA_KEYS = (
     *("date_saved", "license", "limits", "half_precision", "command", "seconds"),
     *("environment", "results"),
 )
-# How far half precision may move the points on average, as a share of their error.
+# The maximum mean shift of points in half precision, as a fraction of their error.
 _TOLERANCE = 0.01
 
 
@@ -44,15 +44,15 @@ def make_preset(
     license: str | None = None,
     data_dir: str | pathlib.Path | None = None,
 ) -> dict[str, Any]:
-    """Makes a preset of a run: its model in half precision, and a model card.
+    """Creates a preset from a run: its model in half precision and a model card.
 
-    The card is written from the run's recipe, environment and results. The images of
-    one split that the run was evaluated on are located again with the preset, to
-    measure how far half precision moves the points.
+    The card is written from the run's recipe, environment and results. The landmarks in
+    one of the evaluated splits are located again with the preset, to measure the shift
+    of the points in half precision.
 
     Args:
         run: `Run`, finished and evaluated on its data set.
-        folder: Str or path, the new folder of the preset, whose name is the preset's.
+        folder: Str or path, the new folder. Its name is the name of the preset.
         license: Str, the terms of use of the weights; `None` for the statement of the
             data set.
         data_dir: Str or path, the folder of prepared data sets; `None` for the
@@ -76,7 +76,7 @@ def make_preset(
     """
     folder = pathlib.Path(folder).resolve()
     if folder.exists():
-        raise FileExistsError(f"{folder} exists. Name another folder, or remove it.")
+        raise FileExistsError(f"{folder} exists. Choose another folder, or remove it.")
     run.require_network("A preset")
     facts = provenance(run)
     images = split_of(run, _choose_split(run, facts["results"]), data_dir)
@@ -84,8 +84,8 @@ def make_preset(
     facts["limits"] = images.builder.LIMITS
     if not facts["license"]:
         raise ValueError(
-            f"The data set {run.recipe.dataset!r} does not say under which terms its "
-            "images, and so a model of them, may be used. Give the terms with "
+            f"The data set {run.recipe.dataset!r} does not state terms of use for its "
+            "images and for models of them. Give the terms with "
             '--license "...".'
         )
     temporary = folder.with_name(f".{folder.name}.part")
@@ -118,7 +118,7 @@ def _choose_split(run: Run, results: Sequence[Mapping[str, Any]]) -> str:
     """Returns the test split, or the first split that the run was evaluated on."""
     if not results:
         raise FileNotFoundError(
-            f"{run.path} has not been evaluated, and the card of a preset states its "
+            f"{run.path} has not been evaluated. The model card of a preset requires "
             f"results. Run `scn-keras evaluate {run.path}` first."
         )
     protocols = [result["protocol"] for result in results]
@@ -142,17 +142,17 @@ def _write_model(run: Run, folder: pathlib.Path) -> Run:
     folder.mkdir(parents=True)
     recipe = run.recipe
     if recipe.start is not None:
-        # The name alone: the path is of no use to others.
+        # Only the name is kept, since the path is valid on this machine only.
         recipe = dataclasses.replace(recipe, start=pathlib.Path(recipe.start).name)
     write_json(folder / "recipe.json", recipe.to_dict())
     write_json(folder / "landmarks.json", run.schema.to_dict())
-    made = Run(folder)
+    preset = Run(folder)
     if run.inference_path.is_file():
         inference = json.loads(run.inference_path.read_text("utf-8"))
         members = [pathlib.Path(member).name for member in inference["members"]]
-        write_json(made.inference_path, {**inference, "members": members})
+        write_json(preset.inference_path, {**inference, "members": members})
     if recipe.coarse is not None:
-        shutil.copy(run.shape_path, made.shape_path)
+        shutil.copy(run.shape_path, preset.shape_path)
         _write_model(Run(run.path / "coarse"), folder / "coarse")
     model = run.load_model()
     config = keras.saving.serialize_keras_object(model)
@@ -164,16 +164,16 @@ def _write_model(run: Run, folder: pathlib.Path) -> Run:
     full.unlink()
     write_json(folder / CONFIG_FILE, config)
     if (calibration := run.calibration) is not None:
-        # Still valid: `_accuracy_lost` refuses weights in half precision that move
-        # points by more than a hundredth of their error.
-        made.write_calibration(
-            dataclasses.replace(calibration, weights=made.weights_digest())
+        # The calibration remains valid, because `_accuracy_lost` rejects a preset whose
+        # points move by more than 1 % of their error.
+        preset.write_calibration(
+            dataclasses.replace(calibration, weights=preset.weights_digest())
         )
-    return made
+    return preset
 
 
 def _halve(path: pathlib.Path, half: pathlib.Path) -> None:
-    """Copies a file of weights, and converts those of single precision to half."""
+    """Copies a file of weights and converts single precision to half precision."""
     with h5py.File(path) as old, h5py.File(half, "w") as new:
 
         def copy(name, item):
@@ -186,8 +186,8 @@ def _halve(path: pathlib.Path, half: pathlib.Path) -> None:
                     value = value.astype(np.float16)
                 if not np.isfinite(value).all():
                     raise ValueError(
-                        f"The weights {name!r} do not fit into half precision, whose "
-                        f"largest number is 65504. Received: {np.abs(item[()]).max()}"
+                        f"The weights {name!r} exceed 65504, the largest number of "
+                        f"half precision. Received: {np.abs(item[()]).max()}"
                     )
             new.create_dataset(name, data=value).attrs.update(item.attrs)
 
@@ -198,7 +198,7 @@ def _halve(path: pathlib.Path, half: pathlib.Path) -> None:
 def _accuracy_lost(
     run: Run, preset: Run, images: PreparedSplit | FolderSplit
 ) -> dict[str, Any]:
-    """Measures how far half precision moves the points of images, in their pixels."""
+    """Measures the shift of points in half precision, in pixels of the images."""
     located, _ = locate_images(locator_for(preset, images), images, preset.recipe)
     before = read_points(run, images.name)
     moved = np.array(
@@ -212,10 +212,10 @@ def _accuracy_lost(
     mean, error = float(moved.mean()), float(np.nanmean(errors))
     if not mean <= _TOLERANCE * error:
         raise ValueError(
-            f"In half precision the points of {images.name} are {mean:.3g} px "
-            "from those of the run's results on average, more than "
+            f"In half precision, the points of {images.name} differ from the results "
+            f"of the run by {mean:.3g} px on average, more than "
             f"{100 * _TOLERANCE:.0f} % of their error of {error:.3g} px. "
-            "If the results are of another model, evaluate the run again."
+            "If the results are those of another model, evaluate the run again."
         )
     return {
         "n_images": len(located),

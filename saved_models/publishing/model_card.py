@@ -9,7 +9,7 @@ from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.training.evaluation.result_table import coverage
 from scn_keras.training.recipe import Recipe
 
-# How many landmarks are listed by their mean error, the largest first.
+# The number of landmarks with the largest mean errors that are listed.
 _LISTED_LANDMARKS = 3
 
 
@@ -77,7 +77,7 @@ def export_card(
     """Returns the model card of an exported model.
 
     Args:
-        metadata: Dict that `provenance` returned, with `name`, `version`, `format`,
+        metadata: Dict, the result of `provenance` with `name`, `version`, `format`,
             `precision`, `scn_keras_version` and `accuracy`, which is `None` for
             float32.
         recipe: `Recipe` of the run.
@@ -208,7 +208,7 @@ def _largest_errors(result: Mapping[str, Any], unit: str) -> str:
 
 
 def _protocol(results: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the entries that all results share; the table has the others."""
+    """Returns the entries of the protocol that are the same for all results."""
     first = results[0]["protocol"]
     shared = {
         key: value

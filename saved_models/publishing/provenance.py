@@ -11,25 +11,25 @@ from scn_keras.training.recipe import Recipe
 from scn_keras.training.recipes import load_recipe, recipe_names
 from scn_keras.training.run import Run
 
-# Entries of results and of their protocols that name images or places.
+# Entries of results and protocols that are not published, such as ids and paths.
 _PRIVATE_ENTRIES = ("ids", "excluded", "seconds")
-# `start`: the recipe has the name of the run that it started from, without its path.
+# `start` may be a path. The recipe of a preset contains only its name.
 _PRIVATE_PROTOCOL_ENTRIES = ("run", "command", "start")
 
 
 def provenance(run: Run) -> dict[str, Any]:
-    """Returns the facts about a run that model cards state.
+    """Returns the facts about a run for model cards.
 
-    They name no image and no place on this machine.
+    They contain no image ids and no paths of this machine.
 
     Args:
         run: `Run`; for a preset, the facts in its `metadata.json` are returned.
 
     Returns:
-        Dict: `results`, those on the run's own data set; `command`, the command that
+        Dict of `results`, those on the run's data set; `command`, the command that
         trains the recipe, as a list of str, or `None`; `seconds`, the duration of the
         training, or `None`; `environment`; and `license` and `limits`, the statements
-        of the data set on models of its images, each possibly empty.
+        of the data set about models of its images, each possibly empty.
 
     Example:
 
@@ -54,7 +54,7 @@ def provenance(run: Run) -> dict[str, Any]:
 
 
 def _results(run: Run) -> list[dict[str, Any]]:
-    """Returns the results on the run's own data set without private entries."""
+    """Returns the results on the run's data set without private entries."""
     results = []
     for result in run.results():
         protocol = result["protocol"]
@@ -76,16 +76,16 @@ def _data_set(name: str) -> str:
 def _terms(recipe: Recipe) -> tuple[str, str]:
     try:
         builder = builder_class(_data_set(recipe.dataset))
-    except ValueError:  # a data set that another program has registered
+    except ValueError:  # a data set registered by another program
         return "", ""
     return builder.LICENSE, builder.LIMITS
 
 
 def _command(recipe: Recipe) -> list[str] | None:
-    """Returns the command that trains a recipe, or `None` if the package lacks it.
+    """Returns the command that trains a recipe of the package, `None` for others.
 
-    The command that was typed is not used: it may name places of one machine, and the
-    recipe of the package may have changed since.
+    The original command is not used, because it may contain paths of one machine, and
+    the recipe of the package may have changed since then.
     """
     if recipe.name not in recipe_names():
         return None

@@ -1,6 +1,6 @@
-"""Checks of a recipe's settings, made when it is created.
+"""Validation of a recipe's settings when it is created.
 
-A misspelt name or a wrong size is thus refused before the folder of a run exists.
+A misspelt name or a wrong size therefore raises an error before a run is created.
 """
 
 from typing import TYPE_CHECKING
@@ -101,7 +101,7 @@ def size_factors(network: Network) -> tuple[int, int]:
     spatial = stride * arguments.get("spatial_factor", 1)
     if "reductions" in arguments:
         return 2 ** arguments["reductions"], 1
-    if network.kind == "scn_verse2020":  # the second U-Net follows the first
+    if network.kind == "scn_verse2020":  # the second U-Net follows the first one
         return levels, levels * spatial
     return levels, spatial
 

@@ -14,7 +14,7 @@ _MAX_IMAGES = 4
 
 
 class TensorBoardLog(keras.callbacks.Callback):
-    """A callback that logs the curves and example images of a training.
+    """A callback that logs training curves and example images for TensorBoard.
 
     After each epoch it logs all metrics, the learning rate, learned sigmas, and the
     predicted and true points on the first images of the batches. `tensorboard
@@ -23,8 +23,8 @@ class TensorBoardLog(keras.callbacks.Callback):
     Args:
         folder: Path of the log. Existing files are kept, so that a resumed training
             continues its log.
-        batches: Iterable of batches `(image, {"points", "affine"})`: of the
-            validation, or of the training if there is none.
+        batches: Iterable of batches `(image, {"points", "affine"})` of the validation
+            images, or of the training images if there are none.
         schema: `LandmarkSchema`.
 
     Raises:
@@ -42,7 +42,7 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     @staticmethod
     def require() -> None:
-        """Checks that TensorBoard is installed.
+        """Validates that TensorBoard is installed.
 
         Raises:
             ImportError: If TensorBoard is not installed.
@@ -52,11 +52,11 @@ class TensorBoardLog(keras.callbacks.Callback):
         except ImportError as error:
             raise ImportError(
                 "TensorBoard is not installed. Install it with `pip install "
-                "scn-keras[tensorboard]`, or leave --tensorboard out."
+                "scn-keras[tensorboard]`, or omit --tensorboard."
             ) from error
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        # Keras counts epochs from 0 in every call of `fit`, the optimiser counts all.
+        # `epoch` starts at 0 in every call of `fit`; the optimiser counts all steps.
         step = int(_to_numpy(self.model.optimizer.iterations))
         with self.writer.as_default(step=step):
             for name, value in (logs or {}).items():
@@ -70,7 +70,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         self.writer.flush()
 
     def _pictures(self) -> Iterator[tf.Tensor]:
-        """Yields the images of the log with predicted and true points."""
+        """Yields the example images with predicted and true points."""
         for image, truth in self.samples:
             outputs = self.model.localizer.predict_on_batch(image[None])
             drawing = draw_overlay(

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from scn_keras.training.input import prepared_sets as data
+from scn_keras.training.input import stored_source
 from scn_keras.training.input.stored_source import training_samples
 
 
@@ -130,7 +131,7 @@ def test_a_spacing_out_of_the_landmarks_shows_nothing(
     training_samples(recipe.override([setting]), dots)
     with monkeypatch.context() as patch:
         patched = builder(recipe.dataset)
-        patch.setattr(data, "prepared_builder", lambda *_: patched)
+        patch.setattr(stored_source, "prepared_builder", lambda *_: patched)
         with pytest.raises(
             ValueError, match=f"Received: .*{setting.partition('=')[0]}"
         ):

@@ -27,8 +27,8 @@ class RobustWeights:
 
     Args:
         steps: Int, the number of fits with updated weights after the first one.
-        power: Int, 1 for Cauchy weights, 2 for those of Geman and McClure (1987),
-            which reject outliers more strictly.
+        power: Int, 1 for Cauchy weights, 2 for Geman-McClure weights (1987), which
+            reject outliers more strictly.
         tuning: Float, the scale relative to the median distance.
         floor: Float. Without this lower bound, the fit could converge to a few points
             and reject all others.

@@ -8,7 +8,7 @@ from typing import Any
 from scn_keras._references import checked_arguments, name_of, resolve
 
 # Networks of `scn_keras.models`, to which recipes refer without a module. Their
-# arguments and defaults are those of the constructors.
+# arguments and defaults are defined by the constructors.
 NETWORKS = (
     "SpatialConfigurationNet",
     "LocalizationUNet",

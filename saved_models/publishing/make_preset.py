@@ -215,7 +215,7 @@ def _accuracy_lost(
             f"In half precision, the points of {images.name} differ from the results "
             f"of the run by {mean:.3g} px on average, more than "
             f"{100 * _TOLERANCE:.0f} % of their error of {error:.3g} px. "
-            "If the results are those of another model, evaluate the run again."
+            "If the results are from another model, evaluate the run again."
         )
     return {
         "n_images": len(located),

@@ -1,7 +1,7 @@
 """Colours and grey levels shared by all pictures.
 
-The colours are those of Okabe and Ito, which can be distinguished with any kind of
-colour vision. Differences in meaning are also shown by different shapes.
+The colours are from the palette of Okabe and Ito, which can be distinguished with any
+kind of colour vision. Differences in meaning are also shown by different shapes.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """The method of Noothout et al. on hand radiographs, trained on two CPU cores.
 
 The recipe corresponds to `cephalogram_global_to_local`, whose docstring lists the
-differences from the paper. Folds, grid and augmentation are those of `hand_fast`. Since
-the paper has no hand radiographs, the classification weight is that of its
+differences from the paper. Folds, grid and augmentation are the same as in `hand_fast`.
+Since the paper has no hand radiographs, the classification weight is its value for
 cephalograms. The 37 local networks have 12 filters, so that they do not take longer
 than the global network.
 

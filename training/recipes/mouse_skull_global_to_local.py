@@ -4,8 +4,8 @@ The coarse stage of `mouse_skull` determines pose and size of a head, because th
 cannot learn volumes in any orientation in so few steps. On the grid of 0.3 mm placed by
 it, a global network predicts votes of patches of 8 voxels, as in the paper (IEEE
 Transactions on Medical Imaging 39(12), 2020) for volumes, and local networks refine its
-points in sub-images of 12 x 12 x 12 voxels. The classification weight is that of the
-paper for hearts in CT.
+points in sub-images of 12 x 12 x 12 voxels. The classification weight is the
+paper's value for hearts in CT.
 
     scn-keras datasets prepare landmark_folder/mouse_skull --manual-dir FOLDER
     scn-keras train mouse_skull_global_to_local

@@ -49,7 +49,7 @@ def headline_card(result: Mapping[str, Any]) -> str:
 
 
 def results_tables(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yields one table of the results in millimetres and one of those in pixels."""
+    """Yields one table of the results in millimetres and one in pixels."""
     for unit in RADII:
         if rows := [result for result in results if unit_of(result) == unit]:
             yield f'<div class="table">{_results_table(rows, unit)}</div>'

@@ -38,6 +38,8 @@ def test_random_takes_each_observer_half_the_time():
     assert (junior, senior) == (50, 50)
     last = selection.observed_points(TWO, "random", np.float32(1 - 2**-24))
     np.testing.assert_array_equal(last, TWO["points_senior"])
+    half = selection.observed_points(TWO, "random", np.float32(0.5))
+    np.testing.assert_array_equal(half, TWO["points_senior"])
     # Of a batch, each image has its own.
     batch = {name: np.stack([points] * 100) for name, points in TWO.items()}
     together = selection.observed_points(batch, "random", draws)
@@ -56,6 +58,20 @@ def test_random_takes_each_observer_half_the_time():
 def test_unknown_observers_are_refused(sample, observer, message):
     with pytest.raises(ValueError, match=message):
         selection.observed_points(sample, observer)
+
+
+@pytest.mark.parametrize("observer", ["mean", "consensus"])
+def test_other_ground_truths_do_not_enter_the_mean(observer):
+    truths = ("consensus", "second")
+    sample = {
+        **TWO,
+        "id": "a",
+        **{f"points_{name}": np.zeros((2, 2)) for name in truths},
+    }
+    recipe = Recipe("tiny", "dots", observer=observer)
+    kept = selection.without_other_truths(sample, truths, recipe)
+    own = {"points_consensus"} if observer == "consensus" else set()
+    assert set(kept) == {"id", "points_junior", "points_senior"} | own
 
 
 def test_groups_are_split_whole():

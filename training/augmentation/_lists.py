@@ -10,13 +10,15 @@ _ON_BY_DEFAULT = (
     *("translation", "rotation", "scale", "scale_per_axis"),
     *("intensity_shift", "intensity_scale"),
 )
+# Settings without an effect of their own.
+_DETAILS = ("elastic_points", "erase_size")
 
 
 def user_defined(transforms: Any) -> tuple[NamedTransform, ...]:
     """Converts user-defined transforms to a tuple of `NamedTransform`.
 
     Raises:
-        ValueError: If an item is not a transform, or mirrors images.
+        ValueError: If an item is not a transform, mirrors images, or is disabled.
     """
     if not isinstance(transforms, (list, tuple)):
         raise ValueError(
@@ -29,6 +31,9 @@ def user_defined(transforms: Any) -> tuple[NamedTransform, ...]:
             "Mirror images by `flip` of the augmentation, which also exchanges left "
             "and right landmarks. Received: transforms=Flip"
         )
+    for named in named_transforms:
+        if named.name in BY_NAME:
+            _require_effect(named)
     return named_transforms
 
 
@@ -42,7 +47,8 @@ def settings_of(
         the list disabled, and the user-defined transforms.
 
     Raises:
-        ValueError: If a built-in transform occurs twice, or an item is not a transform.
+        ValueError: If a built-in transform occurs twice or is disabled, or an item is
+            not a transform.
     """
     numbers: dict[str, Any] = dict.fromkeys(_ON_BY_DEFAULT, 0.0) | {"clip": False}
     used, others = set(), []
@@ -56,5 +62,16 @@ def settings_of(
                 f"Received: {named.name} twice"
             )
         used.add(named.name)
+        _require_effect(named)
         numbers |= named.checked()
     return numbers, tuple(others)
+
+
+def _require_effect(named):
+    settings = named.checked()
+    if not any(value for key, value in settings.items() if key not in _DETAILS):
+        received = ", ".join(f"{key}={value!r}" for key, value in settings.items())
+        raise ValueError(
+            f"{named.name} in a list of transforms is disabled. Give it a range, or "
+            f"omit it. Received: {named.name}({received})"
+        )

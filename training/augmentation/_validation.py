@@ -51,6 +51,11 @@ def _validate_intensity(label, transform, parameters, grid):
     last = {name: value[-1] for name, value in parameters.items()}
     single = _attempt(label, transform.apply, image[-1].copy(), last, NUMPY)
     _require(label, "an image", single, tuple(grid))
+    if broken := int((~np.isfinite(_array(batch))).sum()):
+        raise ValueError(
+            f"{label} must return finite grey values for images from -1 to 1. "
+            f"Received: {broken} values that are NaN or infinite"
+        )
     if not np.allclose(_array(single), _array(batch)[-1], rtol=0, atol=1e-4):
         raise ValueError(
             f"{label} must return the same result for an image in a batch as for the "
@@ -70,6 +75,7 @@ def _validate_geometry(label, transform, parameters, grid):
     if affine is not None:
         _require(label, "an affine", affine, (_BATCH, d + 1, d + 1))
         affine = _array(affine)
+        _require_finite(label, "affine", affine)
         if not np.array_equal(affine[:, d], np.tile(np.eye(d + 1)[d], (_BATCH, 1))):
             raise ValueError(
                 f"{label} must return an affine. Expected: last row "
@@ -91,6 +97,12 @@ def _validate_geometry(label, transform, parameters, grid):
                 f"axis. Expected: shape=({_BATCH}, {d}, *n) with {d} numbers n. "
                 f"Received: shape={np.shape(elastic)}"
             )
+        _require_finite(label, "displacements", _array(elastic))
+    if affine is None and elastic is None:
+        raise ValueError(
+            f"{label} must define `affine` or `displacements`, otherwise it has no "
+            "effect. Received: None from both"
+        )
 
 
 def _attempt(label, function, *arguments):
@@ -112,6 +124,14 @@ def _require(label, description, result: Any, shape):
         raise ValueError(
             f"{label} returned {description} with a wrong shape or dtype. Expected: "
             f"shape={shape}, dtype=float32. Received: shape={received}, dtype={dtype}"
+        )
+
+
+def _require_finite(label, name, values):
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"The `{name}` of the transform{label.removeprefix('The transform')} must "
+            f"be finite. Received: {values.ravel()[:3].tolist()}, ..."
         )
 
 

@@ -188,8 +188,8 @@ def test_a_recipe_is_read_without_the_code_of_its_transforms():
 
 
 def test_a_list_sets_numbers_and_switches_the_others_off():
-    forms = [Rotation(0.2), Clip(), Elastic(elastic_mm=3.0, elastic_points=6), lines]
-    found = Augmentation.from_list([*forms, "Crop", {"name": "Gamma"}, Flip(0.5)])
+    forms = [Rotation(0.2), Elastic(elastic_mm=3.0, elastic_points=6), lines]
+    found = Augmentation.from_list([*forms, "Clip", Flip(0.5)])
     off = Augmentation(0, 0, 0, 0, 0, 0, clip=False)
     assert found == dataclasses.replace(
         off, rotation=0.2, clip=True, elastic_mm=3.0, elastic_points=6, flip=0.5,
@@ -205,7 +205,10 @@ def test_a_list_sets_numbers_and_switches_the_others_off():
     ("transforms", "message"),
     [
         ([Gamma(0.1), lines, Gamma(0.2)], "Received: Gamma twice"),
-        ([Gamma(0.1), "Gamma"], "Gamma twice"),
+        (["Clip", Clip()], "Clip twice"),
+        ([Gamma(0.1), "Rotation"], r"Received: Rotation\(rotation=0.0"),
+        ([Rotation], r"Received: Rotation\(rotation=0.0"),
+        ([{"name": "Elastic", "arguments": {"elastic_points": 7}}], "elastic_points=7"),
         (["Gama"], "module:attribute.*Gamma.*Received: .*'Gama'"),
         ([3], "must be a function, or a class.*Received: .*=3"),
         ([{"name": "Gamma", "arguments": {"beta": 1.0}}], "Gamma takes no .*`beta`"),
@@ -302,7 +305,7 @@ def test_grey_values_by_hand():
 def test_user_transforms_follow_the_built_in_ones_in_their_order():
     # Clipped to 1, then changed by the first and by the second.
     augmentation = Augmentation(
-        0, 0, 0, 0, 0, 0, transforms=(inverted, Speckle(0.0), Gamma(0.0), Clip())
+        0, 0, 0, 0, 0, 0, transforms=(inverted, Speckle(0.0), Clip())
     )
     drawn = augmentation.draw(0, (1, 2))
     drawn["transforms.1.field"] = np.float32([[0.5, 1.0]])
@@ -587,6 +590,24 @@ class Narrow(Mirror):
         return np.eye(2, dtype="float32")
 
 
+class Misspelt(Mirror):
+    affine = GeometricTransform.affine
+
+    def affin(self, parameters, grid, spacing, size, xp):
+        return np.tile(np.eye(len(grid) + 1, dtype="float32"), (3, 1, 1))
+
+
+class Endless(Mirror):
+    def affine(self, parameters, grid, spacing, size, xp):
+        result = np.tile(np.eye(len(grid) + 1, dtype="float32"), (3, 1, 1))
+        result[:, 0, 0] = np.inf
+        return result
+
+
+def of_no_number(image, parameters, xp):
+    return image * np.float32(np.nan)
+
+
 class OneForAll(Speckle):
     def draw(self, unit, grid, xp, seed=None):
         return {"field": np.float32(0.1)}
@@ -610,6 +631,9 @@ class Forgetful(IntensityTransform):
         (Mirror(), "Mirror' must return an affine that does not mirror.*=-1"),
         (NoAffine(), "NoAffine' must return an affine.*last row"),
         (Narrow(), r"Narrow' returned an affine.*\(3, 3, 3\).*shape=\(2, 2\)"),
+        (Misspelt(), "Misspelt' must define `affine` or `displacements`"),
+        (Endless(), "`affine` of .*Endless' must be finite. Received: .*inf"),
+        (of_no_number, "of_no_number' must return finite .*Received: 2304 values"),
         (OneForAll(), "OneForAll' must draw .*each image.*'field'"),
         (Bulge(3), "Bulge' must return displacements of at least 4 control points"),
         (f"{HERE}nothing", "has no 'nothing'"),
@@ -645,6 +669,7 @@ def test_bad_transforms_are_refused_before_a_training(transform, message):
         ([functools.partial(lines, width=2)], "takes no argument `width`"),
         ([Forgetful(0.1)], "Forgetful must keep its argument `strength`"),
         ([Flip(0.5)], "Mirror images by `flip`"),
+        ([Blur()], r"Received: Blur\(blur=0.0\)"),
     ],
 )
 def test_what_is_no_transform_is_refused_at_once(transforms, message):

@@ -199,6 +199,21 @@ def test_affines_with_usable_spacings(spacing, usable):
         ([[0.0, -0.1, 5.0], [0.1, 0.0, 7.0], [0.0, 0.0, 1.0]], True),  # turned
         ([[0.1, 0.05, 0.0], [0.0, 0.1, 0.0], [0.0, 0.0, 1.0]], True),  # sheared
         ([[0.1, 0.1, 0.0], [0.1, 0.1, 0.0], [0.0, 0.0, 1.0]], False),  # parallel axes
+        (
+            # Parallel axes of a volume: the first two columns.
+            [[0.1, 0.1, 0, 0], [0.1, 0.1, 0, 0], [0, 0, 0.1, 0], [0, 0, 0, 1.0]],
+            False,
+        ),
+        (
+            # Its first two rows are alike.
+            [[0.1, 0, 0.1, 0], [0.1, 0, 0.1, 0], [0, 0.1, 0, 0], [0, 0, 0, 1.0]],
+            False,
+        ),
+        (
+            # x, y, z become y, z, x.
+            [[0, 0, 0.1, 0], [0.1, 0, 0, 0], [0, 0.1, 0, 0], [0, 0, 0, 1.0]],
+            True,
+        ),
         ([[0.1, 0.0, math.nan], [0.0, 0.1, 0.0], [0.0, 0.0, 1.0]], False),  # origin
         ([[0.1, 0.0, math.inf], [0.0, 0.1, 0.0], [0.0, 0.0, 1.0]], False),
     ],
@@ -208,3 +223,16 @@ def test_affines_that_are_not_diagonal(affine, usable):
         given = xp.convert_to_tensor(np.array([affine, affine], np.float32))
         found = keras.ops.convert_to_numpy(geometry.has_usable_spacing(given, xp))
         assert found.tolist() == [usable, usable]
+
+
+def test_a_mixture_has_the_variance_between_its_estimates():
+    # Of 1 and 4 with weights 1 and 2: mean 3, variance (1 * 4 + 2 * 1) / 3 = 2 beside
+    # that of each estimate, (1 * 1 + 2 * 4) / 3 = 3.
+    points = np.array([[[[1.0, 5.0]], [[4.0, 5.0]]]])
+    score = np.array([[[0.3], [0.6]]])
+    covariance = np.array([[[np.diag([1.0, 0.0])], [np.diag([4.0, 0.0])]]])
+    found = geometry.mixture(points, score, covariance, NUMPY)
+    for value, expected in zip(
+        found, ([[[3.0, 5.0]]], [[0.45]], [[np.diag([5.0, 0.0])]]), strict=True
+    ):
+        np.testing.assert_allclose(value, expected, atol=1e-4)

@@ -376,3 +376,39 @@ def test_it_goes_into_a_graph_of_any_batch():
 def test_the_rank_of_the_limit_of_trust(count, expected):
     novelty = np.random.default_rng(0).permutation(np.arange(1.0, count + 1.0))
     assert trust_limit(novelty) == expected
+
+
+def test_the_shape_of_an_image_is_compared_with_other_folds_only():
+    # Two landmarks, so far apart in the images of each fold, give or take.
+    distances = np.array([[10.0, 10.5, 11.0], [20.0, 20.5, 21.5], [40.0, 41.0, 42.0]])
+    fold = np.repeat(np.arange(3), 3)
+    truth = np.zeros((9, 2, 2))
+    truth[:, 1, 0] = distances.ravel()
+    held_out = HeldOutImages(
+        truth, np.full((9, 2), 0.5), peaks(9, 2), truth, spaces(9), fold
+    )
+    expected = []
+    for k in range(3):
+        others = distances[np.arange(3) != k].ravel()
+        center = others.mean()
+        # The mean over both axes, of which one has no variance, and the tolerance.
+        variance = 0.5 * np.var(others, ddof=1) + (0.05 * center) ** 2 + 1.0
+        squared = 0.5 * (distances[k] - center) ** 2 / variance
+        # A pair counts in both directions, and each landmark once with itself.
+        expected += (2.0 * squared / (squared + 9.0) / 4.0).tolist()
+    found = Calibration.fit(held_out)
+    median, high = np.percentile(expected, (50, 90))
+    np.testing.assert_allclose(found.usual, [0.0, median], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.spread, [0.01, high - median], rtol=1e-4)
+
+
+def test_an_image_at_the_limit_is_trusted():
+    made = fitted(shapes(60))
+    points, score = shapes(1, seed=7), np.full((1, 5), 0.4)
+    novelty = float(ops.convert_to_numpy(made.novelty(points, score))[0])
+    for limit, trusted in (
+        (novelty, True),
+        (np.nextafter(novelty, -9.0) - 1e-5, False),
+    ):
+        found = dataclasses.replace(made, limit=limit).trusted(points, score)
+        assert ops.convert_to_numpy(found).tolist() == [trusted]

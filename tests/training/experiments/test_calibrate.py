@@ -212,3 +212,27 @@ def test_images_of_the_calibration_do_not_say_how_right_it_is(
     told = {"coverage90_percent", "radius90_mm", "trusted_percent", "calibration"}
     assert not told & set(result)
     assert not any(told & set(row) for row in result["per_landmark"])
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_no_part_locates_unseen_images_that_it_was_trained_on(monkeypatch, count):
+    class Part:
+        def __init__(self, number):
+            self.number = number
+
+        def locator(self, **_):
+            return None
+
+    def located(part, locator, splits, console):
+        for held_out_by in splits:
+            yield {"id": f"image of {held_out_by}", "by": part.number}
+
+    monkeypatch.setattr(calibrate_module, "_located", located)
+    parts = [Part(number) for number in range(count)]
+    unseen, seen = calibrate_module._located_by_parts(parts, (), range(count), None)
+    images = {f"image of {k}" for k in range(count)}
+    assert set(unseen) == set(seen) == images
+    for k in range(count):
+        unseen_image = unseen[f"image of {k}"]
+        assert (unseen_image["by"], unseen_image["fold"]) == (k, k)
+        assert seen[f"image of {k}"]["by"] != k

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from scn_keras.training import Recipe
+from scn_keras.training import Augmentation, Recipe
 from scn_keras.training.input import selection
 
 TWO = {
@@ -141,3 +141,17 @@ def test_a_recipe_holds_out_a_share_or_a_fold(seed):
     assert (len(training), len(validation)) == (8, 2)
     assert (training, validation) == selection.fold_groups(groups, (1, 5), seed)
     assert set(training).isdisjoint(validation)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("image_to_grid.grid_spacing=(0.5, 0.5)", "augmentation.elastic_mm=5.0"),
+        "augmentation.translation_mm=5.0",
+    ],
+)
+def test_millimetres_out_of_the_landmarks_are_refused(setting):
+    recipe = Recipe("tiny", "dots", augmentation=Augmentation(translation=0.0))
+    selection.refuse_millimetres(recipe, "the wrist is 50 mm wide")
+    with pytest.raises(ValueError, match=f"Received: {setting.partition('=')[0]}$"):
+        selection.refuse_millimetres(recipe.override([setting]), "the wrist")

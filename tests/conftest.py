@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[1]
 BACKEND = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-# Both are read when TensorFlow is loaded, so before any test module imports Keras.
+# These are read when the libraries are loaded, so before any test module imports Keras.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "agg")
+
+# Most of the time on JAX goes into compiling functions that are called once.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One thread for each of the worker's pools: several workers with a thread for

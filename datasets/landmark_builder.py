@@ -1,4 +1,3 @@
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,8 +8,21 @@ import tensorflow_datasets as tfds
 
 # The import registers streaming of array_record with TFDS.
 import scn_keras.datasets.array_record_stream  # noqa: F401
+from scn_keras.datasets._checked_samples import checked_cases, checked_splits
+from scn_keras.datasets._description import (
+    compare_with_stored,
+    description,
+    restore,
+    stored_description,
+)
 from scn_keras.datasets._sample_format import SampleFormat
-from scn_keras.datasets._tfds_class import forget_earlier_definition, set_code_path
+from scn_keras.datasets._subsets import check_split, subset
+from scn_keras.datasets._tfds_class import (
+    check_attributes,
+    check_version,
+    forget_earlier_definition,
+    set_code_path,
+)
 from scn_keras.datasets.case import Case
 from scn_keras.datasets.dataset_folder_error import DatasetFolderError
 from scn_keras.landmark_schema import LandmarkSchema
@@ -62,7 +74,11 @@ class LandmarkBuilder(
     access by `tfds.data_source` and Grain, without TensorFlow. A set that was prepared
     as `tfrecord` is streamed as well.
 
-    The folder of the builder contains `README.md`, `CITATIONS.bib` and `TAGS.txt`.
+    A prepared set is stored under the name of the class (`Crosses` in `crosses/1.0.0`)
+    with the class and its landmarks, and another class of the same name is rejected. A
+    class needs a new `VERSION` when its landmarks, images or points change.
+
+    The folder of the module may contain `README.md`, `CITATIONS.bib` and `TAGS.txt`.
 
     Args:
         folder: Str or path, the folder of source files to prepare. Only needed for
@@ -75,12 +91,19 @@ class LandmarkBuilder(
             yet.
 
     Raises:
-        TypeError: At the definition of a subclass without a `SCHEMA`.
+        ValueError: At the definition of a subclass without a `SCHEMA`.
 
     Example:
 
     ```python
-    class Builder(LandmarkBuilder):
+    import numpy as np
+    import tensorflow_datasets as tfds
+
+    from scn_keras import LandmarkSchema
+    from scn_keras.datasets import Case, LandmarkBuilder
+
+
+    class Knees(LandmarkBuilder):
         VERSION = tfds.core.Version("1.0.0")
         SCHEMA = LandmarkSchema(("tip", "base"))
         MANUAL_DOWNLOAD_INSTRUCTIONS = "A folder of NAME.png and NAME.txt."
@@ -107,16 +130,13 @@ class LandmarkBuilder(
     def __init_subclass__(cls, **kwargs: Any) -> None:
         forget_earlier_definition(cls)
         super().__init_subclass__(**kwargs)
-        if not hasattr(cls, "SCHEMA"):
-            raise TypeError(
-                "A landmark builder needs a `SCHEMA`, a LandmarkSchema with the names "
-                f"of its landmarks. Received: class {cls.__qualname__} without one"
-            )
+        check_attributes(cls)
         set_code_path(cls)
 
     def __init__(
         self, *, folder: str | os.PathLike[str] | None = None, **kwargs: Any
     ) -> None:
+        check_version(type(self))
         if folder is not None:
             self.describe(Path(folder).expanduser())
         super().__init__(**kwargs)
@@ -163,7 +183,7 @@ class LandmarkBuilder(
             List of str, one sentence with the name of the file for each problem.
         """
         problems: list[str] = []
-        list(self.cases(folder, problems))
+        checked_cases(self, folder, problems)
         return problems
 
     def folder_problems(self, folder: Path) -> list[str]:
@@ -185,7 +205,7 @@ class LandmarkBuilder(
         self.describe(folder)
         form = self._sample_format()
         for case in tfds.core.utils.tqdm(
-            list(self.cases(folder)),
+            checked_cases(self, folder),
             desc="Checking images",
             unit=" images",
             leave=False,
@@ -279,20 +299,7 @@ class LandmarkBuilder(
         Raises:
             ValueError: If the split or subset is unknown.
         """
-        splits = self.info.splits
-
-        def is_known(split: str) -> bool:
-            base, _ = self.SUBSETS.get(split, (split, None))
-            return all(
-                part.partition("[")[0].strip() in splits for part in base.split("+")
-            )
-
-        if not is_known(split):
-            names = (*sorted(splits), *sorted(filter(is_known, self.SUBSETS)))
-            raise ValueError(
-                f"The data set {self.name!r} has the splits {', '.join(names)}. "
-                f"Received: split={split!r}"
-            )
+        check_split(self, split)
         return self.as_dataset(
             split=split,
             shuffle_files=False,
@@ -300,6 +307,24 @@ class LandmarkBuilder(
             # The training keeps reduced images. TFDS would keep whole decoded images.
             read_config=tfds.ReadConfig(try_autocache=False),
         )
+
+    def is_prepared(self) -> bool:
+        """Returns whether the data set is stored.
+
+        Raises:
+            ValueError: If another class has stored it, or the class has other
+                landmarks since.
+        """
+        # TFDS warns of a folder without this file.
+        if not (Path(self.data_dir) / "dataset_info.json").is_file():
+            return False
+        compare_with_stored(self)
+        return super().is_prepared()
+
+    def as_data_source(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns a split for random access, see `tfds.core.DatasetBuilder`."""
+        compare_with_stored(self)
+        return super().as_data_source(*args, **kwargs)
 
     def _sample_format(self) -> SampleFormat:
         return SampleFormat(
@@ -321,9 +346,9 @@ class LandmarkBuilder(
                 "must be created with it: give it as `folder`, or call "
                 f"`scn_keras.datasets.prepare`. Received: {folder}"
             )
-        self.info.metadata.update(self._description(), notes=self.folder_notes(folder))
+        self.info.metadata.update(description(self), notes=self.folder_notes(folder))
         splits: dict[str, list[Case]] = {}
-        for case in self.cases(folder):
+        for case in checked_cases(self, folder):
             splits.setdefault(case.split or "train", []).append(case)
         return {
             split: self._generate_examples(cases) for split, cases in splits.items()
@@ -339,17 +364,15 @@ class LandmarkBuilder(
             sample = self.sample(case.id, image, case.points, affine, case.group)
             yield case.id, sample
 
+    def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
+        with checked_splits(self):
+            super()._download_and_prepare(*args, **kwargs)
+
     def _as_dataset(self, split: Any, **kwargs: Any) -> "tf.data.Dataset":
+        compare_with_stored(self)
         name, ids = self._subset(split)
         samples = super()._as_dataset(split=name, **kwargs)
-        if ids is None:
-            return samples
-        import tensorflow as tf
-
-        wanted = tf.constant(sorted(ids))
-        return samples.filter(
-            lambda sample: tf.reduce_any(sample["id"] == wanted)
-        ).apply(tf.data.experimental.assert_cardinality(len(ids)))
+        return samples if ids is None else subset(samples, ids)
 
     def _should_cache_ds(self, split: Any, *args: Any, **kwargs: Any) -> bool:
         return super()._should_cache_ds(self._subset(split)[0], *args, **kwargs)
@@ -360,39 +383,13 @@ class LandmarkBuilder(
             return self.SUBSETS[split]
         return split, None
 
-    def _description(self) -> dict[str, Any]:
-        """Returns the attributes for readers without the builder's code, for JSON."""
-        return {
-            "landmarks": self.SCHEMA.to_dict(),
-            "dimensions": self.DIMENSIONS,
-            "image_dtype": self.IMAGE_DTYPE,
-            "observers": list(self.OBSERVERS),
-            "ground_truths": list(self.GROUND_TRUTHS),
-            "subsets": {
-                name: {"split": split, "ids": sorted(ids)}
-                for name, (split, ids) in self.SUBSETS.items()
-            },
-            "spacing_rule": self.SPACING_RULE,
-        }
-
-    def _restore(self, description: Mapping[str, Any]) -> None:
-        self.SCHEMA = LandmarkSchema.from_dict(description["landmarks"])
-        self.DIMENSIONS = description["dimensions"]
-        self.IMAGE_DTYPE = description["image_dtype"]
-        self.OBSERVERS = tuple(description["observers"])
-        self.GROUND_TRUTHS = tuple(description["ground_truths"])
-        self.SUBSETS = {
-            name: (subset["split"], frozenset(subset["ids"]))
-            for name, subset in description["subsets"].items()
-        }
-        self.SPACING_RULE = description["spacing_rule"]
-
     def _info(self) -> tfds.core.DatasetInfo:
-        stored = Path(self.data_dir) / "metadata.json"
         # Other builders have the attributes of their class.
-        if type(self).describe is not LandmarkBuilder.describe and stored.is_file():
-            self._restore(json.loads(stored.read_text("utf-8")))
+        if type(self).describe is not LandmarkBuilder.describe and (
+            stored := stored_description(self.data_dir)
+        ):
+            restore(self, stored)
         return self.dataset_info_from_configs(
             features=self.landmark_features(),
-            metadata=tfds.core.MetadataDict(self._description()),
+            metadata=tfds.core.MetadataDict(description(self)),
         )

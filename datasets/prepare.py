@@ -45,8 +45,9 @@ def prepare(
 
     Raises:
         DatasetFolderError: If the folder has problems, with a list of all of them.
-        ValueError: If there is no such data set or configuration, or a folder is given
-            for a data set that reads none.
+        ValueError: If there is no such data set or configuration, a folder is given
+            for a data set that reads none, or another class has prepared a set of the
+            same name.
 
     Example:
 
@@ -62,7 +63,7 @@ def prepare(
         data_dir = Path(data_dir).expanduser().absolute()
     builder = cls(data_dir=data_dir, config=config)
     target = Path(builder.data_dir)
-    if _is_prepared(target) and not overwrite:
+    if not overwrite and builder.is_prepared():
         report(f"{_summary(builder)}: prepared already, in {target}")
         return builder
 
@@ -81,16 +82,12 @@ def prepare(
     root = Path(builder.data_dir_root)
     with _working_folder(root, builder.name, report) as working:
         # Another process may have prepared it while this one was waiting.
-        if overwrite or not _is_prepared(target):
+        if overwrite or not builder.is_prepared():
             fresh = _build(cls, working, config, folder)
             _move(working, Path(fresh.data_dir), root, target)
     builder = cls(data_dir=root, config=config)
     report(f"{_summary(builder)}: prepared in {target}")
     return builder
-
-
-def _is_prepared(target: Path) -> bool:
-    return (target / "dataset_info.json").is_file()
 
 
 def _summary(builder: "LandmarkBuilder") -> str:

@@ -2,6 +2,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from scn_keras.datasets._checked_samples import checked_cases
 from scn_keras.datasets.builders import builder_class
 from scn_keras.datasets.check.check_cases import FILE, check_cases
 from scn_keras.datasets.check.check_result import CheckResult
@@ -45,7 +46,7 @@ def check_folder(
     with tempfile.TemporaryDirectory() as empty:
         try:
             builder = cls(folder=folder, data_dir=empty)
-            cases = list(builder.cases(folder, problems))
+            cases = checked_cases(builder, folder, problems)
         except ValueError as error:
             if cls.MANUAL_DOWNLOAD_INSTRUCTIONS is None:
                 raise

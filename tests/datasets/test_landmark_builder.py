@@ -1,3 +1,6 @@
+import importlib
+import inspect
+import re
 import shutil
 import subprocess
 import sys
@@ -288,16 +291,63 @@ def test_readers_without_the_code_find_what_it_says(tmp_path):
         "ground_truths": [],
         "subsets": {},
         "spacing_rule": "as the file of each image says",
+        "class": f"{__name__}:SeenTwice",
     }
 
 
 def test_a_builder_without_schema_is_refused():
-    with pytest.raises(TypeError, match="needs a `SCHEMA`.*class .*Nameless"):
+    with pytest.raises(ValueError, match="needs a `SCHEMA`.*class .*Nameless"):
 
         class Nameless(LandmarkBuilder, skip_registration=True):
             VERSION = tfds.core.Version("1.0.0")
             _split_generators = Dots._split_generators
             _generate_examples = Dots._generate_examples
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("SCHEMA", ("a", "b")),
+        ("DIMENSIONS", 4),
+        ("IMAGE_DTYPE", "uint9"),
+        ("OBSERVERS", "senior"),
+        ("GROUND_TRUTHS", "agreed"),
+    ],
+)
+def test_attributes_of_a_class_are_validated(attribute, value):
+    received = f"{attribute}={value!r}"
+    with pytest.raises(ValueError, match=f"Wrong .*Received: {re.escape(received)}"):
+        type(
+            "Wrong",
+            (Dots,),
+            {attribute: value, "__module__": __name__},
+            skip_registration=True,
+        )
+
+
+def test_a_builder_without_version_is_refused(tmp_path):
+    class Unversioned(LandmarkBuilder, skip_registration=True):
+        SCHEMA = LandmarkSchema(("a",))
+
+    with pytest.raises(ValueError, match="`VERSION`.*Received: class .*Unversioned"):
+        Unversioned(data_dir=tmp_path)
+
+
+def test_the_example_of_the_docstring(tmp_path, monkeypatch):
+    (code,) = re.findall("```python\n(.*?)```", inspect.getdoc(LandmarkBuilder), re.S)
+    (tmp_path / "docstring_example.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    knees = importlib.import_module("docstring_example").Knees
+    folder = tmp_path / "knees"
+    folder.mkdir()
+    for name in ("one", "two"):
+        Image.fromarray(np.zeros((5, 4), np.uint8)).save(folder / f"{name}.png")
+        np.savetxt(folder / f"{name}.txt", [[1, 2], [3, 4]])
+    builder = prepare(knees, tmp_path / "tfds", folder)
+    assert Path(builder.data_dir) == tmp_path / "tfds" / "knees" / "1.0.0"
+    samples = list(builder.as_dataset(split="train").as_numpy_iterator())
+    assert {sample["id"] for sample in samples} == {b"one", b"two"}
+    np.testing.assert_array_equal(samples[0]["points"], [[1, 2], [3, 4]])
 
 
 def test_metadata_are_looked_for_beside_the_class():

@@ -1,6 +1,7 @@
 """Builders of data sets by their names."""
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from scn_keras._references import resolve
@@ -47,6 +48,12 @@ def builder_class(name: str) -> "type[LandmarkBuilder]":
     >>> len(builder_class("cephalogram").SCHEMA)
     19
     """
+    if name.endswith(".py"):
+        stem = os.path.basename(name).removesuffix(".py")
+        raise ValueError(
+            f"A builder in a file is named by its module and class: write "
+            f"{stem}:Class in the folder of the file. Received: name={name!r}"
+        )
     if ":" in name:
         return _checked(resolve(name, "dataset"), name)
     own = None
@@ -63,8 +70,7 @@ def builder_class(name: str) -> "type[LandmarkBuilder]":
     if (found := own or registered) is None:
         raise ValueError(
             f"There is no data set of this name. Received: name={name!r}. Known names: "
-            f"{', '.join(_BUILDERS)}. For a builder of your own, import its module or "
-            "write module:Class."
+            f"{', '.join(_BUILDERS)}. For a builder of your own, write module:Class."
         )
     return _checked(found, name)
 

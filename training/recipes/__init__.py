@@ -4,7 +4,9 @@ import importlib
 import importlib.util
 import pathlib
 import pkgutil
+import re
 import sys
+import traceback
 import types
 from typing import Any
 
@@ -27,8 +29,8 @@ def load_recipe(name: str) -> Recipe:
             folder of the file.
 
     Raises:
-        ValueError: If the recipe is unknown, the file does not define a recipe, or
-            another module has the same name.
+        ValueError: If the recipe is unknown, the file cannot be imported or does not
+            define a recipe, or another module has the same name.
 
     Example:
 
@@ -45,7 +47,7 @@ def load_recipe(name: str) -> Recipe:
             f"{', '.join(recipe_names())}, or the path of a Python file that defines "
             "recipe()."
         )
-    result = module.recipe() if hasattr(module, "recipe") else None
+    result = _call_recipe(module) if hasattr(module, "recipe") else None
     if not isinstance(result, Recipe):
         raise ValueError(
             f"{name!r} must define a function recipe() that returns a Recipe. "
@@ -59,6 +61,12 @@ def _import_file(path: pathlib.Path) -> types.ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if not path.is_file() or spec is None or spec.loader is None:
         raise ValueError(f"There is no recipe file {str(path)!r}.")
+    if not name.isidentifier():
+        example = re.sub(r"\W|^(?=\d)", "_", name)
+        raise ValueError(
+            "The recipe file needs a name that is a Python identifier, such as "
+            f"{example}.py. Received: {path.name!r}"
+        )
     known = sys.modules.get(name) or _importable(name)
     known_file = getattr(known, "__file__", None) or getattr(known, "origin", None)
     if known is not None and not (
@@ -81,12 +89,43 @@ def _import_file(path: pathlib.Path) -> types.ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException as error:
         del sys.modules[name]
         if before is not None:
             sys.modules[name] = before
-        raise
+        if not isinstance(error, Exception):
+            raise
+        raise ValueError(
+            f"The recipe file {path} cannot be imported: {_reason(error, path)}."
+        ) from error
     return module
+
+
+def _call_recipe(module: types.ModuleType) -> Any:
+    try:
+        return module.recipe()
+    except (ValueError, FileNotFoundError):  # of a setting, which the message names
+        raise
+    except Exception as error:
+        path = pathlib.Path(module.__file__ or module.__name__)
+        raise ValueError(
+            f"recipe() in {path} fails: {_reason(error, path)}."
+        ) from error
+
+
+def _reason(error: Exception, path: pathlib.Path) -> str:
+    """Returns the message of an error, with its last line in a file."""
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    if not isinstance(error, ImportError | ValueError):
+        message = f"{type(error).__name__}: {message}"
+    lines = [
+        line
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if pathlib.Path(frame.f_code.co_filename).resolve() == path.resolve()
+    ]
+    if isinstance(error, SyntaxError) and error.lineno is not None:
+        lines = [error.lineno] if not lines else lines
+    return message.rstrip(".") + (f" (line {lines[-1]})" if lines else "")
 
 
 # The attribute with the modification time of a file, which is executed again if it has

@@ -25,7 +25,8 @@ PER_LANDMARK = click.option(
 
 
 def settings_option(
-    help: str = "Change a setting of the recipe. May be repeated.",
+    help: str = "Change a setting of the recipe: a Python literal, see "
+    "docs/recipes.md. May be repeated.",
 ) -> _Decorator:
     """Returns the option `--set KEY=VALUE`, which passes `settings`, a tuple of str."""
     return click.option(

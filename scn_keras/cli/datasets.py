@@ -49,14 +49,15 @@ def prepare(
     """Check the files of a data set and store them for streaming.
 
     NAME is one of `scn-keras datasets list`, or NAME/CONFIG; for a folder of your own,
-    landmark_folder/ANY_NAME. If files are missing or wrong, all problems are listed and
-    nothing is written.
+    landmark_folder/ANY_NAME; for a builder of your own, module:Class. If files are
+    missing or wrong, all problems are listed and nothing is written.
     """
     from scn_keras.datasets import prepare as prepare_dataset
 
-    name, _, config = name.partition("/")
+    # The path of a file is rejected with advice.
+    dataset, _, config = (name, "", "") if name.endswith(".py") else name.partition("/")
     prepare_dataset(
-        name,
+        dataset,
         data_dir=data_dir,
         manual_dir=manual_dir,
         config=config or None,
@@ -146,8 +147,9 @@ def show(
 ) -> None:
     """Draw samples of a prepared data set on one sheet.
 
-    Each sample is drawn with its points. NAME is one of `scn-keras datasets list`, or
-    NAME/CONFIG. Volumes are drawn as maximum intensity projections along z, y and x.
+    Each sample is drawn with its points. NAME is one of `scn-keras datasets list`,
+    NAME/CONFIG, or module:Class. Volumes are drawn as maximum intensity projections
+    along z, y and x.
     """
     from scn_keras.training.recipes import load_recipe
     from scn_keras.training.report.contact_sheet import (

@@ -5,6 +5,7 @@ import pathlib
 import click
 
 from scn_keras.cli._command import command_function
+from scn_keras.cli._next_command import next_command
 from scn_keras.cli._options import (
     DATA_DIR,
     FOLDER,
@@ -161,7 +162,7 @@ def calibrate(
     loaded = Run(run)
     calibrate_run(loaded, folds or 4, crossval, settings, data_dir)
     click.echo(f"Calibrated: {loaded.calibration_path}")
-    click.echo(f"Next: scn-keras evaluate {run}")
+    click.echo(next_command(f"scn-keras evaluate {run}", loaded.recipe))
 
 
 @click.command()
@@ -182,6 +183,7 @@ def ensemble(out: pathlib.Path, runs: tuple[pathlib.Path, ...], views: bool) -> 
     from scn_keras.training.experiments.ensemble import make_ensemble
     from scn_keras.training.run import Run
 
-    run = make_ensemble([Run(path) for path in runs], out, views)
+    members = [Run(path) for path in runs]
+    run = make_ensemble(members, out, views)
     click.echo(f"Made: {run.path}, {run.inference}")
-    click.echo(f"Next: scn-keras evaluate {run.path}")
+    click.echo(next_command(f"scn-keras evaluate {run.path}", members[0].recipe))

@@ -6,14 +6,18 @@ import pathlib
 import click
 
 from scn_keras.cli._command import command_function
+from scn_keras.cli._next_command import next_command
 from scn_keras.cli._options import DATA_DIR, FOLDER, settings_option
 
 
 @click.command()
 @click.argument("recipe")
-@click.option("--out", type=FOLDER, help="Folder of the run.  [default: runs/RECIPE]")
+@click.option(
+    "--out", type=FOLDER, help="Folder of the run.  [default: runs/NAME of the recipe]"
+)
 @settings_option(
-    "Change a setting of the recipe: --set network.filters=64. May be repeated.",
+    "Change a setting of the recipe: --set network.filters=64. VALUE is a Python "
+    "literal; the keys are listed in docs/recipes.md. May be repeated.",
 )
 @click.option(
     "--steps", type=click.IntRange(min=1), help="Short form of --set steps=STEPS."
@@ -31,7 +35,11 @@ from scn_keras.cli._options import DATA_DIR, FOLDER, settings_option
     help="Start from the weights of a preset (a name or a folder) or of a run, also if "
     "its landmarks are different.",
 )
-@click.option("--resume", is_flag=True, help="Continue the run in that folder.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue the run in --out, or start it if there is none.",
+)
 @click.option(
     "--tensorboard",
     is_flag=True,
@@ -91,7 +99,7 @@ def train(
         resolved = resolved.override([f"steps={steps}"])
     run = fit(resolved, path, data_dir, resume, tensorboard, arrays)
     click.echo(f"Trained: {run.model_path}")
-    click.echo(f"Next: scn-keras evaluate {run.path}")
+    click.echo(next_command(f"scn-keras evaluate {run.path}", resolved))
 
 
 @click.command()
@@ -106,10 +114,14 @@ def train(
 @click.option(
     "--out",
     type=FOLDER,
-    help="Folder of the runs.  [default: runs/RECIPE_FOLDSfold]",
+    help="Folder of the runs.  [default: runs/NAME_FOLDSfold, NAME of the recipe]",
 )
 @settings_option()
-@click.option("--resume", is_flag=True, help="Continue in that folder.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue the runs in --out, or start them if there are none.",
+)
 @DATA_DIR
 @command_function
 def crossval(
@@ -138,4 +150,4 @@ def crossval(
     report = write_report(Run(path / "all"), data_dir=data_dir)
     click.echo(f"Report: {report}")
     runs = " ".join(str(path / f"fold{k}") for k in range(folds))
-    click.echo(f"Next: scn-keras ensemble {path}_ensemble {runs}")
+    click.echo(next_command(f"scn-keras ensemble {path}_ensemble {runs}", resolved))

@@ -41,6 +41,8 @@ def test_data_sets_are_listed(call):
     "arguments, words",
     [
         (["datasets", "prepare", "knees"], ["knees", "cephalogram"]),
+        (["datasets", "prepare", "my_parts.py"], ["my_parts:Class", "'my_parts.py'"]),
+        (["datasets", "prepare", "mine/my_parts.py"], ["my_parts:Class", "mine/my_"]),
         (["train", "knees"], ["knees", "cephalogram_fast"]),
         (["train", "synthetic_hand", "--set", "stps=3"], ["stps", "steps"]),
         (["train", "synthetic_hand", "--set", "steps=many"], ["steps", "int"]),
@@ -67,3 +69,4 @@ def test_a_set_that_is_not_prepared_says_how(call, tmp_path):
     result = call("train", "cephalogram_fast", "--data-dir", tmp_path, "--out", "run")
     assert result.exit_code == 1
     assert "scn-keras datasets prepare cephalogram" in result.output
+    assert "WARNING" not in result.output

@@ -39,6 +39,8 @@ class IdentificationRate(MeanOverPoints):
     0.5
     """
 
+    _direction = "up"  # read by callbacks with `mode="auto"`
+
     def __init__(self, radius=20.0, landmark=None, name=None, dtype=None):
         if not radius > 0:
             raise ValueError(f"`radius` must be positive. Received: radius={radius}")

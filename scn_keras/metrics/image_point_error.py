@@ -43,6 +43,8 @@ class ImagePointError(MeanOverPoints):
     4.0
     """
 
+    _direction = "down"  # read by callbacks with `mode="auto"`
+
     def __init__(self, divide_by="present", name=None, dtype=None):
         if divide_by not in DIVISORS:
             raise ValueError(

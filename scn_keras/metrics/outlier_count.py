@@ -36,6 +36,8 @@ class OutlierCount(PointMetric):
     1
     """
 
+    _direction = "down"  # read by callbacks with `mode="auto"`
+
     def __init__(self, radius=10.0, landmark=None, name=None, dtype=None):
         if not radius > 0:
             raise ValueError(f"`radius` must be positive. Received: radius={radius}")

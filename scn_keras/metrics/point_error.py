@@ -32,6 +32,8 @@ class PointError(MeanOverPoints):
     5.0
     """
 
+    _direction = "down"  # read by callbacks with `mode="auto"`
+
     def __init__(self, landmark=None, name=None, dtype=None):
         super().__init__("point_error", landmark, name, dtype)
 

@@ -35,6 +35,8 @@ class PointErrorDeviation(PointMetric):
     2.0
     """
 
+    _direction = "down"  # read by callbacks with `mode="auto"`
+
     def __init__(self, landmark=None, name=None, dtype=None):
         super().__init__("point_error_sd", landmark, name, dtype)
         self.mean = self.add_variable(shape=(), initializer="zeros", name="mean")

@@ -42,6 +42,8 @@ class PointErrorPercentile(PointMetric):
     True
     """
 
+    _direction = "down"  # read by callbacks with `mode="auto"`
+
     def __init__(
         self,
         percentile=50.0,

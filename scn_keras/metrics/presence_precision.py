@@ -31,6 +31,8 @@ class PresencePrecision(MeanOverPoints):
     0.5
     """
 
+    _direction = "up"  # read by callbacks with `mode="auto"`
+
     def __init__(self, landmark=None, name=None, dtype=None):
         super().__init__("presence_precision", landmark, name, dtype)
 

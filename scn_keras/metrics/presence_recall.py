@@ -31,6 +31,8 @@ class PresenceRecall(MeanOverPoints):
     1.0
     """
 
+    _direction = "up"  # read by callbacks with `mode="auto"`
+
     def __init__(self, landmark=None, name=None, dtype=None):
         super().__init__("presence_recall", landmark, name, dtype)
 

@@ -39,6 +39,8 @@ class SuccessDetectionRate(MeanOverPoints):
     0.5
     """
 
+    _direction = "up"  # read by callbacks with `mode="auto"`
+
     def __init__(
         self, radius=2.0, inclusive=False, landmark=None, name=None, dtype=None
     ):

@@ -1,6 +1,7 @@
 import keras
 
 from scn_keras.models._heatmap_stride import to_grid
+from scn_keras.models._keras_contract import input_signature
 from scn_keras.models._refine import refine
 
 
@@ -17,9 +18,14 @@ class Localizer(keras.Model):
         self.target = model.target
         self.peak = model.peak
         self.local = getattr(model, "local", None)  # of `GlobalToLocalNet`
+        self.built = True  # as all its layers
 
     def build(self, input_shape):
         self.built = True
+
+    def export(self, filepath, *args, **kwargs):
+        kwargs.setdefault("input_signature", input_signature(self.network))
+        return super().export(filepath, *args, **kwargs)
 
     def call(self, inputs, training=None):
         heatmaps = self.network(inputs, training=training)

@@ -10,6 +10,11 @@ from scn_keras.layers.patch_target import PatchTarget
 from scn_keras.layers.patch_vote import PatchVote
 from scn_keras.models._configured_model import ConfiguredModel
 from scn_keras.models._heatmap_stride import to_grid, to_heatmaps
+from scn_keras.models._keras_contract import (
+    input_signature,
+    require_landmark_loss,
+    share_of_replica,
+)
 from scn_keras.models._localizer import Localizer
 
 _MISSING = ("mask", "zero")
@@ -163,6 +168,21 @@ class LandmarkModel(keras.Model):
     def build(self, input_shape):
         self.built = True  # the constructor builds every part
 
+    def compile(self, optimizer="rmsprop", loss=None, **kwargs):
+        """Configures the training, see `keras.Model.compile`.
+
+        Raises:
+            ValueError: If the loss does not return a value per image and landmark.
+        """
+        if loss is not None:
+            require_landmark_loss(loss, self.network.output_shape)
+        super().compile(optimizer, loss, **kwargs)
+
+    def export(self, filepath, *args, **kwargs):
+        """Exports the model, see `keras.Model.export`. It need not be called before."""
+        kwargs.setdefault("input_signature", input_signature(self.network))
+        return super().export(filepath, *args, **kwargs)
+
     def call(self, inputs, training=None):
         return self.network(inputs, training=training)
 
@@ -203,17 +223,16 @@ class LandmarkModel(keras.Model):
             share = ops.mean(present, axis=0)
             penalty += self.sigma_penalty * ops.sum(share * self.target.penalty())
         if self.weight_decay:
-            penalty += (
-                0.5
-                * self.weight_decay
-                * sum(
-                    ops.sum(ops.square(ops.cast(kernel, "float32")))
-                    for kernel in self.trainable_weights
-                    if kernel.name.endswith("kernel")
-                )
-            )
-        scale = getattr(self.loss, "penalty_scale", lambda _: 1.0)(y_pred)
-        return loss + scale * penalty
+            squares = [
+                ops.sum(ops.square(ops.cast(kernel, "float32")))
+                for kernel in self.trainable_weights
+                if kernel.name.endswith("kernel")
+            ]
+            penalty += 0.5 * self.weight_decay * sum(squares)
+        if self.sigma_penalty or self.weight_decay:
+            scale = getattr(self.loss, "penalty_scale", lambda _: 1.0)(y_pred)
+            loss += share_of_replica(scale * penalty)
+        return loss
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         points, affine = self._labels(y)

@@ -46,6 +46,8 @@ def require_landmark_loss(loss, output_shape):
     """
     name = loss if isinstance(loss, str) else getattr(loss, "name", repr(loss))
     shape = None
+    if loss is None:
+        return
     if not isinstance(loss, (list, tuple, dict)):
         function = keras.losses.get(loss)
         if getattr(function, "on_points", False) or getattr(

@@ -168,16 +168,6 @@ class LandmarkModel(keras.Model):
     def build(self, input_shape):
         self.built = True  # the constructor builds every part
 
-    def compile(self, optimizer="rmsprop", loss=None, **kwargs):
-        """Configures the training, see `keras.Model.compile`.
-
-        Raises:
-            ValueError: If the loss does not return a value per image and landmark.
-        """
-        if loss is not None:
-            require_landmark_loss(loss, self.network.output_shape)
-        super().compile(optimizer, loss, **kwargs)
-
     def export(self, filepath, *args, **kwargs):
         """Exports the model, see `keras.Model.export`. It need not be called before."""
         kwargs.setdefault("input_signature", input_signature(self.network))
@@ -323,6 +313,9 @@ class LandmarkModel(keras.Model):
 
     def _truth(self, points, present, heatmaps):
         """Returns the true values for the loss: target heatmaps or votes, or points."""
+        if self.__dict__.get("_known_loss") is not self.loss:
+            require_landmark_loss(self.loss, self.network.output_shape)
+            self.__dict__["_known_loss"] = self.loss  # which Keras does not track
         if getattr(self.loss, "on_votes", False) != self._votes:
             raise ValueError(
                 "`PatchLoss` requires votes of patches, all other losses heatmaps. "

@@ -288,9 +288,8 @@ def test_sample_weights_multiply_the_mask(weight):
     assert found == pytest.approx(expected, rel=1e-5)
 
 
-def test_one_landmark_and_other_losses():
+def test_one_landmark():
     model = pixelwise_model(landmarks=1)
-    model.compile(loss="mean_absolute_error")
     image, points = noise(2, *SIZE, 2), POINTS[:, :1]
     error = np.abs(heatmaps_of(model, image) - gaussians(points, [3.0]))
     model.compile(loss=HeatmapSquaredError())

@@ -139,7 +139,7 @@ def check(
 
 def print_parity(rows: Sequence[Parity], console: Console | None = None) -> None:
     """Prints the result of `check` as a table."""
-    table = rich.table.Table(*("runtime", "difference", "bound", "ms", "of", ""))
+    table = rich.table.Table("runtime", "difference", "bound", "ms", "of", "result")
     for row in rows:
         if row.note:
             table.add_row(row.runtime, "", "", "", "", row.note)
@@ -150,7 +150,7 @@ def print_parity(rows: Sequence[Parity], console: Console | None = None) -> None
             f"{row.bound:g} {row.unit}",
             f"{row.milliseconds:.1f}",
             row.of,
-            "kept" if row.kept else "[red]BROKEN",
+            "within bound" if row.kept else "[red]ABOVE BOUND",
         )
     (console or Console()).print(table)
 

@@ -19,4 +19,4 @@ def test_export_and_check(call, blob_run, tmp_path, draw_blob):
     assert result.exit_code == 0, result.output
     assert (tmp_path / "models" / "blob" / "1" / "saved_model.pb").is_file()
     assert "SavedModel" in result.output and "0.01 px" in result.output
-    assert "BROKEN" not in result.output
+    assert "ABOVE BOUND" not in result.output

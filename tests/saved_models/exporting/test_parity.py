@@ -22,7 +22,8 @@ def test_a_broken_bound_is_said_with_exit_code_1(
     monkeypatch.setattr(parity, "FILES", ())  # the SavedModel alone
     result = call("export", blob_run.path, blob_model, "--check")
     assert result.exit_code == 1, result.output
-    assert "BROKEN" in result.output
+    assert "ABOVE BOUND" in result.output
+    assert "result" in result.output
     assert "Exported" not in result.output
 
 

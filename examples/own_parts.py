@@ -1,7 +1,5 @@
-"""A recipe of one's own parts. In this folder: scn-keras train own_parts.py
-
-The data set first: scn-keras datasets prepare own_parts:Crosses
-"""
+"""A recipe with user-defined parts. In this folder, run
+`scn-keras datasets prepare own_parts:Crosses`, then `scn-keras train own_parts.py`."""
 
 import keras
 import numpy as np
@@ -34,7 +32,6 @@ class Crosses(LandmarkBuilder):
 
 
 def mobile_net(num_landmarks, image_shape, alpha=0.35):
-    """The first layers of a MobileNet under a spatial configuration."""
     options = {"alpha": alpha, "include_top": False, "weights": None}
     trunk = keras.applications.MobileNetV2((*image_shape[:-1], 3), **options)
     trunk = keras.Model(trunk.input, trunk.get_layer("block_3_expand_relu").output)
@@ -48,13 +45,10 @@ def mobile_net(num_landmarks, image_shape, alpha=0.35):
     return network
 
 
-@keras.saving.register_keras_serializable(package="own_parts")
+@keras.saving.register_keras_serializable(package="own_parts")  # to resume a training
 class Charbonnier(keras.losses.Loss):
-    """A square near zero and linear farther off: one value an image and landmark."""
-
-    def call(self, y_true, y_pred):
-        error = keras.ops.sqrt(1.0 + keras.ops.square(y_true - y_pred)) - 1.0
-        return keras.ops.sum(error, axis=(1, 2))
+    def call(self, y_true, y_pred):  # returns one value per image and landmark
+        return keras.ops.sum(keras.ops.sqrt(1.0 + (y_true - y_pred) ** 2) - 1.0, (1, 2))
 
 
 def scanner_line(image, parameters, xp, strength=0.3):
@@ -65,13 +59,20 @@ def scanner_line(image, parameters, xp, strength=0.3):
 
 class Announcement(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
-        print(f"Epoch {epoch + 1}: {logs['val_point_error']:.1f} mm in new images.")
+        print(
+            f"{epoch + 1}: {logs.get('val_point_error', np.nan):.1f} mm in new images."
+        )
 
 
 def recipe() -> Recipe:
     return Recipe(
-        **{"name": "own_parts", "dataset": Crosses, "validation": 0.25, "steps": 200},
-        **{"steps_per_epoch": 50, "batch_size": 4, "callbacks": (Announcement,)},
+        name="own_parts",
+        dataset=Crosses,
+        validation=0.25,
+        steps=200,
+        steps_per_epoch=50,
+        batch_size=4,
+        callbacks=(Announcement,),
         image_to_grid=ImageToGrid((80, 72)),
         network=Network(mobile_net, alpha=0.35),
         augmentation=[Rotation(0.1), scanner_line],

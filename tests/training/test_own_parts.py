@@ -151,9 +151,9 @@ def test_a_recipe_file_is_read_again_if_it_has_changed(tmp_path):
     """As in a notebook, with a builder, which TFDS takes once."""
     file = tmp_path / "changing_parts.py"
     text = EXAMPLE.read_text("utf-8").replace("class Crosses", "class Signs")
-    file.write_text(text.replace('dataset": Crosses', 'dataset": Signs'))
+    file.write_text(text.replace("dataset=Crosses", "dataset=Signs"))
     first = load_recipe(str(file))
     assert load_recipe(str(file)) == first
-    file.write_text(file.read_text("utf-8").replace('"steps": 200', '"steps": 300'))
+    file.write_text(file.read_text("utf-8").replace("steps=200", "steps=300"))
     os.utime(file, (1, 1))
     assert (first.steps, load_recipe(str(file)).steps) == (200, 300)

@@ -6,6 +6,7 @@ import pathlib
 import string
 from collections.abc import Iterable, Mapping
 from importlib import resources
+from typing import Any
 
 from scn_keras.files.atomic_write import write_text
 from scn_keras.training.evaluation.evaluate import split_of
@@ -133,8 +134,20 @@ def _subtitle(run: Run) -> str:
     )
 
 
+def _environment(run: Run) -> dict[str, Any] | None:
+    """Returns the environment of the training; a preset has it in its metadata."""
+    for name, key in (("environment.json", None), ("metadata.json", "environment")):
+        path = run.path / name
+        if path.is_file():
+            content = json.loads(path.read_text("utf-8"))
+            return content if key is None else content.get(key)
+    return None
+
+
 def _footer(run: Run) -> str:
-    environment = json.loads((run.path / "environment.json").read_text("utf-8"))
+    environment = _environment(run)
+    if environment is None:
+        return "All settings are in recipe.json."
     versions = ", ".join(f"{k} {v}" for k, v in environment["versions"].items())
     return html.escape(
         f"Trained with {versions}, backend {environment['backend']}, Python "

@@ -70,6 +70,19 @@ def test_a_preset_is_the_model_of_its_run(preset, evaluated):
     assert not {"build_config", "compile_config"} & set(config)
 
 
+def test_a_preset_is_evaluated_with_its_report(preset, evaluated, tiny_data, tmp_path):
+    copied = shutil.copytree(preset, tmp_path / "preset")
+    command = ["evaluate", str(copied), "--data-dir", str(tiny_data)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    (result,) = (copied / "results").glob("*.json")
+    (original,) = (evaluated.path / "results").glob("*.json")
+    key = "mre_mm"
+    assert read(result)[key] == pytest.approx(read(original)[key], rel=1e-6)
+    versions = read(copied / "metadata.json")["environment"]["versions"]
+    assert f"keras {versions['keras']}, " in (copied / "report.html").read_text("utf-8")
+
+
 def test_a_calibration_goes_with_the_half_weights(changed, tiny_data, tmp_path):
     random = np.random.default_rng(0)
     truth = random.uniform(5.0, 40.0, (12, len(changed.schema), 2))

@@ -1,5 +1,6 @@
 """Export of a run as a SavedModel for TF Serving, or as a file for other runtimes."""
 
+import contextlib
 import dataclasses
 import pathlib
 import re
@@ -105,11 +106,16 @@ def export(
     # TF Serving only loads folders whose name is a number, never an incomplete one.
     temporary = target.with_name(f".{version}.part")
     shutil.rmtree(temporary, ignore_errors=True)
+    created = [path for path in target.parents if not path.exists()]
     try:
         _fill(temporary, run, name, version, format, precision, data_dir)
         temporary.rename(target)
-    finally:
+    except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        for path in created:
+            with contextlib.suppress(OSError):  # not created, or used by others
+                path.rmdir()
+        raise
     return target
 
 

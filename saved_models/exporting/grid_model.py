@@ -22,6 +22,8 @@ FILES = {"onnx": "model.onnx", "litert": "model.tflite", "openvino": "model.xml"
 # The packages required by a format besides TensorFlow, which are extras of its name.
 _PACKAGES = {"onnx": ("tf2onnx", "onnx", "onnxruntime"), "openvino": ("openvino",)}
 
+_OUTPUTS = {"points", "score", "covariance", "radius90", "present", "trusted"}
+
 
 class GridModel:
     """An ONNX, LiteRT or OpenVINO file with the interface of the exported model.
@@ -32,12 +34,16 @@ class GridModel:
     Args:
         path: The file, whose suffix determines the runtime.
 
+    Attributes:
+        run: A function from an array `(1, *grid, 1)` to a dict of all output arrays,
+            see `write_grid_model`.
+
     Raises:
         ImportError: If the runtime is not installed.
     """
 
     def __init__(self, path: pathlib.Path) -> None:
-        self._call = _RUNTIMES[path.suffix](str(path))
+        self.run = _RUNTIMES[path.suffix](str(path))
 
     @property
     def localizer(self) -> "GridModel":
@@ -45,7 +51,7 @@ class GridModel:
 
     def predict_on_batch(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Returns points `(n, N, D)`, scores and covariances, in pixels of the grid."""
-        rows = [self._call(image[None]) for image in np.asarray(images, np.float32)]
+        rows = [self.run(image[None]) for image in np.asarray(images, np.float32)]
         return {
             name: np.concatenate([row[name] for row in rows])
             for name in ("points", "score", "covariance")
@@ -132,7 +138,8 @@ class _OnGrid(keras.Model):
             peaks["points"],
             peaks["score"],
             peaks["covariance"],
-            ops.eye(d + 1)[None],
+            # A constant: OpenVINO cannot convert `ops.eye`.
+            ops.convert_to_tensor(np.eye(d + 1, dtype="float32")[None]),
         )
         return {**peaks, **calibrated}
 
@@ -175,7 +182,12 @@ def _openvino(path):
 
     def call(image):
         outputs = compiled(image)
-        return {output.get_any_name(): outputs[output] for output in compiled.outputs}
+        return {
+            name: outputs[output]
+            for output in compiled.outputs
+            # An output can have the name of its operation as well.
+            for name in output.get_names() & _OUTPUTS
+        }
 
     return call
 

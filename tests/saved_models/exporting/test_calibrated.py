@@ -15,9 +15,12 @@ from click.testing import CliRunner
 from scn_keras.cli import main
 from scn_keras.files import read_points
 from scn_keras.geometry import invert_affine
-from scn_keras.inference.calibration import Calibration
+from scn_keras.inference.calibration import Calibration, uncertainty
 from scn_keras.inference.held_out_images import HeldOutImages
 from scn_keras.landmark_schema import LandmarkSchema
+from scn_keras.saved_models.exporting import export as export_module
+from scn_keras.saved_models.exporting.export import export
+from scn_keras.saved_models.exporting.grid_model import FILES, GridModel
 from scn_keras.saved_models.predicting.image_source import ImageSource
 from scn_keras.saved_models.predicting.predict import predict
 from scn_keras.saved_models.predicting.prediction import prediction_of
@@ -208,3 +211,40 @@ def test_stale_calibrations_are_said_by_the_command(calibrated, found, tmp_path)
         done = CliRunner().invoke(main, command)
     assert any("belongs to other weights" in str(one.message) for one in said)
     assert "present" not in done.output
+
+
+@pytest.mark.parametrize("format", ["onnx", "litert", "openvino"])
+def test_files_for_other_runtimes_have_the_radii_of_the_run(
+    calibrated, tmp_path, format
+):
+    folder = export(calibrated, tmp_path, format=format)
+    loaded = GridModel(folder / FILES[format])
+    grid = calibrated.recipe.grid
+    image = np.random.default_rng(0).normal(size=(*grid, 1)).astype("float32")
+    found = loaded.run(image[None])
+    peaks = calibrated.load_model().localizer.predict_on_batch(image[None])
+    expected = {
+        **peaks,
+        **uncertainty(
+            calibrated.calibration,
+            *(peaks[name] for name in ("points", "score", "covariance")),
+            np.eye(3, dtype="float32")[None],
+        ),
+    }
+    assert {"radius90", "present", "trusted"} <= set(found)
+    for name, values in found.items():
+        np.testing.assert_allclose(
+            values, np.asarray(expected[name]), rtol=1e-3, atol=1e-2, err_msg=name
+        )
+
+
+def test_a_failed_export_leaves_no_folder(calibrated, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no conversion")
+
+    monkeypatch.setattr(export_module, "write_grid_model", fail)
+    (tmp_path / "mine").mkdir()
+    for folder in (tmp_path / "new" / "models", tmp_path / "mine"):
+        with pytest.raises(RuntimeError, match="no conversion"):
+            export(calibrated, folder, format="onnx")
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]

@@ -43,9 +43,41 @@ def observed_points(
         for number, others in enumerate(points[1:], 1):
             selected = xp.where(position >= number, others, selected)
         return selected
-    known = [*observers, "mean", "random"] if observers else [None]
-    raise ValueError(
-        f"This data set has the observers {known}. Received: observer={observer!r}"
+    raise _unknown_observer("This data set", observers, observer)
+
+
+def require_observer(
+    names: Iterable[str], ground_truths: Iterable[str], recipe: Recipe
+) -> None:
+    """Validates that a data set has the points of a recipe's observer.
+
+    Args:
+        names: The names of the entries of a sample.
+        ground_truths: As in `without_other_truths`.
+        recipe: `Recipe`.
+
+    Raises:
+        ValueError: If it has no such points.
+    """
+    sample = without_other_truths(dict.fromkeys(names), ground_truths, recipe)
+    observers = sorted(k[len(_PREFIX) :] for k in sample if k.startswith(_PREFIX))
+    known: list[str | None] = [*observers, "mean", "random"] if observers else []
+    if "points" in sample:
+        known.append(None)
+    if recipe.observer not in known:
+        label = f"The data set {recipe.dataset}"
+        raise _unknown_observer(label, observers, recipe.observer)
+
+
+def _unknown_observer(label, observers, observer):
+    if not observers:
+        return ValueError(
+            f"{label} has one observer: omit `observer`. Received: "
+            f"observer={observer!r}"
+        )
+    return ValueError(
+        f"{label} has several observers: `observer` must be one of "
+        f"{', '.join([*observers, 'mean', 'random'])}. Received: observer={observer!r}"
     )
 
 

@@ -72,10 +72,10 @@ def training_samples(
     if builder.SPACING_FROM_POINTS:
         selection.refuse_millimetres(recipe, builder.SPACING_RULE)
     selection.mirror_pairs(recipe, builder.SCHEMA)
+    truths = builder.GROUND_TRUTHS
+    selection.require_observer(builder.info.features, truths, recipe)
     samples = builder.read_split(recipe.train_split).map(
-        lambda sample: selection.without_other_truths(
-            sample, builder.GROUND_TRUTHS, recipe
-        )
+        lambda sample: selection.without_other_truths(sample, truths, recipe)
     )
     if recipe.validation == 0.0 and recipe.fold is None:
         return samples, None

@@ -49,15 +49,26 @@ def test_random_takes_each_observer_half_the_time():
 @pytest.mark.parametrize(
     ("sample", "observer", "message"),
     [
-        (TWO, None, "observers .'junior', 'senior', 'mean', 'random'.*observer=None"),
-        (TWO, "chief", "'junior', 'senior', 'mean', 'random'.*observer='chief'"),
-        ({"points": 1}, "mean", r"observers \[None\]. Received: observer='mean'"),
-        ({"points": 1}, "senior", r"observers \[None\]. Received: observer='senior'"),
+        (TWO, None, "junior, senior, mean, random.*observer=None"),
+        (TWO, "chief", "junior, senior, mean, random.*observer='chief'"),
+        ({"points": 1}, "mean", "one observer.*Received: observer='mean'"),
+        ({"points": 1}, "senior", "one observer.*Received: observer='senior'"),
     ],
 )
 def test_unknown_observers_are_refused(sample, observer, message):
     with pytest.raises(ValueError, match=message):
         selection.observed_points(sample, observer)
+    recipe = Recipe("tiny", "dots", observer=observer)
+    with pytest.raises(ValueError, match=f"The data set dots.*{message}"):
+        selection.require_observer(sample, (), recipe)
+
+
+@pytest.mark.parametrize("observer", ["mean", "random", "senior", "consensus"])
+def test_observers_and_ground_truths_are_accepted(observer):
+    recipe = Recipe("tiny", "dots", observer=observer)
+    sample = {**TWO, "points_consensus": None}
+    selection.require_observer(sample, ["consensus"], recipe)
+    selection.require_observer(["points"], [], Recipe("tiny", "dots"))
 
 
 @pytest.mark.parametrize("observer", ["mean", "consensus"])

@@ -66,10 +66,11 @@ def name_of(value: Any, what: str) -> str:
     module = getattr(value, "__module__", None)
     path = getattr(value, "__qualname__", "")
     if not callable(value) or module is None or not path or "<" in path:
+        nested = "A lambda or a nested function is not supported. " * ("<" in path)
         raise ValueError(
             f"`{what}` must be a name, or a function or class at the top level of a "
-            "module, which another program can import. A lambda or a nested function "
-            f"is not supported. Received: {what}={value!r}"
+            f"module, which another program can import. {nested}"
+            f"Received: {what}={value!r}"
         )
     return f"{_public_module(value, module, path)}:{path}"
 
@@ -105,9 +106,10 @@ def checked_arguments(
     >>> checked_arguments(round, {"number": 2.5}, "rounding")
     {'number': 2.5, 'ndigits': None}
     """
+    signature = signature_of(function, what)
     parameters = [
         p
-        for p in inspect.signature(function).parameters.values()
+        for p in signature.parameters.values()
         if p.name not in reserved and p.name not in ("self", "kwargs")
     ]
     by_name = {p.name: p for p in parameters if p.kind not in (p.VAR_KEYWORD,)}
@@ -117,7 +119,7 @@ def checked_arguments(
         if p.kind not in (p.VAR_POSITIONAL, p.POSITIONAL_ONLY)
     }
     takes_any = not named_only and any(
-        p.kind == p.VAR_KEYWORD for p in inspect.signature(function).parameters.values()
+        p.kind == p.VAR_KEYWORD for p in signature.parameters.values()
     )
     label = getattr(function, "__name__", str(function))
     for name in arguments:
@@ -140,6 +142,30 @@ def checked_arguments(
     # In the order of the signature, so that equal settings are written equally.
     order = [*by_name, *(name for name in checked if name not in by_name)]
     return {name: checked[name] for name in order}
+
+
+def signature_of(function: Any, what: str) -> inspect.Signature:
+    """Returns the signature of a function or class.
+
+    Args:
+        function: Any object.
+        what: Str, the setting that refers to it, for messages.
+
+    Raises:
+        ValueError: If it is not callable or has no signature.
+    """
+    if not callable(function):
+        raise ValueError(
+            f"`{what}` must refer to a function or class. "
+            f"Received: {what}={function!r}, a {type(function).__name__}"
+        )
+    try:
+        return inspect.signature(function)
+    except ValueError as error:  # some functions written in C
+        raise ValueError(
+            f"`{what}` must refer to a function or class with a signature. "
+            f"Received: {what}={function!r}"
+        ) from error
 
 
 def _import(module_name: str, name: str, what: str) -> Any:

@@ -5,6 +5,7 @@ A misspelt name or a wrong size therefore raises an error before a run is create
 
 from typing import TYPE_CHECKING
 
+from scn_keras.training._part_classes import require_built_in
 from scn_keras.training.recipe_settings import Network
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ def check_settings(recipe: "Recipe") -> None:
     """
     _check_choices(recipe)
     _check_numbers(recipe)
+    require_built_in(recipe.loss, "loss")
+    require_built_in(recipe.optimizer.name, "optimizer.name")
+    require_built_in(recipe.optimizer.schedule, "optimizer.schedule")
+    for callback in recipe.callbacks:
+        require_built_in(callback.name, "callbacks")
     if recipe.method == "network":
         _check_sizes(recipe)
         _check_votes(recipe)
@@ -36,12 +42,16 @@ def _check_choices(recipe: "Recipe") -> None:
         ("target.missing", recipe.target.missing, ("mask", "zero")),
         ("cache", recipe.cache, ("memory", "disk")),
     ]
+    if isinstance(recipe.jit_compile, str):
+        choices.append(("jit_compile", recipe.jit_compile, ("auto",)))
     if ":" not in recipe.peak:
         choices.append(("peak", recipe.peak, PEAKS))
     for key, value, known in choices:
         if value not in known:
+            names = ", ".join(known)
+            names = "True, False, auto" if key == "jit_compile" else names
             raise ValueError(
-                f"`{key}` must be one of {', '.join(known)}. Received: {key}={value!r}"
+                f"`{key}` must be one of {names}. Received: {key}={value!r}"
             )
 
 
@@ -51,6 +61,11 @@ def _check_numbers(recipe: "Recipe") -> None:
             raise ValueError(
                 f"`{key}` must be at least 1. Received: {key}={getattr(recipe, key)}"
             )
+    if not 0 <= recipe.seed < 2**32:
+        raise ValueError(
+            "`seed` must be from 0 to 2**32 - 1, as for NumPy. "
+            f"Received: seed={recipe.seed}"
+        )
     if recipe.fold is not None and not 0 <= recipe.fold[0] < recipe.fold[1] >= 2:
         raise ValueError(
             "`fold` must be (k, n) for the k-th of n parts, with k from 0 to n - 1 "

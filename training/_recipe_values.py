@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ def from_plain(cls: Any, data: Mapping[str, Any], prefix: str = "") -> Any:
     """Creates a recipe or a part of it from the result of `to_plain` or from JSON."""
     if cls is Network:
         return Network(**data)
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     data = moved_in(data) if "image_to_grid" in hints else data
     if unknown := sorted(set(data) - set(hints)):
         raise ValueError(
@@ -43,6 +44,78 @@ def from_plain(cls: Any, data: Mapping[str, Any], prefix: str = "") -> Any:
         name: coerce(hints[name], value, prefix + name) for name, value in data.items()
     }
     return cls(**values)
+
+
+def with_stored_networks(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Creates the networks of a stored recipe, without importing their modules."""
+    data = dict(data)
+    network = data.get("network")
+    if isinstance(network, Mapping) and ":" in str(network.get("kind")):
+        data["network"] = Network.stored(**network)
+    if isinstance(coarse := data.get("coarse"), Mapping):
+        data["coarse"] = with_stored_networks(coarse)
+    return data
+
+
+def coerced_fields(part: Any, prefix: str = "") -> dict[str, Any]:
+    """Returns the values of a recipe or a part of it that `coerce` changes.
+
+    Raises:
+        ValueError: If a value has a wrong type.
+    """
+    hints = _hints(type(part))
+    values = {field.name: getattr(part, field.name) for field in _fields(part)}
+    coerced = {
+        name: coerce(hints[name], value, prefix + name)
+        for name, value in values.items()
+    }
+    return {k: v for k, v in coerced.items() if v is not values[k]}
+
+
+def stored_form(recipe: Any) -> dict[str, Any]:
+    """Returns the content of `recipe.json`, as it is read back.
+
+    Raises:
+        ValueError: If JSON cannot represent an argument.
+    """
+    plain = to_plain(recipe)
+    _require_json(plain)
+    stored = json.loads(json.dumps(plain))
+    read = json.loads(json.dumps(to_plain(type(recipe).from_dict(stored))))
+    for name, value in stored.items():
+        # As text, in which NaN equals NaN.
+        if json.dumps(value) != json.dumps(read[name]):
+            raise ValueError(
+                f"`{name}` must be the same after it is written to recipe.json and "
+                f"read. Received: {name}={value!r}, which is read as {read[name]!r}"
+            )
+    return stored
+
+
+def _require_json(value, key="", kind=None):
+    """Validates that a setting is a plain value; `kind` is that of its network."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            _require_json(item, key, kind)
+        return
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        for name, item in value.items():
+            inner = item.get("kind") if _is_network(name, item) else kind
+            _require_json(item, f"{key}.{name}" if key else name, inner)
+        return
+    label = f"The setting `{key}`"
+    if kind is not None:
+        label = f"The argument `{key.rpartition('.')[2]}` of {kind}"
+    raise ValueError(
+        f"{label} must be a number, string, Boolean, None or a list of them, so that "
+        f"recipe.json can contain it. Received: {key}={value!r}"
+    )
+
+
+def _is_network(name, value):
+    return name == "network" and isinstance(value, dict)
 
 
 def moved_in(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +215,27 @@ def coerce(annotation: Any, value: Any, key: str) -> Any:
         if matches:
             return result
     names = " or ".join(getattr(c, "__name__", str(c)) for c in choices)
-    raise ValueError(f"`{key}` must be of type {names}. Received: {key}={value!r}")
+    raise ValueError(
+        f"`{key}` must be of type {names}{_example(choices, value, key)}. "
+        f"Received: {key}={value!r}"
+    )
+
+
+def _example(choices, value, key):
+    """Returns an example of a valid setting, for types that are difficult to write."""
+    for choice in choices:
+        if typing.get_origin(choice) is dict:
+            return f", for example --set {key}.NAME=VALUE"
+        if typing.get_origin(choice) is tuple:
+            numbers = {int: "96,80", float: "0.5,0.5"}.get(typing.get_args(choice)[0])
+            return f", for example --set {key}={numbers}" if numbers else ""
+        if choice is Network:
+            return f", for example --set {key}.filters=64"
+        if isinstance(choice, type) and dataclasses.is_dataclass(choice):
+            field = _fields(choice)[0].name
+            example = value if isinstance(value, str) else "VALUE"
+            return f", for example --set {key}.{field}={example}"
+    return ""
 
 
 def _as_type(choice, value, key):
@@ -150,13 +243,7 @@ def _as_type(choice, value, key):
     if choice is Any:
         return True, value
     if dataclasses.is_dataclass(choice) and isinstance(choice, type):
-        if choice is Callback and isinstance(value, str):
-            return True, Callback(value)
-        if choice is Augmentation and isinstance(value, (list, tuple)):
-            return True, Augmentation.from_list(value)
-        if isinstance(value, Mapping):
-            return True, from_plain(choice, value, f"{key}.")
-        return isinstance(value, choice), value
+        return _as_part(choice, value, key)
     if typing.get_origin(choice) is tuple:
         return _as_tuple(typing.get_args(choice), value, key)
     if typing.get_origin(choice) is dict:
@@ -170,7 +257,42 @@ def _as_type(choice, value, key):
     return isinstance(value, choice), value
 
 
+def _as_part(choice, value, key):
+    """Returns whether a value is a part of a recipe, and the part."""
+    if isinstance(value, choice):
+        if choice in (Network, Augmentation) or choice.__name__ == "Recipe":
+            return True, value  # validated by their constructors
+        changes = coerced_fields(value, f"{key}.")
+        return True, dataclasses.replace(value, **changes) if changes else value
+    if isinstance(value, Mapping):
+        if choice is Callback:
+            return True, _callback_of(value, key)
+        if choice is Augmentation and "name" in value:
+            return True, Augmentation.from_list([value])
+        return True, from_plain(choice, value, f"{key}.")
+    if choice is Network and isinstance(value, str):
+        return True, Network(value)
+    if choice is Callback and value is not None:
+        return True, Callback(value)
+    if choice is Augmentation and value is not None:
+        many = isinstance(value, (list, tuple))
+        return True, Augmentation.from_list(value if many else [value])
+    return False, value
+
+
+def _callback_of(value, key):
+    if set(value) - {"name", "arguments"} or "name" not in value:
+        raise ValueError(
+            f"`{key}` must have the form {{'name': ..., 'arguments': {{...}}}}. "
+            f"Received: {key}={dict(value)!r}"
+        )
+    arguments = coerce(dict[str, Any], value.get("arguments", {}), f"{key}.arguments")
+    return Callback(value["name"], arguments)
+
+
 def _as_tuple(items, value, key):
+    if items[0] is Callback and not isinstance(value, (list, tuple)):
+        value = [] if value is None else [value]
     if not isinstance(value, (list, tuple)):
         return False, value
     if items[-1] is Ellipsis:
@@ -184,7 +306,7 @@ def _as_tuple(items, value, key):
 def _coerced(part, name, value, key):
     if isinstance(part, Network):
         return value
-    return coerce(typing.get_type_hints(type(part))[name], value, key)
+    return coerce(_hints(type(part))[name], value, key)
 
 
 def _dict_changed(current, changes):
@@ -196,6 +318,10 @@ def _dict_changed(current, changes):
             )
         current[path[0]] = value
     return current
+
+
+def _hints(cls: Any) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _fields(part):

@@ -2,14 +2,13 @@
 
 import dataclasses
 import inspect
-from collections.abc import Sequence
+import pathlib
 from typing import Any
 
 import keras
-import numpy as np
 
 import scn_keras.losses
-from scn_keras._references import checked_arguments, resolve
+from scn_keras._references import resolve
 from scn_keras.layers import (
     GaussianHeatmap,
     HeatmapPeak,
@@ -19,22 +18,32 @@ from scn_keras.layers import (
 )
 from scn_keras.metrics import PointError, SuccessDetectionRate
 from scn_keras.models import GlobalToLocalNet, LandmarkModel
+from scn_keras.models.from_preset import CONFIG_FILE, from_preset
+from scn_keras.training._part_classes import LOSSES, find_class
+from scn_keras.training._trial import attempt, make, try_loss, try_model
 from scn_keras.training.method import Method
-from scn_keras.training.recipe import LOSSES, Recipe
+from scn_keras.training.recipe import Recipe
 
 
 def compiled_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
-    """Returns the untrained, compiled model of a recipe."""
+    """Returns the untrained, compiled model of a recipe.
+
+    Its loss and its peak layer have been tried on a small dummy batch.
+
+    Raises:
+        ValueError: If a part fails, or parts do not match.
+    """
     keras.utils.set_random_seed(recipe.seed)
     model = build_model(recipe, num_landmarks)
     loss = make_loss(recipe)
-    _check_loss(loss, recipe, num_landmarks)
+    try_loss(loss, recipe, num_landmarks)
     model.compile(
         make_optimizer(recipe),
         loss,
         metrics=[PointError(), SuccessDetectionRate(2.0)],
         jit_compile=jit_compile(recipe),
     )
+    try_model(model, recipe, num_landmarks)
     return model
 
 
@@ -93,12 +102,19 @@ def build_network(recipe: Recipe, num_landmarks: int) -> keras.Model:
             heatmap per landmark.
     """
     kind, rank = recipe.network.kind, len(recipe.grid)
-    network = recipe.network.function()(
-        num_landmarks, (*[None] * rank, 1), **recipe.network.settings()
-    )
-    if not isinstance(network, keras.Model) or len(network.inputs or ()) != 1:
+    function, settings = recipe.network.function(), recipe.network.settings()
+    label, image_shape = f"The network {kind!r}", (*[None] * rank, 1)
+    if ":" in kind:
+        network = attempt(label, function, num_landmarks, image_shape, **settings)
+    else:
+        network = function(num_landmarks, image_shape, **settings)
+    if not isinstance(network, keras.Model) or (
+        len(getattr(network, "inputs", None) or ()) != 1
+    ):
         raise ValueError(
-            f"The network {kind} must return a keras.Model with one input, the image. "
+            f"The network {kind} must return a keras.Model with one input, the image, "
+            "in the functional form keras.Model(inputs, outputs). For a subclass of "
+            "keras.Model: x = keras.Input(image_shape); keras.Model(x, subclass(x)). "
             f"Received: {network!r}"
         )
     image = tuple(network.inputs[0].shape)
@@ -147,16 +163,8 @@ def make_loss(recipe: Recipe) -> keras.losses.Loss:
         name, fixed = LOSSES[recipe.loss]
         function = getattr(scn_keras.losses, name)
     else:
-        modules = (scn_keras.losses, keras.losses)
-        function = _find(recipe.loss, "loss", modules, tuple(LOSSES))
-    arguments = {**fixed, **recipe.loss_settings}
-    loss = _made(function, arguments, "loss_settings")
-    if not isinstance(loss, keras.losses.Loss):
-        raise ValueError(
-            "`loss` must name a subclass of keras.losses.Loss. "
-            f"Received: loss={recipe.loss!r}, which returns {loss!r}"
-        )
-    return loss
+        function = find_class(recipe.loss, "loss")
+    return make(function, {**fixed, **recipe.loss_settings}, "loss_settings")
 
 
 def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
@@ -178,16 +186,9 @@ def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
         function = keras.optimizers.Adam
         arguments["epsilon"] = settings.epsilon
     else:
-        name, known = settings.name, ("adam", "sgd")
-        function = _find(name, "optimizer.name", (keras.optimizers,), known)
+        function = find_class(settings.name, "optimizer.name")
     arguments |= settings.settings
-    optimizer = _made(function, arguments, "optimizer.settings")
-    if not isinstance(optimizer, keras.optimizers.Optimizer):
-        raise ValueError(
-            "`optimizer.name` must name a subclass of keras.optimizers.Optimizer. "
-            f"Received: optimizer.name={settings.name!r}"
-        )
-    return optimizer
+    return make(function, arguments, "optimizer.settings")
 
 
 def make_callbacks(recipe: Recipe) -> list[keras.callbacks.Callback]:
@@ -196,17 +197,14 @@ def make_callbacks(recipe: Recipe) -> list[keras.callbacks.Callback]:
     Raises:
         ValueError: If a callback is unknown.
     """
-    callbacks = []
-    for callback in recipe.callbacks:
-        function = _find(callback.name, "callbacks", (keras.callbacks,), ())
-        instance = _made(function, callback.arguments, f"callbacks.{callback.name}")
-        if not isinstance(instance, keras.callbacks.Callback):
-            raise ValueError(
-                "`callbacks` must name subclasses of keras.callbacks.Callback. "
-                f"Received: {callback.name!r}, which returns {instance!r}"
-            )
-        callbacks.append(instance)
-    return callbacks
+    return [
+        make(
+            find_class(callback.name, "callbacks"),
+            callback.arguments,
+            f"callbacks.{callback.name}",
+        )
+        for callback in recipe.callbacks
+    ]
 
 
 def make_method(recipe: Recipe) -> Method:
@@ -222,14 +220,62 @@ def make_method(recipe: Recipe) -> Method:
             "scn_keras.training.Method. "
             f"Received: method={recipe.method!r}"
         )
-    return _made(function, recipe.method_settings, "method_settings")
+    return make(function, recipe.method_settings, "method_settings")
 
 
-def own_objects(recipe: Recipe) -> dict[str, Any]:
-    """Returns the custom objects that Keras needs to load a checkpoint, by name.
+def require_parts(recipe: Recipe) -> None:
+    """Validates the parts of a recipe that can be created without its data.
 
-    They are the user-defined classes and functions of a recipe, which need not be
-    registered with Keras.
+    Raises:
+        ValueError: If a part does not exist, is of another kind, or does not accept its
+            arguments.
+        ImportError: If the module of a user-defined part cannot be imported.
+    """
+    make_callbacks(recipe)
+    if not recipe.uses_network:
+        make_method(recipe)
+    else:
+        recipe.network.function()
+        make_loss(recipe)
+        make_optimizer(recipe)
+        if ":" in recipe.peak:
+            find_class(recipe.peak, "peak")
+    if recipe.coarse is not None:
+        require_parts(recipe.coarse)
+
+
+def load_model(recipe: Recipe, path: pathlib.Path, compile: bool = True) -> Any:
+    """Loads a model of a recipe with Keras.
+
+    Keras needs the modules of user-defined classes, which need not be registered. The
+    module of a network that consists of layers of Keras is not required.
+
+    Args:
+        recipe: `Recipe`.
+        path: A `.keras` file, or the folder of a preset.
+        compile: Bool, as in Keras, for a file.
+
+    Raises:
+        ImportError: If Keras cannot load the model and the module of a user-defined
+            part cannot be imported.
+    """
+    objects, errors = own_objects(recipe)
+    try:
+        with keras.saving.custom_object_scope(objects):
+            if (path / CONFIG_FILE).is_file():
+                return from_preset(path)
+            return keras.models.load_model(path, compile=compile)
+    except Exception as error:
+        if errors:
+            raise errors[0] from error
+        raise
+
+
+def own_objects(recipe: Recipe) -> tuple[dict[str, Any], list[Exception]]:
+    """Returns the user-defined classes and functions of a recipe, by name.
+
+    Returns:
+        The objects, and the errors of those that cannot be imported.
     """
     names = {
         "network.kind": recipe.network.kind,
@@ -238,8 +284,18 @@ def own_objects(recipe: Recipe) -> dict[str, Any]:
         "optimizer.name": recipe.optimizer.name,
         "optimizer.schedule": recipe.optimizer.schedule,
     }
-    objects = [resolve(name, what) for what, name in names.items() if ":" in name]
-    return {value.__name__: value for value in objects}
+    objects: dict[str, Any] = {}
+    errors: list[Exception] = []
+    for what, name in names.items():
+        if ":" not in name:
+            continue
+        try:
+            value = resolve(name, what)
+        except (ImportError, ValueError) as error:
+            errors.append(error)
+        else:
+            objects[value.__name__] = value
+    return objects, errors
 
 
 def in_float32(
@@ -256,9 +312,17 @@ def in_float32(
 
 def _make_peak(recipe):
     if ":" not in recipe.peak:
-        return HeatmapPeak(recipe.peak, **recipe.peak_settings)
-    function = resolve(recipe.peak, "peak")
-    return _made(function, recipe.peak_settings, "peak_settings")
+        arguments = {"method": recipe.peak, **recipe.peak_settings}
+        return make(HeatmapPeak, arguments, "peak_settings")
+    function = find_class(recipe.peak, "peak")
+    peak = make(function, recipe.peak_settings, "peak_settings")
+    if not isinstance(getattr(peak, "num_peaks", None), int):
+        raise ValueError(
+            f"The peak layer {recipe.peak!r} must have an attribute `num_peaks`, 1 for "
+            "one point per landmark, as HeatmapPeak has. Received: num_peaks="
+            f"{getattr(peak, 'num_peaks', 'no attribute')}"
+        )
+    return peak
 
 
 def _make_schedule(recipe):
@@ -274,67 +338,8 @@ def _make_schedule(recipe):
             warmup_target=settings.learning_rate if warmup else None,
             warmup_steps=warmup,
         )
-    schedules = keras.optimizers.schedules
-    function = _find(
-        settings.schedule, "optimizer.schedule", (schedules,), ("cosine", "constant")
-    )
+    function = find_class(settings.schedule, "optimizer.schedule")
     arguments = dict(settings.schedule_settings)
     if "initial_learning_rate" in inspect.signature(function).parameters:
         arguments.setdefault("initial_learning_rate", settings.learning_rate)
-    schedule = _made(function, arguments, "optimizer.schedule_settings")
-    if not isinstance(schedule, schedules.LearningRateSchedule):
-        raise ValueError(
-            "`optimizer.schedule` must name a subclass of "
-            "keras.optimizers.schedules.LearningRateSchedule. "
-            f"Received: optimizer.schedule={settings.schedule!r}"
-        )
-    return schedule
-
-
-def _find(
-    name: str, what: str, modules: Sequence[Any], short_names: Sequence[str]
-) -> Any:
-    """Finds a class by `"module:Class"`, or by its name in one of the modules."""
-    if ":" in name:
-        return resolve(name, what)
-    classes = {module.__name__: getattr(module, name, None) for module in modules}
-    homes = [module for module, value in classes.items() if inspect.isclass(value)]
-    if len(homes) > 1 and len({id(classes[home]) for home in homes}) > 1:
-        raise ValueError(
-            f"`{what}` is ambiguous. Use {' or '.join(f'{h}:{name}' for h in homes)}. "
-            f"Received: {what}={name!r}"
-        )
-    if not homes:
-        short = f"one of {', '.join(short_names)}, " if short_names else ""
-        raise ValueError(
-            f"`{what}` must be {short}a class of {' or '.join(classes)}, or "
-            f"module:Class for your own class. Received: {what}={name!r}"
-        )
-    return classes[homes[0]]
-
-
-def _made(function, arguments, what):
-    """Calls a function or class with validated arguments."""
-    checked_arguments(function, arguments, what)
-    try:
-        return function(**arguments)
-    except TypeError as error:  # arguments in **kwargs are not validated before
-        raise ValueError(
-            f"{getattr(function, '__name__', function)} does not accept the "
-            f"arguments: {error}. Received: {what}={dict(arguments)}"
-        ) from error
-
-
-def _check_loss(loss: keras.losses.Loss, recipe: Recipe, num_landmarks: int) -> None:
-    """Validates on empty heatmaps that a loss has one value per image and landmark."""
-    if getattr(loss, "on_points", False) or getattr(loss, "on_votes", False):
-        return
-    shape = (2, *[4] * len(recipe.grid), num_landmarks)
-    maps = keras.ops.convert_to_tensor(np.zeros(shape, "float32"))
-    value = loss.call(maps, maps)
-    if tuple(value.shape) != (2, num_landmarks):
-        raise ValueError(
-            f"The loss {recipe.loss} must return one value for each image and "
-            "landmark, (batch, landmarks), so that missing landmarks can be excluded. "
-            f"Received: shape={tuple(value.shape)} for heatmaps of shape {shape}"
-        )
+    return make(function, arguments, "optimizer.schedule_settings")

@@ -1,3 +1,4 @@
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
@@ -9,9 +10,10 @@ from scn_keras.training.build import (
     compiled_model,
     in_float32,
     jit_compile,
+    load_model,
     make_callbacks,
     make_method,
-    own_objects,
+    require_parts,
 )
 from scn_keras.training.callbacks import AveragedValidation, Recorder
 from scn_keras.training.input.array_source import ArraySource
@@ -36,7 +38,8 @@ def fit(
     its final model is the same as without the interruption.
 
     Args:
-        recipe: `Recipe`. To resume a run, it must be the recipe of that run.
+        recipe: `Recipe`. To resume a run, it must be the recipe of that run, apart from
+            its callbacks.
         path: The folder of the run.
         data_dir: The folder of prepared data sets.
         resume: Bool, whether to continue an existing run in `path`.
@@ -63,8 +66,8 @@ def fit(
         FileNotFoundError: If the data set is not prepared.
         ImportError: If `tensorboard` is set and TensorBoard is not installed, or the
             module of a user-defined part cannot be imported.
-        ValueError: If a run is resumed with another recipe, or the recipe does not fit
-            the data.
+        ValueError: If a run is resumed with other settings, a part of the recipe fails
+            in a trial, or the recipe does not fit the data.
 
     Example:
 
@@ -81,30 +84,27 @@ def fit(
         from scn_keras.training.tensorboard_log import TensorBoardLog
 
         TensorBoardLog.require()
+    require_parts(recipe)
+    recipe.stored_form()
+    path = pathlib.Path(path)
     source = open_source(recipe, data_dir, arrays)
     callbacks = [*make_callbacks(recipe), *callbacks]
-    path = pathlib.Path(path)
     training = _NetworkTraining(recipe, source)
     if resume and (path / "recipe.json").is_file():
         run = Run(path)
-        if run.recipe != recipe:
-            raise ValueError(
-                f"The run in {path} was started with another recipe, see its "
-                "recipe.json. Resume it with the same settings, or choose another "
-                "folder with --out."
-            )
+        _require_same_settings(run, recipe)
         if run.model_path.is_file():
+            _print(f"Already finished: {run.model_path}")
             return run
     else:
-        if recipe.augmentation is not None:
-            recipe.augmentation.validate(recipe.grid)
-        if recipe.uses_network:
-            training.prepare()
-        else:
-            make_method(recipe)
+        _prepare(recipe, training)
         run = Run.create(path, recipe, source.schema)
+        if resume:
+            _print(f"There is no run in {path} yet: a new training starts.")
     if recipe.coarse is not None:
-        fit(recipe.coarse, run.path / "coarse", data_dir, True, tensorboard)
+        coarse = run.path / "coarse"
+        existing = (coarse / "recipe.json").is_file()
+        fit(recipe.coarse, coarse, data_dir, existing, tensorboard)
         source.place(run)
     if recipe.uses_network:
         training.train(run, callbacks, tensorboard)
@@ -137,6 +137,49 @@ def open_source(
     return StoredSource(recipe, data_dir)
 
 
+def _prepare(recipe: Recipe, training: "_NetworkTraining") -> None:
+    """Tries the parts of a recipe, so that errors precede the folder of the run."""
+    if recipe.augmentation is not None:
+        recipe.augmentation.validate(recipe.grid)
+    if recipe.uses_network:
+        training.prepare()
+    coarse = recipe.coarse
+    if coarse is not None:
+        if coarse.augmentation is not None:
+            coarse.augmentation.validate(coarse.grid)
+        if coarse.uses_network:
+            training.try_stage(coarse)
+
+
+def _require_same_settings(run: Run, recipe: Recipe) -> None:
+    """Validates that a run was started with the settings of a recipe.
+
+    Callbacks may differ, since a faulty one would prevent its run from being resumed.
+    """
+    recorded, received = _without_callbacks(run.recipe), _without_callbacks(recipe)
+    if recorded.stored_form() == received.stored_form():
+        return
+    raise ValueError(
+        f"The run in {run.path} was started with other settings. Resume it with the "
+        "recorded settings, or choose another folder with --out. "
+        f"Recorded: {', '.join(recorded.settings(received))}. "
+        f"Received: {', '.join(received.settings(recorded))}"
+    )
+
+
+def _without_callbacks(recipe: Recipe) -> Recipe:
+    coarse = recipe.coarse
+    return dataclasses.replace(
+        recipe,
+        callbacks=(),
+        coarse=None if coarse is None else _without_callbacks(coarse),
+    )
+
+
+def _print(text: str) -> None:
+    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 class _NetworkTraining:
     """Trains the Keras network of a recipe and writes it to a run.
 
@@ -153,6 +196,10 @@ class _NetworkTraining:
     def prepare(self) -> None:
         """Builds the model, so that errors are raised before the run is created."""
         self._new = self._new_model()
+
+    def try_stage(self, recipe: Recipe) -> None:
+        """Builds the model of a coarse stage, for its errors only."""
+        compiled_model(recipe, len(self._source.schema))
 
     def train(
         self,
@@ -201,9 +248,7 @@ class _NetworkTraining:
         """Returns the model of the last checkpoint or a new one, and its steps."""
         keras.utils.set_random_seed(self._recipe.seed)  # for the input pipeline
         if run.checkpoint.is_file():
-            model = keras.models.load_model(
-                run.checkpoint, custom_objects=own_objects(self._recipe)
-            )
+            model = load_model(self._recipe, run.checkpoint)
             model.jit_compile = jit_compile(self._recipe)  # the backend may differ
         else:
             model = self._new or self._new_model()
@@ -216,7 +261,7 @@ class _NetworkTraining:
         if recipe.start is not None:
             source = Run(preset_path(recipe.start))
             summary = start_from(model, recipe, schema, source)
-            Console().print(summary, markup=False, highlight=False, soft_wrap=True)
+            _print(summary)
         return model
 
     def _own_callbacks(self, run, tensorboard):

@@ -3,10 +3,11 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from scn_keras._references import name_of
 from scn_keras.inference.image_to_grid import ImageToGrid
 from scn_keras.training import _recipe_values
+from scn_keras.training._part_classes import LOSSES as LOSSES
 from scn_keras.training._recipe_checks import check_settings
+from scn_keras.training._recipe_objects import replace_objects
 from scn_keras.training.augmentation import Augmentation
 from scn_keras.training.recipe_settings import (
     Callback,
@@ -15,17 +16,6 @@ from scn_keras.training.recipe_settings import (
     Refinement,
     Target,
 )
-
-# Short names of losses: the class in `scn_keras.losses` and its fixed arguments.
-LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
-    "sum": ("HeatmapSquaredError", {"form": "sum"}),
-    "mean": ("HeatmapSquaredError", {"form": "mean"}),
-    "adaptive_wing": ("AdaptiveWing", {}),
-    "coordinate": ("CoordinateLoss", {}),
-    "binary_crossentropy": ("HeatmapBinaryCrossentropy", {}),
-    "softmax_crossentropy": ("SpatialSoftmaxCrossentropy", {}),
-    "patches": ("PatchLoss", {}),
-}
 
 
 def _setting(
@@ -84,17 +74,18 @@ class Recipe:
         target: `Target`, for networks that predict heatmaps.
         loss: Str, a short name of `LOSSES`, the name of a class of `scn_keras.losses`
             or `keras.losses`, or `"module:Class"`; in Python also a class or an
-            instance of `keras.losses.Loss`. It must return one value for each image and
-            landmark.
+            instance of `keras.losses.Loss`, whose arguments must be in its `get_config`
+            or in attributes of the same names. It must return one value for each image
+            and landmark.
         loss_settings: Dict, arguments of the loss.
         peak: Str, the method of `HeatmapPeak`; `"votes"` for a network with votes
             (`GlobalNet`) and the loss `"patches"`; or `"module:Class"` of a layer with
             the interface of `HeatmapPeak`.
         peak_settings: Dict, further arguments of the peak layer.
         optimizer: `Optimizer`; in Python also a Keras optimiser.
-        augmentation: `Augmentation`, a list of transforms, or `None`.
-        callbacks: `Callback`s, names of callbacks, or classes. Instances are given to
-            `fit` instead.
+        augmentation: `Augmentation`, one transform or a list of them, or `None`.
+        callbacks: `Callback`s, names of callbacks, classes, or dicts of `name` and
+            `arguments`; one or a list of them. Instances are given to `fit` instead.
         batch_size: Int, the number of images per step.
         steps: Int, the total number of optimiser steps.
         steps_per_epoch: Int, the number of steps between validations and checkpoints.
@@ -115,7 +106,8 @@ class Recipe:
             of mean size.
 
     Raises:
-        ValueError: If values are out of range or do not match.
+        ValueError: If values are out of range, have a wrong type or do not match, or
+            a built-in name does not exist.
         ImportError: If the module of your own network cannot be imported.
 
     Example:
@@ -161,7 +153,7 @@ class Recipe:
     coarse: "Recipe | None" = _setting(None)
 
     def __post_init__(self) -> None:
-        self._name_objects()
+        replace_objects(self)
         check_settings(self)
         if self.coarse is not None:
             object.__setattr__(self, "coarse", self._coarse_of_same_data(self.coarse))
@@ -187,9 +179,10 @@ class Recipe:
     def from_dict(cls, data: Mapping[str, Any]) -> "Recipe":
         """Creates a recipe from the result of `to_dict`, also with lists from JSON.
 
-        Recipes of earlier versions are supported.
+        Recipes of earlier versions are supported. The modules of user-defined parts
+        are not imported.
         """
-        return _recipe_values.from_plain(cls, data)
+        return _recipe_values.from_plain(cls, _recipe_values.with_stored_networks(data))
 
     def override(self, settings: Sequence[str]) -> "Recipe":
         """Returns a recipe with values replaced.
@@ -217,6 +210,14 @@ class Recipe:
         """Returns the arguments of `override` that turn `base` into this recipe."""
         return _recipe_values.differences(base, self)
 
+    def stored_form(self) -> dict[str, Any]:
+        """Returns the content of `recipe.json`, as it is read back.
+
+        Raises:
+            ValueError: If JSON cannot represent an argument.
+        """
+        return _recipe_values.stored_form(self)
+
     def shared_for_calibration(self) -> dict[str, Any]:
         """Returns the settings that a run shares with the runs that calibrate it.
 
@@ -233,32 +234,6 @@ class Recipe:
                 value = value.replaced(dtype="float32")
             shared[field.name] = value
         return shared
-
-    def _name_objects(self):
-        """Replaces functions, classes and Keras objects by names and settings."""
-
-        def assign(name: str, value: Any) -> None:
-            object.__setattr__(self, name, value)
-
-        if not isinstance(self.network, Network):
-            assign("network", Network(self.network))
-        for name in ("dataset", "loss", "peak", "method"):
-            value = getattr(self, name)
-            if isinstance(value, str):
-                continue
-            if not isinstance(value, type) and hasattr(value, "get_config"):
-                assign(f"{name}_settings", _configuration(value))
-                value = type(value)
-            assign(name, name_of(value, name))
-        if not isinstance(self.optimizer, Optimizer):
-            assign("optimizer", Optimizer.from_keras(self.optimizer))
-        if isinstance(self.augmentation, (list, tuple)):
-            assign("augmentation", Augmentation.from_list(self.augmentation))
-        callbacks = self.callbacks
-        assign(
-            "callbacks",
-            tuple(c if isinstance(c, Callback) else Callback(c) for c in callbacks),
-        )
 
     def _coarse_of_same_data(self, coarse: "Recipe") -> "Recipe":
         if self.image_to_grid.grid_spacing is None or len(coarse.grid) != len(
@@ -313,16 +288,6 @@ def _warn_of_move(names: Sequence[str], stacklevel: int) -> None:
         FutureWarning,
         stacklevel=stacklevel,
     )
-
-
-def _configuration(value: Any) -> dict[str, Any]:
-    """Returns the arguments of a Keras object, without those of its base class."""
-    config = dict(value.get_config())
-    return {
-        key: setting
-        for key, setting in config.items()
-        if key not in ("name", "dtype", "reduction", "trainable")
-    }
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,15 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from scn_keras._references import checked_arguments, name_of, resolve
+from scn_keras._references import checked_arguments, name_of, resolve, signature_of
+from scn_keras.training._configuration import configuration
+from scn_keras.training._ranges import (
+    ABOVE_0,
+    AT_LEAST_0,
+    FRACTION,
+    Ranges,
+    require_ranges,
+)
 
 # Networks of `scn_keras.models`, to which recipes refer without a module. Their
 # arguments and defaults are defined by the constructors.
@@ -21,6 +29,10 @@ NETWORKS = (
 )
 # Arguments that the recipe itself passes to a network, after the first two.
 _PASSED = ("dtype", "name")
+_DTYPES = (
+    *("float32", "mixed_bfloat16", "mixed_float16"),
+    *("bfloat16", "float16", "float64"),
+)
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False)
@@ -34,10 +46,10 @@ class Network:
     Args:
         kind: Str, a network of `scn_keras.models`, one of `NETWORKS`; or your own
             function or class, or its name `"module:function"`. It is called as
-            `network(num_landmarks, image_shape, **arguments)` and returns a Keras
-            model from images `(batch, *spatial, 1)` to heatmaps
-            `(batch, *spatial, num_landmarks)`. `image_shape` is `(None, None, 1)` or,
-            for volumes, `(None, None, None, 1)`.
+            `network(num_landmarks, image_shape, **arguments)` and returns a functional
+            `keras.Model(inputs, outputs)` from images `(batch, *spatial, 1)` to
+            heatmaps `(batch, *spatial, num_landmarks)`. `image_shape` is
+            `(None, None, 1)` or, for volumes, `(None, None, None, 1)`.
         dtype: Str, the precision of the training: `"float32"` or `"mixed_bfloat16"`.
             It is passed to networks that have an argument `dtype`.
         **arguments: Further arguments of the network.
@@ -67,9 +79,11 @@ class Network:
         arguments = {**arguments.pop("arguments", {}), **arguments}
         name = kind if isinstance(kind, str) else name_of(kind, "network.kind")
         name = name.removeprefix("scn_keras.models:") if _is_built_in(name) else name
+        _require_dtype(dtype)
         object.__setattr__(self, "kind", name)
         object.__setattr__(self, "dtype", dtype)
         function = self.function()
+        _require_two_positional(function, name)
         passed = (*[*inspect.signature(function).parameters][:2], *_PASSED)
         if name in NETWORKS:
             arguments = self._without_absent(function, arguments)
@@ -88,6 +102,25 @@ class Network:
             },
         )
 
+    @classmethod
+    def stored(
+        cls,
+        kind: str = "SpatialConfigurationNet",
+        dtype: str = "float32",
+        **values: Any,
+    ) -> "Network":
+        """Creates a network from the result of `to_dict`.
+
+        The module of a user-defined network is not imported: it is not required for
+        using a trained model. Its arguments are validated when it is built.
+        """
+        if ":" not in kind or _is_built_in(kind):
+            return cls(kind, dtype, **values)
+        network = cls.__new__(cls)
+        for name, value in (("kind", kind), ("dtype", dtype), ("arguments", values)):
+            object.__setattr__(network, name, value)
+        return network
+
     def function(self) -> Callable[..., Any]:
         """Returns the function or class that builds the network."""
         if self.kind in NETWORKS:
@@ -104,16 +137,21 @@ class Network:
 
     def settings(self) -> dict[str, Any]:
         """Returns the keyword arguments, with `dtype` if the network accepts it."""
-        parameters = inspect.signature(self.function()).parameters
+        parameters = signature_of(self.function(), "network.kind").parameters
         takes_any = any(p.kind == p.VAR_KEYWORD for p in parameters.values())
+        arguments = {
+            # JSON has no tuples.
+            key: _as_default(value, parameters.get(key), f"network.{key}", False)
+            for key, value in self.arguments.items()
+        }
         if "dtype" in parameters or takes_any:
-            return {**self.arguments, "dtype": self.dtype}
+            return {**arguments, "dtype": self.dtype}
         if self.dtype != "float32":
             raise ValueError(
                 f"The network {self.kind} has no argument `dtype` and can be trained "
                 f"in float32 only. Received: network.dtype={self.dtype!r}"
             )
-        return dict(self.arguments)
+        return arguments
 
     def to_dict(self) -> dict[str, Any]:
         """Returns kind, dtype and arguments as one flat dict."""
@@ -121,7 +159,16 @@ class Network:
 
     def replaced(self, **changes: Any) -> "Network":
         """Returns a network with other arguments, kind or dtype."""
+        if set(changes) <= {"dtype"}:
+            _require_dtype(changes.get("dtype", self.dtype))
+            return Network.stored(**{**self.to_dict(), **changes})
         return Network(**{**self.to_dict(), **changes})
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Network):
+            return NotImplemented
+        # Arguments read from JSON are lists instead of tuples.
+        return _with_lists(self.to_dict()) == _with_lists(other.to_dict())
 
     def __getattr__(self, name: str) -> Any:
         arguments = self.__dict__.get("arguments", {})
@@ -201,6 +248,9 @@ class Target:
     penalty_power: float = 1.0
     missing: str = "mask"
 
+    def __post_init__(self) -> None:
+        require_ranges(self, "target", _TARGET_RANGES, ("gamma",))
+
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
@@ -242,6 +292,11 @@ class Optimizer:
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("name", "schedule"):
+            if not isinstance(value := getattr(self, name), str):
+                reference = name_of(value, f"optimizer.{name}")
+                object.__setattr__(self, name, reference)
+        require_ranges(self, "optimizer", _OPTIMIZER_RANGES, ("clip_norm", "average"))
         # A setting without effect raises an error instead of being ignored.
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
         unused = []
@@ -273,14 +328,23 @@ class Optimizer:
     @classmethod
     def from_keras(cls, optimizer: Any) -> "Optimizer":
         """Returns the settings of a Keras optimiser, including its schedule."""
-        config = dict(optimizer.get_config())
-        config.pop("name", None)
+        rate = optimizer._learning_rate
+        label = f"The optimizer {type(optimizer).__name__}"
+        try:
+            optimizer.get_config()  # includes that of the schedule
+        except NotImplementedError as error:
+            raise ValueError(
+                "The optimizer and its schedule must define `get_config`. Received: "
+                f"optimizer={label.split()[-1]}, schedule={type(rate).__name__}"
+            ) from error
+        config = configuration(optimizer, label)
         rate, schedule = config.pop("learning_rate"), "constant"
         schedule_settings: dict[str, Any] = {}
         if isinstance(rate, Mapping):
-            schedule = name_of(type(optimizer._learning_rate), "optimizer.schedule")
-            schedule_settings = dict(rate["config"])
-            schedule_settings.pop("name", None)
+            rate = optimizer._learning_rate
+            label = f"The schedule {type(rate).__name__}"
+            schedule = name_of(type(rate), "optimizer.schedule")
+            schedule_settings = configuration(rate, label)
             rate = cls.learning_rate
         return cls(
             name=name_of(type(optimizer), "optimizer.name"),
@@ -302,14 +366,77 @@ class Callback:
         name: Str, a class of `keras.callbacks` such as `"TerminateOnNaN"`, or
             `"module:Class"`; in Python also the class.
         arguments: Dict, arguments of its constructor.
+
+    Raises:
+        ValueError: If it is an object, or cannot be imported by a name.
     """
 
     name: str
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
-            object.__setattr__(self, "name", name_of(self.name, "callbacks"))
+        value: Any = self.name
+        if isinstance(value, str):
+            return
+        if not callable(value) and hasattr(value, "on_epoch_end"):
+            kind = type(value).__name__
+            raise ValueError(
+                "A recipe contains no callback objects. Give the object to "
+                f"fit(callbacks=[...]), or write Callback({kind}, {{...}}) with the "
+                f"arguments of its constructor. Received: callbacks={value!r}"
+            )
+        object.__setattr__(self, "name", name_of(value, "callbacks"))
+
+
+_OPTIMIZER_RANGES: Ranges = {
+    "learning_rate": AT_LEAST_0,
+    "warmup": FRACTION,
+    "final": FRACTION,
+    "momentum": ("from 0 to below 1", lambda x: 0 <= x < 1),
+    "clip_norm": ABOVE_0,
+    "epsilon": AT_LEAST_0,
+    "average": FRACTION,
+    "weight_decay": AT_LEAST_0,
+}
+_TARGET_RANGES: Ranges = {
+    "sigma": ABOVE_0,
+    "gamma": ABOVE_0,
+    "sigma_penalty": AT_LEAST_0,
+    "minimum_sigma": ABOVE_0,
+    "penalty_power": ABOVE_0,
+}
+
+
+def _require_dtype(dtype):
+    if dtype not in _DTYPES:
+        raise ValueError(
+            f"`network.dtype` must be one of {', '.join(_DTYPES)}. "
+            f"Received: network.dtype={dtype!r}"
+        )
+
+
+def _require_two_positional(function, name):
+    """Validates that a network can be called with landmarks and image shape."""
+    parameters = signature_of(function, "network.kind").parameters.values()
+    positional = [
+        p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    takes_any = any(p.kind == p.VAR_POSITIONAL for p in parameters)
+    if len(positional) < 2 and not takes_any:
+        raise ValueError(
+            "`network.kind` must take two positional arguments, the number of "
+            f"landmarks and the shape of the image. Received: network.kind={name!r}, "
+            f"which takes {', '.join(p.name for p in positional) or 'none'}"
+        )
+
+
+def _with_lists(value):
+    """Returns nested dicts, lists and tuples with lists instead of tuples."""
+    if isinstance(value, Mapping):
+        return {name: _with_lists(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_lists(item) for item in value]
+    return value
 
 
 def _is_built_in(name):

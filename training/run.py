@@ -1,11 +1,11 @@
 import hashlib
 import json
 import pathlib
+import shlex
 import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from scn_keras.files.atomic_write import write_text
@@ -13,8 +13,8 @@ from scn_keras.inference.calibration import Calibration
 from scn_keras.inference.test_time_augmentation import test_time_views
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
-from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE, from_preset
-from scn_keras.training.build import make_method
+from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE
+from scn_keras.training.build import load_model, make_method
 from scn_keras.training.environment import environment
 from scn_keras.training.recipe import Recipe
 
@@ -60,6 +60,7 @@ class Run:
 
         Raises:
             FileExistsError: If the folder exists and is not empty.
+            ValueError: If the recipe cannot be stored. Nothing is written then.
         """
         path = pathlib.Path(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -67,10 +68,23 @@ class Run:
                 f"{path} exists and is not empty. Continue that run with --resume, or "
                 "choose another folder with --out."
             )
+        # The folder is a run as soon as the last file exists.
+        contents = {
+            "landmarks.json": schema.to_dict(),
+            "environment.json": environment(),
+            "recipe.json": recipe.stored_form(),
+        }
+        existed = path.exists()
         path.mkdir(parents=True, exist_ok=True)
-        write_json(path / "landmarks.json", schema.to_dict())
-        write_json(path / "environment.json", environment())
-        write_json(path / "recipe.json", recipe.to_dict())
+        try:
+            for name, content in contents.items():
+                write_json(path / name, content)
+        except BaseException:
+            for name in contents:
+                (path / name).unlink(missing_ok=True)
+            if not existed:
+                path.rmdir()
+            raise
         return cls(path)
 
     @property
@@ -234,13 +248,15 @@ class Run:
 
         Raises:
             FileNotFoundError: If the training is not finished.
+            ImportError: If Keras requires the module of a user-defined part, which
+                cannot be imported.
         """
-        if (self.path / CONFIG_FILE).is_file():
-            return from_preset(self.path)
-        self._require_finished()
-        if not self.recipe.uses_network:
-            return make_method(self.recipe).load(self)
-        return keras.models.load_model(self.model_path, compile=False)
+        if not (self.path / CONFIG_FILE).is_file():
+            self._require_finished()
+            if not self.recipe.uses_network:
+                return make_method(self.recipe).load(self)
+            return load_model(self.recipe, self.model_path, compile=False)
+        return load_model(self.recipe, self.path)
 
     def require_network(self, what: str) -> None:
         """Raises an error if the model of the run is not a Keras network.
@@ -261,9 +277,21 @@ class Run:
     def _require_finished(self):
         if not self.model_path.is_file():
             raise FileNotFoundError(
-                f"{self.path} holds no trained model yet. Finish its training with "
-                f"`scn-keras train {self.recipe.name} --out {self.path} --resume`."
+                f"{self.path} holds no trained model yet. {self._continuation()}"
             )
+
+    def _continuation(self):
+        """Describes how the training of the run is finished."""
+        path = self.path / "environment.json"
+        command = _read_json(path)["command"] if path.is_file() else []
+        if command[1:2] not in (["train"], ["crossval"]):
+            return (
+                "Finish its training with scn_keras.training.fit.fit(recipe, "
+                f"{str(self.path)!r}, resume=True) and the recipe of the run."
+            )
+        arguments = [argument for argument in command[1:] if argument != "--resume"]
+        line = shlex.join(["scn-keras", *arguments, "--resume"])
+        return f"Finish its training with `{line}`."
 
     def save_model(self, model: LandmarkModel | LandmarkEnsemble) -> None:
         """Writes `model.keras`, which also contains files of the run.

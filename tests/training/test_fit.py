@@ -87,7 +87,7 @@ def test_two_runs_of_a_recipe_are_the_same(finished, dots, tmp_path):
     assert_same_run(fit(finished.recipe, tmp_path, dots), finished)
 
 
-def test_a_finished_run_is_not_trained_again(finished, dots, monkeypatch):
+def test_a_finished_run_is_not_trained_again(finished, dots, monkeypatch, capsys):
     def train(*args, **kwargs):
         raise AssertionError("trains")
 
@@ -96,6 +96,7 @@ def test_a_finished_run_is_not_trained_again(finished, dots, monkeypatch):
     again = fit(finished.recipe, finished.path, dots, resume=True)
     assert again.path == finished.path
     assert finished.model_path.stat() == before
+    assert f"Already finished: {finished.model_path}" in capsys.readouterr().out
 
 
 def test_a_run_is_not_overwritten(finished, dots):
@@ -105,7 +106,7 @@ def test_a_run_is_not_overwritten(finished, dots):
 
 def test_another_recipe_does_not_continue_a_run(finished, dots):
     other = dataclasses.replace(finished.recipe, steps=8)
-    with pytest.raises(ValueError, match="started with another recipe"):
+    with pytest.raises(ValueError, match="Recorded: steps=6. Received: steps=8"):
         fit(other, finished.path, dots, resume=True)
     assert len(rows(finished)) == 3
 
@@ -113,7 +114,7 @@ def test_another_recipe_does_not_continue_a_run(finished, dots):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("observer=senior", "observers .None.. Received: observer='senior'"),
+        ("observer=senior", "dots has one observer.*Received: observer='senior'"),
         ("train_split=training", "has the splits test, train"),
         ("validation=0.05", "at least one group.*validation=0.05, 5 groups"),
         ("dataset=knee", "no data set of this name"),

@@ -127,18 +127,23 @@ def test_export_predict_and_serve_give_the_same_points(folder):
     np.testing.assert_allclose(served, points("run.json"), atol=0.01)
 
 
-def test_elsewhere_the_missing_module_is_named(folder, tmp_path):
+def elsewhere(cwd, *arguments):
     """A new process in another folder, where the module cannot be imported."""
-    command = [sys.executable, "-m", "scn_keras.cli", "evaluate"]
-    process = subprocess.run(
-        [*command, str(folder / "runs/own_parts")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-m", "scn_keras.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
+def test_elsewhere_the_missing_module_is_named(folder, tmp_path):
+    process = elsewhere(tmp_path, "evaluate", folder / "runs/own_parts")
     assert process.returncode == 1
     assert "The module 'own_parts' cannot be imported" in process.stderr
-    assert "own_parts:mobile_net" in process.stderr
+    assert "own_parts:Crosses" in process.stderr
+
+
+def test_elsewhere_a_network_of_keras_layers_predicts(folder, tmp_path):
+    Image.fromarray(np.zeros((80, 72), np.uint8)).save(tmp_path / "image.png")
+    process = elsewhere(tmp_path, "predict", folder / "runs/own_parts", "image.png")
+    assert process.returncode == 0, process.stderr
 
 
 def test_a_recipe_file_of_the_name_of_another_module_is_refused(tmp_path):

@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import re
 
 import keras
 import numpy as np
@@ -50,10 +52,83 @@ def test_a_folder_that_is_no_run(tmp_path):
             Run(path)
 
 
-def test_a_run_without_a_model_says_how_to_go_on(tmp_path, recipe):
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (
+            ["/bin/scn-keras", "train", "my parts.py", "--set", "loss=m:L", "--resume"],
+            "`scn-keras train 'my parts.py' --set loss=m:L --resume`",
+        ),
+        (["scn-keras", "crossval", "tiny"], "`scn-keras crossval tiny --resume`"),
+        (["notebook.py"], "fit(recipe, "),
+    ],
+)
+def test_an_unfinished_run_names_the_command_that_continues_it(
+    tmp_path, recipe, monkeypatch, command, expected
+):
+    monkeypatch.setattr("sys.argv", command)
     run = Run.create(tmp_path, recipe, SCHEMA)
-    with pytest.raises(FileNotFoundError, match="scn-keras train tiny .*--resume"):
+    with pytest.raises(FileNotFoundError, match=re.escape(expected)):
         run.load_model()
+
+
+def default_of_another_type(num_landmarks, image_shape, act=keras.activations.relu):
+    raise AssertionError("is not called")
+
+
+def test_a_recipe_that_cannot_be_stored_leaves_no_folder(tmp_path, recipe):
+    own = dataclasses.replace(recipe, network=default_of_another_type)
+    with pytest.raises(ValueError, match="`act` of .*default_of_another_type.*relu"):
+        Run.create(tmp_path / "runs" / "first", own, SCHEMA)
+    assert not (tmp_path / "runs").exists()
+    for settings in ({"a": {1: 2}}, {"a": np.float32(1)}, {"a": [object()]}):
+        own = dataclasses.replace(recipe, loss_settings=settings)
+        with pytest.raises(ValueError, match="`loss_settings.a`.*Received"):
+            Run.create(tmp_path / "runs", own, SCHEMA)
+
+
+def test_a_run_that_cannot_be_written_leaves_nothing(tmp_path, recipe, monkeypatch):
+    def full(path, data):
+        if path.name == "recipe.json":
+            raise OSError("disk full")
+        write_json(path, data)
+
+    monkeypatch.setattr(run_module, "write_json", full)
+    for path in (tmp_path / "new", tmp_path):
+        with pytest.raises(OSError, match="disk full"):
+            Run.create(path, recipe, SCHEMA)
+        assert list(tmp_path.iterdir()) == []
+
+
+def stored(tmp_path, recipe, **parts):
+    """A run whose recipe refers to a module that cannot be imported."""
+    run = Run.create(tmp_path / "run", recipe, SCHEMA)
+    written = json.loads((run.path / "recipe.json").read_text())
+    write_json(run.path / "recipe.json", {**written, **parts})
+    return run
+
+
+def test_reading_a_run_imports_no_module(tmp_path, recipe):
+    network = {"kind": "nowhere:net", "dtype": "mixed_bfloat16", "sizes": [3, 5]}
+    run = stored(tmp_path, recipe, network=network, loss="nowhere:Loss")
+    read = Run(run.path).recipe
+    assert read.network.sizes == [3, 5]
+    assert read.network.replaced(dtype="float32").dtype == "float32"
+    assert read.shared_for_calibration()["network"].kind == "nowhere:net"
+    assert dataclasses.replace(read, steps=9).to_dict()["network"] == network
+    # The model consists of layers of Keras and of this package.
+    build_model(recipe, 3).save(run.path / "model.keras")
+    assert Run(run.path).load_model().network.output_shape[-1] == 3
+    with pytest.raises(ImportError, match="'nowhere'.*network.kind='nowhere:net'"):
+        read.network.settings()
+
+
+def test_a_model_that_needs_a_missing_module_names_it(tmp_path, recipe):
+    network = {**recipe.network.to_dict(), "kind": "nowhere:net"}
+    run = stored(tmp_path, recipe, network=network)
+    (run.path / "model.keras").write_bytes(b"classes of that module")
+    with pytest.raises(ImportError, match="'nowhere' cannot.*network.kind"):
+        Run(run.path).load_model()
 
 
 def test_a_model_file_carries_what_predicts(finished_in_stages, tmp_path):

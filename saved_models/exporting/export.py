@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -103,12 +103,22 @@ def export(
     name = name or "_".join([run.recipe.name, *suffixes])
     target = _target(pathlib.Path(folder), name, version)
     version = int(target.name)
-    # TF Serving only loads folders whose name is a number, never an incomplete one.
-    temporary = target.with_name(f".{version}.part")
+    with _new_folder(target) as temporary:
+        _fill(temporary, run, name, version, format, precision, data_dir)
+    return target
+
+
+@contextlib.contextmanager
+def _new_folder(target: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives the folder to fill, which becomes `target` unless there is an error.
+
+    TF Serving only loads folders whose name is a number, never an incomplete one.
+    """
+    temporary = target.with_name(f".{target.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     created = [path for path in target.parents if not path.exists()]
     try:
-        _fill(temporary, run, name, version, format, precision, data_dir)
+        yield temporary
         temporary.rename(target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -116,7 +126,6 @@ def export(
             with contextlib.suppress(OSError):  # not created, or used by others
                 path.rmdir()
         raise
-    return target
 
 
 def _fill(folder, run, name, version, format, precision, data_dir):

@@ -35,9 +35,9 @@ class Blocks(LandmarkBuilder):
     SCHEMA = LandmarkSchema(("left", "right", "top"), ((0, 1),), ((0, 1),))
 
     def _split_generators(self, dl_manager):
-        return {"train": self._generate_examples(), "test": self._generate_examples()}
+        return {split: self._generate_examples(split) for split in ("train", "test")}
 
-    def _generate_examples(self):
+    def _generate_examples(self, split):
         for n in range(3):
             rng = np.random.default_rng(n)
             volume = rng.integers(0, 255, (18, 16, 20), np.uint8)
@@ -47,7 +47,8 @@ class Blocks(LandmarkBuilder):
             }
             points["points_first"][2] = np.nan
             affine = np.diag([0.5, 0.5, 1.0, 1.0])
-            yield f"{n}", self.sample(f"{n}", volume, points, affine)
+            id = f"{split}{n}"
+            yield id, self.sample(id, volume, points, affine)
 
 
 @pytest.fixture(scope="module")

@@ -32,15 +32,16 @@ MAX_FILES, MAX_LINES = 15, 400
 
 COMMAND = "train"
 END = "LandmarkModel.compute_loss"
+TRAINING = "_NetworkTraining._fit"  # before it, a loss is computed as a trial
 # A station: the function that reaches it, and one of those that call it, directly or
 # not. Other calls of the function, such as a trial of the loss, do not count.
 STATIONS = {
     "the recipe": ("recipe", "Recipe.__post_init__"),
     "the stored samples": ("fit", "ArrayRecordStream.make_tf_data"),
     "the network": ("fit", "SpatialConfigurationNet.__init__"),
-    "what is drawn to augment": ("fit", "Augmentation.draw"),
+    "the random parameters of the augmentation": ("fit", "Augmentation.draw"),
     "a training element": ("augment", "on_grid"),
-    "the loss": (END, "HeatmapSquaredError.call"),
+    "the loss": (TRAINING, "HeatmapSquaredError.call"),
 }
 
 TINY = (
@@ -146,7 +147,9 @@ class Recorder:
         if any(caller.f_code.co_name == "<module>" for caller in frames):
             return
         if event == "return":
-            if code.co_qualname == END:
+            if code.co_qualname == END and any(
+                caller.f_code.co_qualname == TRAINING for caller in frames
+            ):
                 raise LossComputed
             return
         self.executed.setdefault(Path(code.co_filename), code.co_qualname)

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,3 +157,13 @@ def test_the_library_imports_keras_and_numpy_only():
                 }
     assert {k: v - allowed for k, v in imported.items() if v - allowed} == {}
     assert {Path(path).with_suffix("").parts[0] for path in imported} == set(LIBRARY)
+
+
+def test_few_short_files_lie_between_train_and_its_loss():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.train_path"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-1000:]

@@ -175,7 +175,7 @@ def test_an_interruption_leaves_no_folder(tmp_path):
         (["train_split=test"], "the splits train, few.*Received: split='test'"),
         (
             ["observer=chief"],
-            "observers .'first', 'second'.*Received: observer='chief'",
+            "observers: .*first, second.*Received: observer='chief'",
         ),
         (["validation=0.01"], "Received: validation=0.01, 4 groups"),
     ],

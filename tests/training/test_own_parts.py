@@ -130,7 +130,7 @@ def test_export_predict_and_serve_give_the_same_points(folder):
 def elsewhere(cwd, *arguments):
     """A new process in another folder, where the module cannot be imported."""
     command = [sys.executable, "-m", "scn_keras.cli", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    return subprocess.run(command, cwd=cwd, capture_output=True, encoding="utf-8")
 
 
 def test_elsewhere_the_missing_module_is_named(folder, tmp_path):

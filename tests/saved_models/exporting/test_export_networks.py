@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from scn_keras.inference import ImageToGrid
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.saved_models.exporting.export import export
 from scn_keras.saved_models.exporting.parity import check
@@ -31,7 +32,8 @@ RECIPES = {
 @pytest.fixture(scope="module", params=RECIPES)
 def run(request, tmp_path_factory):
     settings = {"grid": (64, 48), **RECIPES[request.param]}
-    d = len(settings["grid"])
+    settings["image_to_grid"] = ImageToGrid(grid := settings.pop("grid"))
+    d = len(grid)
     dataset = "synthetic_volume" if d == 3 else "synthetic_hand"
     recipe = Recipe(name="real", dataset=dataset, **settings)
     run = Run.create(

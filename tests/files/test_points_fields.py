@@ -131,3 +131,170 @@ def test_rows_of_fcsv_that_are_refused(tmp_path, row, message):
     path = write(tmp_path / "a.fcsv", f"{FCSV_HEADER}{row}\n")
     with pytest.raises(ValueError, match=f"a.fcsv, line 2.*{message}"):
         read_point_sets(path)
+
+
+# --- labelme ---
+
+
+def labelme(path, *shapes, **data):
+    return write(path, {"shapes": shapes, "imagePath": "a.png", **data})
+
+
+@pytest.mark.parametrize(
+    ("kind", "points"),
+    [
+        ("point", [[10.5, 20]]),
+        ("points", [[10.5, 20]]),
+        # The second point lies on the circle.
+        ("circle", [[10.5, 20], [13.5, 24]]),
+    ],
+)
+def test_shapes_of_labelme_that_are_points(tmp_path, kind, points):
+    shape = {"label": "a", "shape_type": kind, "points": points}
+    path = labelme(tmp_path / "a.json", shape, imageWidth=80, imageHeight=60)
+    found = read_points(path)
+    # The edge of the first pixel is at 0 in labelme.
+    np.testing.assert_array_equal(found.points, [[10, 19.5]])
+    assert found.image_size == (80, 60)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        *(
+            (
+                {"shape_type": kind, "points": [[1, 2], [3, 4], [5, 6]]},
+                f"the shape 'a' must be a point, .* Received: shape_type='{kind}'",
+            )
+            for kind in ("rectangle", "polygon", "line", "linestrip", "mask", "star")
+        ),
+        ({"shape_type": "points"}, "'a' must be one point.* shape_type='points'"),
+        ({"shape_type": "circle", "points": [[1, 2]]}, "must be a centre and a point"),
+        ({"label": None}, "the point has no label. .* label=None"),
+        ({"points": [[None, None]]}, "'a' must be two numbers"),
+    ],
+)
+def test_shapes_of_labelme_that_are_refused(tmp_path, shape, message):
+    good = {"label": "b", "points": [[1, 2]], "shape_type": "point"}
+    bad = {"label": "a", "points": [[1, 2], [3, 4]], "shape_type": "point", **shape}
+    if "label" in shape:
+        bad["points"] = [[1, 2]]
+    path = labelme(tmp_path / "a.json", good, bad)
+    with pytest.raises(ValueError, match=f"a.json, line .*{message}"):
+        read_points(path)
+
+
+@pytest.mark.parametrize("size", [{"imageWidth": 80}, {"imageWidth": 1.5}])
+def test_half_a_size_of_an_image(tmp_path, size):
+    with pytest.raises(ValueError, match="'imageWidth' and 'imageHeight' must be two"):
+        read_points(labelme(tmp_path / "a.json", **size))
+
+
+# --- COCO ---
+
+
+def coco(path, annotations, *categories):
+    categories = categories or [{"id": 1, "name": "hip", "keypoints": ["a", "b"]}]
+    image = {"id": 7, "file_name": "a.png", "width": 80, "height": 60}
+    other = {"id": 8, "file_name": "b.png"}
+    for annotation in annotations:
+        annotation.setdefault("image_id", 7)
+        annotation.setdefault("category_id", 1)
+    data = {"images": [image, other], "categories": [*categories]}
+    return write(path, {**data, "annotations": annotations})
+
+
+@pytest.mark.parametrize(
+    ("keypoints", "number", "expected"),
+    [
+        ([1, 2, 2, 3, 4, 1], 2, [[1, 2], [3, 4]]),
+        # Of tools that count visible keypoints only.
+        ([1, 2, 2, 3, 4, 1], 1, [[1, 2], [3, 4]]),
+        ([1, 2, 2, 3, 4, 0], 1, [[1, 2], [NAN, NAN]]),
+        ([1, 2, 2, 0, 0, 0], 1, [[1, 2], [NAN, NAN]]),
+        ([], 0, [[NAN, NAN]] * 2),
+        ([], None, [[NAN, NAN]] * 2),
+    ],
+)
+def test_visibility_of_coco(tmp_path, keypoints, number, expected):
+    annotation = {"keypoints": keypoints, "num_keypoints": number}
+    found = read_points(coco(tmp_path / "a.json", [annotation]))
+    assert found.labels == ("a", "b")
+    assert found.image_size == (80, 60)
+    np.testing.assert_array_equal(found.points, expected)
+
+
+def test_one_empty_annotation_of_coco(tmp_path):
+    points = {"keypoints": [1, 2, 2, 3, 4, 2]}
+    empty = {"keypoints": []}
+    for annotations in ([points, empty], [empty, points]):
+        found = read_points(coco(tmp_path / "a.json", annotations))
+        np.testing.assert_array_equal(found.points, [[1, 2], [3, 4]])
+    first, second = read_point_sets(
+        coco(tmp_path / "a.json", [{"keypoints": [], "image_id": 8}, points])
+    )
+    assert (first.image, second.image) == ("b.png", "a.png")
+    assert np.isnan(first.points).all()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"keypoints": ["sella"]}, {"keypoints": ["nasion"]}),
+        ({"keypoints": ["point"]}, {"keypoints": ["point"]}),
+        ({"keypoints": []}, {}),
+    ],
+)
+def test_a_category_of_coco_for_each_landmark(tmp_path, first, second):
+    path = coco(
+        tmp_path / "a.json",
+        [
+            {"category_id": 2, "keypoints": [3, 4, 2]},
+            {"category_id": 1, "keypoints": [1, 2, 2]},
+        ],
+        {"id": 1, "name": "sella", **first},
+        {"id": 2, "name": "nasion", **second},
+    )
+    found = read_points(path)
+    assert found.labels == ("nasion", "sella")
+    np.testing.assert_array_equal(found.points, [[3, 4], [1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("annotations", "message"),
+    [
+        ([{"keypoints": [1, 2, 3, 3, 4, 2]}], "visibility of 'a' must be .* 3"),
+        ([{"keypoints": [1, 2, 0.9, 3, 4, 2]}], "visibility of 'a' must be .* 0.9"),
+        ([{"keypoints": [None, None, 2, 3, 4, 2]}], "'a' must have coordinates, or"),
+        (
+            [{"keypoints": [1, 2, 2, 3, 4, 0], "num_keypoints": 2}],
+            "`num_keypoints` must be .*, 1. .* Received: num_keypoints=2",
+        ),
+        (
+            [{"keypoints": [], "num_keypoints": 2}],
+            "`num_keypoints` must be .*, 0. .* Received: num_keypoints=2",
+        ),
+        ([{"bbox": [1, 2, 3, 4]}], "category 'hip' has no keypoints.* Received: bbox"),
+        ([{"keypoints": [1, 2, 2, 3, 4, 2]}] * 2, "the landmarks of one object only"),
+    ],
+)
+def test_annotations_of_coco_that_are_refused(tmp_path, annotations, message):
+    path = coco(tmp_path / "a.json", annotations)
+    with pytest.raises(ValueError, match=f"a.json, line .*{message}"):
+        read_point_sets(path)
+
+
+def test_categories_of_coco_that_share_keypoints(tmp_path):
+    annotations = [
+        {"category_id": 1, "keypoints": [1, 2, 2, 3, 4, 2]},
+        {"category_id": 2, "keypoints": [1, 2, 2, 3, 4, 2]},
+    ]
+    categories = [{"id": id, "name": "x", "keypoints": ["a", "b"]} for id in (1, 2)]
+    with pytest.raises(ValueError, match="one object only.* called a, b on line"):
+        read_points(coco(tmp_path / "a.json", annotations, *categories))
+
+
+def test_ids_of_coco_that_occur_twice(tmp_path):
+    categories = [{"id": 1, "name": name, "keypoints": ["a"]} for name in "xy"]
+    with pytest.raises(ValueError, match="ids in 'categories' must differ.* id=1"):
+        read_point_sets(coco(tmp_path / "a.json", [], *categories))

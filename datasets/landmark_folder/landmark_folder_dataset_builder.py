@@ -17,6 +17,7 @@ from scn_keras.datasets.landmark_folder.folder_schema import (
     abbreviate,
     common_dtype,
     dimensions_of,
+    empty_landmarks,
     label_problems,
     labelled,
     names_of,
@@ -93,6 +94,8 @@ not in these files belong into {FILE_NAME}: names, pairs, links, patients, split
                 () if image.points is None else tuple(image.points.labels),
             )
             cases.append(case)
+        used = [image for image in images if image.id in split]
+        new_problems += empty_landmarks(names, used)
         new_problems = [_relative(problem, folder) for problem in new_problems]
         if problems is not None:
             problems += new_problems

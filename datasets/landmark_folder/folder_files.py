@@ -40,7 +40,7 @@ class FolderImage:
         points: `PointSet` of the file of points; None if there are none.
         points_path: Path, the file of the points; None if there are none.
         attributes: Mapping of str to str, the columns of tables.
-        notes: Tuple of str, warnings of the image file.
+        notes: Tuple of str, warnings of the image file and the file of points.
     """
 
     id: str
@@ -83,8 +83,10 @@ def read_folder(
         except (ValueError, OSError) as error:
             problems.append(_sentence(path, error))
             continue
-        notes = tuple(str(warning.message) for warning in caught)
         points_path, point_set = sets_of_image[0] if sets_of_image else (None, None)
+        notes = tuple(str(warning.message) for warning in caught)
+        if point_set is not None:
+            notes += tuple(point_set.notes)
         columns = {
             **(point_set.attributes if point_set else {}),
             **attributes.get(id, {}),

@@ -115,6 +115,17 @@ def test_landmark_without_a_point(tmp_path):
     assert errors(folder, tmp_path) == ["landmarks.toml: no file has the labels c."]
 
 
+def test_columns_that_are_not_read_are_noted(tmp_path):
+    table = "image,a_x,a_y,a_likelihood\nA.png,1,2,0.5\nB.png,3,4,0.6\n"
+    folder = write_table(tmp_path / "films", table)
+    cls = builder_class("landmark_folder")
+    notes = cls(folder=folder, data_dir=tmp_path / "none").folder_notes(folder)
+    assert any(
+        note.startswith("points.csv: columns of numbers ") and "a_likelihood" in note
+        for note in notes
+    )
+
+
 # --- Names ---
 
 
@@ -130,10 +141,12 @@ def test_forms_of_unicode_are_one(tmp_path, form):
     path = folder / text("Röntgen") / text("Müller.png")
     write_film(path)
     (folder / "p.csv").write_text(
-        other("image,Öhr_x,Öhr_y,patient,split\nMüller.png,1,2,Jürgen,train\n")
+        other("image,Öhr_x,Öhr_y,patient,split\nMüller.png,1,2,Jürgen,train\n"),
+        encoding="utf-8",
     )
     (folder / "landmarks.toml").write_text(
-        text('names = ["Öhr"]\n') + other('files.images = "Röntgen"\n')
+        text('names = ["Öhr"]\n') + other('files.images = "Röntgen"\n'),
+        encoding="utf-8",
     )
     assert errors(folder, tmp_path) == []
     case = cases_of(folder, tmp_path)["Müller"]
@@ -145,7 +158,8 @@ def test_forms_of_unicode_are_one(tmp_path, form):
     points = PointSet(["Öhr"], [[3, 4]])
     write_points(folder / text("Müller_1.json"), points)
     (folder / "landmarks.toml").write_text(
-        other('files.points = "{id}_1.json"\n[splits]\ntest = ["Müller.png"]\n')
+        other('files.points = "{id}_1.json"\n[splits]\ntest = ["Müller.png"]\n'),
+        encoding="utf-8",
     )
     assert errors(folder, tmp_path) == []
     case = cases_of(folder, tmp_path)["Müller"]

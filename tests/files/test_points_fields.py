@@ -298,3 +298,69 @@ def test_ids_of_coco_that_occur_twice(tmp_path):
     categories = [{"id": 1, "name": name, "keypoints": ["a"]} for name in "xy"]
     with pytest.raises(ValueError, match="ids in 'categories' must differ.* id=1"):
         read_point_sets(coco(tmp_path / "a.json", [], *categories))
+
+
+# --- Tables ---
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "visible", "expected"),
+    [
+        ("1", "2", "2", [1, 2]),
+        ("1", "2", "1", [1, 2]),
+        ("1", "2", "True", [1, 2]),
+        ("1", "2", "", [1, 2]),
+        ("", "", "0", [NAN, NAN]),
+        ("0", "0", "0", [NAN, NAN]),
+        ("", "", "no", [NAN, NAN]),
+    ],
+)
+@pytest.mark.parametrize("name", ["visibility", "visible", "vis"])
+def test_columns_of_visibility(tmp_path, x, y, visible, expected, name):
+    wide = f"image,a_x,a_y,a_{name},b_x,b_y\n1.png,{x},{y},{visible},3,4\n"
+    found = read_points(write(tmp_path / "a.csv", wide))
+    np.testing.assert_array_equal(found.points, [expected, [3, 4]])
+    assert found.labels == ("a", "b")
+    assert (found.attributes, found.notes) == ({}, ())
+    long = f"image,label,x,y,{name}\n1.png,a,{x},{y},{visible}\n"
+    found = read_points(write(tmp_path / "a.csv", long))
+    np.testing.assert_array_equal(found.points, [expected])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("i,a_x,a_y,a_vis\n1,2,3,0\n", "line 2: .*'a' must be empty .* Received: 2, 3"),
+        ("i,a_x,a_y,a_vis\n1,,,1\n", "line 2: .*'a' must be numbers where its visib"),
+        ("label,x,y,visible\na,2,3,0.7\n", "line 2: .*'a' must .* Received: '0.7'"),
+        (
+            "id,a_x_mm,a_y_mm,b_x_cm,b_y_cm\n1,2,3,4,5\n",
+            "line 1: the unit of the column 'b_x_cm' must be px or mm",
+        ),
+        ("id,x,y,a_x,a_y\n1,2,3,4,5\n", "line 1: each column .* Received: 'x'"),
+    ],
+)
+def test_columns_that_are_refused(tmp_path, text, message):
+    with pytest.raises(ValueError, match=f"a.csv, {message}"):
+        read_point_sets(write(tmp_path / "a.csv", text))
+
+
+@pytest.mark.parametrize(
+    ("text", "unread"),
+    [
+        ("id,a_x,a_y,a_likelihood,age\n1,2,3,0.9,50\n", "'a_likelihood'"),
+        ("id,a_x,a_y,a_x2,a_y2,a_by\n1,2,3,4,5,Jo\n", "'a_x2', 'a_y2'"),
+        ("label,x,y,row,col,age\na,2,3,3,2,50\n", "'row', 'col'"),
+        ("id,a_x,a_y,age,width\n1,2,3,50,640\n", None),
+    ],
+)
+def test_columns_of_numbers_that_are_not_read(tmp_path, text, unread):
+    found = read_points(write(tmp_path / "a.csv", text))
+    if unread is None:
+        assert found.notes == ()
+    else:
+        (note,) = found.notes
+        assert note.endswith(
+            f"a.csv: columns of numbers that are no coordinates of "
+            f"the points are not read: {unread}."
+        )

@@ -9,6 +9,7 @@ from typing import Any
 AT_LEAST_0 = ("at least 0", lambda x: x >= 0)
 ABOVE_0 = ("above 0", lambda x: x > 0)
 FRACTION = ("from 0 to 1", lambda x: 0 <= x <= 1)
+BELOW_1 = ("from 0 to below 1", lambda x: 0 <= x < 1)
 Ranges = dict[str, tuple[str, Callable[[float], bool]]]
 
 
@@ -18,8 +19,7 @@ def require_ranges(
     """Validates the numbers of a part of a recipe.
 
     Args:
-        part: Dataclass. A setting may have several numbers, in a list or tuple, if its
-            name is `sigma`.
+        part: Dataclass. A setting may have several numbers, in a list or tuple.
         label: Str, the name of the part in the recipe.
         ranges: Dict of the ranges, by setting.
         optional: The settings that may be `None`.
@@ -32,7 +32,7 @@ def require_ranges(
         value = getattr(part, name)
         if value is None and name in optional:
             continue
-        several = name == "sigma" and isinstance(value, (list, tuple)) and value
+        several = isinstance(value, (list, tuple)) and value
         for number in value if several else [value]:
             if not (_is_number(number) and is_valid(number)):
                 raise ValueError(

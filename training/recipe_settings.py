@@ -10,6 +10,7 @@ from scn_keras.training._configuration import configuration
 from scn_keras.training._ranges import (
     ABOVE_0,
     AT_LEAST_0,
+    BELOW_1,
     FRACTION,
     Ranges,
     require_ranges,
@@ -392,7 +393,7 @@ _OPTIMIZER_RANGES: Ranges = {
     "learning_rate": AT_LEAST_0,
     "warmup": FRACTION,
     "final": FRACTION,
-    "momentum": ("from 0 to below 1", lambda x: 0 <= x < 1),
+    "momentum": BELOW_1,
     "clip_norm": ABOVE_0,
     "epsilon": AT_LEAST_0,
     "average": FRACTION,

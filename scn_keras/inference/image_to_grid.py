@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import numbers
 
 NORMALIZATIONS = ("range", "percentile", "window")
 
@@ -41,18 +42,23 @@ class ImageToGrid:
     normalization_limits: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        if len(self.grid) not in (2, 3) or any(size < 1 for size in self.grid):
+        if (
+            not _are_numbers(self.grid)
+            or len(self.grid) not in (2, 3)
+            or any(size < 1 or size != int(size) for size in self.grid)
+        ):
             raise ValueError(
                 "`grid` must be (rows, columns) or (slices, rows, columns). "
-                f"Received: grid={self.grid}"
+                f"Received: grid={self.grid!r}"
             )
         if self.grid_spacing is not None and (
-            len(self.grid_spacing) != len(self.grid)
+            not _are_numbers(self.grid_spacing)
+            or len(self.grid_spacing) != len(self.grid)
             or not all(0.0 < s < math.inf for s in self.grid_spacing)
         ):
             raise ValueError(
                 f"`grid_spacing` must be {len(self.grid)} positive numbers, x, y(, z). "
-                f"Received: grid_spacing={self.grid_spacing}"
+                f"Received: grid_spacing={self.grid_spacing!r}"
             )
         if self.normalization not in NORMALIZATIONS:
             raise ValueError(
@@ -81,3 +87,9 @@ class ImageToGrid:
     def uses_stored_values(self) -> bool:
         """Whether grey values are stored values instead of values from 0 to 1."""
         return self.normalization == "window"
+
+
+def _are_numbers(values):
+    return hasattr(values, "__len__") and all(
+        isinstance(value, numbers.Real) for value in values
+    )

@@ -203,7 +203,7 @@ def test_overrides_follow_each_other():
         ("network.dropout=few", "`network.dropout` must be of type float.*'few'"),
         ("network=5", "`network` must be of type Network"),
         ("network={'filter': 1}", "no argument `filter`"),
-        ("augmentation.scale=1.5", "`scale` of the augmentation must be"),
+        ("augmentation.scale=1.5", "`augmentation.scale` must be.*below 1.*=1.5"),
         ("image_to_grid.grid=(100, 64)", r"multiple of 8 .*and 16.*grid=\(100, 64\)"),
         ("network.levels=7", r"multiple of 64 .*grid=\(480, 384\)|multiple of 64"),
         ("network.spatial_factor=36", "multiple of 8 .*and 36"),
@@ -380,3 +380,17 @@ def test_every_setting_is_documented_with_its_default(part):
             assert documented[name] == "required"
         elif not dataclasses.is_dataclass(default):
             assert documented[name] == f"`{default!r}`", name
+
+
+@pytest.mark.parametrize(
+    ("settings", "received"),
+    [
+        ({"grid": "48,40"}, "grid='48,40'"),
+        ({"grid": 48}, "grid=48"),
+        ({"grid": (48.5, 40)}, r"grid=\(48.5, 40\)"),
+        ({"grid_spacing": "0.5,0.5"}, "grid_spacing='0.5,0.5'"),
+    ],
+)
+def test_sizes_of_a_grid_are_numbers(settings, received):
+    with pytest.raises(ValueError, match=f"Received: {received}"):
+        ImageToGrid(**settings)

@@ -1,9 +1,10 @@
 """Validation of the arguments of built-in transforms."""
 
 import dataclasses
-import math
 from collections.abc import Collection
 from typing import Any
+
+from scn_keras.training import _ranges
 
 
 def require_ranges(
@@ -19,19 +20,17 @@ def require_ranges(
     Raises:
         ValueError: If an argument is out of its range.
     """
+    ranges: _ranges.Ranges = {}
     for field in dataclasses.fields(transform):
         value = getattr(transform, field.name)
-        if not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             continue
-        bound = 1.0 if field.name in below_one else math.inf
-        if field.name in up_to_one:
-            bound = math.nextafter(1.0, 2.0)
-        if not 0.0 <= value < bound:
-            raise ValueError(
-                f"`{field.name}` of the augmentation must be from 0 to "
-                f"{'1' if field.name in up_to_one else f'below {bound}'}. "
-                f"Received: {field.name}={value}"
-            )
+        ranges[field.name] = _ranges.AT_LEAST_0
+        if field.name in below_one:
+            ranges[field.name] = _ranges.BELOW_1
+        elif field.name in up_to_one:
+            ranges[field.name] = _ranges.FRACTION
+    _ranges.require_ranges(transform, "augmentation", ranges)
 
 
 def require_one_unit(transform: Any, name: str) -> None:

@@ -147,16 +147,17 @@ def test_parameters_are_replayed_from_a_file(tmp_path):
 
 @pytest.mark.parametrize("name", ["translation", "rotation", "intensity_shift"])
 def test_negative_ranges_are_refused(name):
-    with pytest.raises(ValueError, match=f"`{name}`.*Received: {name}=-0.1"):
-        Augmentation(**{name: -0.1})
-    with pytest.raises(ValueError, match=f"Received: {name}=nan"):
-        Augmentation(**{name: float("nan")})
+    for value in ("-0.1", "nan"):
+        message = f"`augmentation.{name}`.*at least 0.*Received: .*{name}={value}$"
+        with pytest.raises(ValueError, match=message):
+            Augmentation(**{name: float(value)})
 
 
 @pytest.mark.parametrize("name", ["scale", "scale_per_axis", "intensity_scale"])
 @pytest.mark.parametrize("value", [-0.1, 1.0])
 def test_scales_that_reach_zero_are_refused(name, value):
-    with pytest.raises(ValueError, match=f"`{name}`.*below 1.0. Rec.*{name}={value}"):
+    message = f"`augmentation.{name}`.*from 0 to below 1.*Received: .*{name}={value}$"
+    with pytest.raises(ValueError, match=message):
         Augmentation(**{name: value})
 
 
@@ -348,10 +349,10 @@ def test_presets_are_the_references_table(preset, places, values, clip):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"flip": 1.1}, "`flip`.*from 0 to 1. Received: flip=1.1"),
-        ({"erase": -0.1}, "`erase`.*from 0 to 1"),
-        ({"contrast": 1.0}, "`contrast`.*below 1.0"),
-        ({"noise": -1.0}, "`noise`"),
+        ({"flip": 1.1}, r"\.flip`.*from 0 to 1,.*Received: .*flip=1.1$"),
+        ({"erase": -0.1}, r"\.erase`.*from 0 to 1,.*erase=-0.1$"),
+        ({"contrast": 1.0}, r"\.contrast`.*below 1,.*contrast=1.0$"),
+        ({"noise": -1.0}, r"\.noise`.*noise=-1.0$"),
         ({"translation_mm": 1.0}, "`translation`.*or `translation_mm`"),
         ({"elastic": 0.1, "elastic_mm": 1.0}, "`elastic`.*or `elastic_mm`"),
         ({"elastic_points": 3}, "at least 4. Received: elastic_points=3"),

@@ -60,28 +60,6 @@ def make(function: Any, arguments: Mapping[str, Any], setting: str) -> Any:
         ) from error
 
 
-def try_loss(loss: keras.losses.Loss, recipe: Recipe, num_landmarks: int) -> None:
-    """Validates on empty heatmaps that a loss has one value per image and landmark.
-
-    Raises:
-        ValueError: If the loss fails or returns another shape.
-    """
-    if getattr(loss, "on_points", False) or getattr(loss, "on_votes", False):
-        return
-    shape = (2, *[4] * len(recipe.grid), num_landmarks)
-    maps = keras.ops.convert_to_tensor(np.zeros(shape, "float32"))
-    value = attempt(f"The loss {recipe.loss!r}", loss.call, maps, maps)
-    received = _shape(value)
-    if received != (2, num_landmarks):
-        raise ValueError(
-            f"The loss {recipe.loss} must return one value for each image and "
-            "landmark, (batch, landmarks), so that missing landmarks can be excluded. "
-            f"Received: shape={received} for heatmaps of shape {shape}"
-            + f", a result of type {type(value).__name__}"
-            * (received is None)
-        )
-
-
 def try_model(model: LandmarkModel, recipe: Recipe, num_landmarks: int) -> None:
     """Computes the loss and the points of a compiled model on a small dummy batch.
 
@@ -95,6 +73,8 @@ def try_model(model: LandmarkModel, recipe: Recipe, num_landmarks: int) -> None:
         "points": np.full((_BATCH, num_landmarks, rank), 3.0, "float32"),
         "affine": np.tile(np.eye(rank + 1, dtype="float32"), (_BATCH, 1, 1)),
     }
+
+    model.validate_loss()
 
     def compute_loss():
         # Without the local networks of a `GlobalToLocalNet`, which need an image.

@@ -20,7 +20,7 @@ from scn_keras.metrics import PointError, SuccessDetectionRate
 from scn_keras.models import GlobalToLocalNet, LandmarkModel
 from scn_keras.models.from_preset import CONFIG_FILE, from_preset
 from scn_keras.training._part_classes import LOSSES, find_class
-from scn_keras.training._trial import attempt, make, try_loss, try_model
+from scn_keras.training._trial import attempt, make, try_model
 from scn_keras.training.method import Method
 from scn_keras.training.recipe import Recipe
 
@@ -35,11 +35,9 @@ def compiled_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
     """
     keras.utils.set_random_seed(recipe.seed)
     model = build_model(recipe, num_landmarks)
-    loss = make_loss(recipe)
-    try_loss(loss, recipe, num_landmarks)
     model.compile(
         make_optimizer(recipe),
-        loss,
+        make_loss(recipe),
         metrics=[PointError(), SuccessDetectionRate(2.0)],
         jit_compile=jit_compile(recipe),
     )

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 # The size of an axis of unknown length in the trial of a loss.
-_ANY_SIZE = 16
+_ANY_SIZE = 4
 
 
 class _Penalty(keras.losses.Loss):
@@ -35,37 +35,40 @@ def input_signature(network):
     return [keras.InputSpec(shape=shape, dtype=image.dtype)]
 
 
-def require_landmark_loss(loss, output_shape):
-    """Validates that a loss returns one value per image and landmark.
+def require_landmark_loss(model):
+    """Validates that the loss of a model returns one value per image and landmark.
 
-    Losses with attributes of their own (`on_points`, `on_votes`) get other arguments
-    and are not tried.
+    A loss is tried once. Losses with other arguments (`on_points`, `on_votes`) are not
+    tried.
 
     Raises:
         ValueError: If it returns another shape, such as `"mse"`.
     """
-    name = loss if isinstance(loss, str) else getattr(loss, "name", repr(loss))
-    shape = None
-    if loss is None:
+    loss, output_shape = model.loss, model.network.output_shape
+    if loss is None or model.__dict__.get("_tried_loss") is loss:
         return
+    landmarks, received = output_shape[-1], "several losses"
     if not isinstance(loss, (list, tuple, dict)):
         function = keras.losses.get(loss)
-        if getattr(function, "on_points", False) or getattr(
-            function, "on_votes", False
-        ):
+        if any(getattr(function, name, False) for name in ("on_points", "on_votes")):
             return
         sizes = [size or _ANY_SIZE for size in output_shape[1:]]
         heatmaps = ops.convert_to_tensor(np.ones((2, *sizes), "float32"))
-        call = getattr(function, "call", function)
         try:
-            shape = tuple(call(heatmaps, heatmaps).shape)
+            value = getattr(function, "call", function)(heatmaps, heatmaps)
         except Exception:  # of the loss itself, which the training will show
+            model.__dict__["_tried_loss"] = loss  # Keras does not track this
             return
-        if shape == (2, output_shape[-1]):
+        shape = getattr(value, "shape", None)
+        received = type(value).__name__ if shape is None else f"shape={tuple(shape)}"
+        if shape is not None and tuple(shape) == (2, landmarks):
+            model.__dict__["_tried_loss"] = loss
             return
+    name = getattr(loss, "__name__", type(loss).__name__)
+    name = loss if isinstance(loss, str) else name
     raise ValueError(
-        "The loss of a `LandmarkModel` must return one value per image and landmark, "
-        "as those of `scn_keras.losses` do, such as `HeatmapSquaredError()`. Received: "
-        f"loss={name!r}, which returns {'several losses' if shape is None else shape} "
-        f"for 2 images and {output_shape[-1]} landmarks"
+        f"The loss {name!r} must return one value for each image and landmark, "
+        "(batch, landmarks), as those of scn_keras.losses do, so that missing "
+        "landmarks can be excluded. "
+        f"Received: {received} for 2 images and {landmarks} landmarks"
     )

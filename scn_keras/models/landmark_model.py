@@ -168,6 +168,14 @@ class LandmarkModel(keras.Model):
     def build(self, input_shape):
         self.built = True  # the constructor builds every part
 
+    def validate_loss(self):
+        """Validates that the compiled loss has one value per image and landmark.
+
+        Raises:
+            ValueError: If it returns another shape, such as `"mse"`.
+        """
+        require_landmark_loss(self)
+
     def export(self, filepath, *args, **kwargs):
         """Exports the model, see `keras.Model.export`. It need not be called before."""
         kwargs.setdefault("input_signature", input_signature(self.network))
@@ -313,9 +321,7 @@ class LandmarkModel(keras.Model):
 
     def _truth(self, points, present, heatmaps):
         """Returns the true values for the loss: target heatmaps or votes, or points."""
-        if self.__dict__.get("_known_loss") is not self.loss:
-            require_landmark_loss(self.loss, self.network.output_shape)
-            self.__dict__["_known_loss"] = self.loss  # which Keras does not track
+        self.validate_loss()
         if getattr(self.loss, "on_votes", False) != self._votes:
             raise ValueError(
                 "`PatchLoss` requires votes of patches, all other losses heatmaps. "

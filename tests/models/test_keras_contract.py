@@ -59,15 +59,15 @@ def test_callbacks_know_which_values_are_better(metric, operation):
 @pytest.mark.parametrize(
     ("loss", "received"),
     [
-        ("mse", r"'mse', which returns \(2, 16, 16\) for 2 images and 3 landmarks"),
-        (keras.losses.MeanSquaredError(), r"'mean_squared_error'.*\(2, 16, 16\)"),
-        (["mse"], "several losses"),
+        ("mse", r"'mse' .*Received: shape=\(2, 16, 16\) for 2 images and 3 landmarks"),
+        (keras.losses.MeanSquaredError(), r"'MeanSquaredError' .*\(2, 16, 16\)"),
+        (["mse"], "Received: several losses"),
     ],
 )
 def test_losses_without_a_value_for_each_landmark_are_refused(loss, received):
     model = tiny_model()
     model.compile("sgd", loss)
-    with pytest.raises(ValueError, match=f"Received: loss=.*{received}"):
+    with pytest.raises(ValueError, match=received):
         model.fit(*images_and_points(), verbose=0)
 
 

@@ -169,18 +169,27 @@ def signature_of(function: Any, what: str) -> inspect.Signature:
 
 
 def _import(module_name: str, name: str, what: str) -> Any:
+    # In a graph of TensorFlow, AutoGraph would warn that it cannot convert the import.
+    if module_name in sys.modules:
+        return sys.modules[module_name]
     try:
-        return importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name != module_name.split(".")[0] or os.getcwd() in sys.path:
-            raise _not_importable(module_name, name, what, error) from error
-    sys.path.append(os.getcwd())
-    try:
-        return importlib.import_module(module_name)
+        try:
+            return importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name != module_name.split(".")[0] or os.getcwd() in sys.path:
+                raise
+        sys.path.append(os.getcwd())
+        try:
+            return importlib.import_module(module_name)
+        finally:
+            sys.path.remove(os.getcwd())
     except ModuleNotFoundError as error:
         raise _not_importable(module_name, name, what, error) from error
-    finally:
-        sys.path.remove(os.getcwd())
+    except Exception as error:
+        raise ValueError(
+            f"The module {module_name!r} cannot be imported, because it raises "
+            f"{type(error).__name__}: {error}. Correct it. Received: {what}={name!r}"
+        ) from error
 
 
 def _not_importable(

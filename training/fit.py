@@ -72,7 +72,7 @@ def fit(
     Example:
 
     ```python
-    from scn_keras.training.fit import (fit)
+    from scn_keras.training.fit import fit
     from scn_keras.training.recipes import load_recipe
 
     run = fit(load_recipe("synthetic_hand"), "runs/synthetic_hand")

@@ -123,6 +123,18 @@ def test_a_faulty_coarse_stage_leaves_no_run(recipe, dots, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("code", ["1 / 0", "x = = 1"])
+def test_modules_that_cannot_be_imported_are_named(
+    recipe, dots, tmp_path, monkeypatch, code
+):
+    (tmp_path / "faulty.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    error = "ZeroDivisionError" if "/" in code else "SyntaxError"
+    with pytest.raises(ValueError, match=f"'faulty'.*{error}.*loss='faulty:Loss'"):
+        fit(dataclasses.replace(recipe, loss="faulty:Loss"), tmp_path / "run", dots)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -4,6 +4,7 @@ JPEG = b"\xff\xd8\xff"
 PNG = b"\x89PNG"
 BMP = b"BM"
 TIFF = (b"II*\x00", b"MM\x00*")
+BIG_TIFF = (b"II+\x00", b"MM\x00+")
 
 # Formats that an exported graph decodes and browsers display.
 DECODED_IN_GRAPH = (JPEG, PNG, BMP)

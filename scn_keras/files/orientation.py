@@ -1,0 +1,199 @@
+"""The orientation tag of image files: how a viewer turns the stored pixels.
+
+Cameras, telephones and scanners store an image as the sensor has it and add a tag (TIFF
+274; in JPEG and PNG files a part of EXIF). Browsers and labelme turn the image
+accordingly. ImageJ, ITK and most libraries for numbers do not.
+"""
+
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from scn_keras.files.image_kinds import BIG_TIFF, JPEG, PNG, TIFF
+
+_TAG = 274
+# The types BYTE, SHORT and LONG of TIFF 6.0, section 2.
+_FORMATS = {1: "B", 3: "H", 4: "I"}
+# A file of more parts than this was not written by a camera or a scanner.
+MAX_PARTS = 100_000
+
+_Read = Callable[[int, int], bytes]
+
+
+def read_orientation(path: str | os.PathLike[str]) -> int:
+    """Reads the orientation tag of a TIFF, JPEG (EXIF) or PNG (`eXIf`) file.
+
+    | tag | a viewer shows the stored pixels |
+    |---|---|
+    | 1 | as they are |
+    | 2 | mirrored, left and right exchanged |
+    | 3 | turned by 180 degrees |
+    | 4 | mirrored, top and bottom exchanged |
+    | 5 | transposed: rows become columns |
+    | 6 | turned by 90 degrees clockwise |
+    | 7 | transposed and turned by 180 degrees |
+    | 8 | turned by 90 degrees anticlockwise |
+
+    Args:
+        path: Str or path, an existing file of any format, or a folder.
+
+    Returns:
+        Int, 1 to 8; 1 if the file has no tag, a tag outside of this range, or a format
+        without such tags.
+
+    Example:
+
+    ```python
+    if read_orientation("film.jpg") != 1:
+        print("labelme and ImageJ show this file differently")
+    ```
+    """
+    path = Path(path)
+    if path.is_dir():
+        return 1
+    with path.open("rb") as file:
+        start = file.read(4)
+        if start.startswith(JPEG):
+            return _of_jpeg(file)
+        if start == PNG:
+            return _of_png(file, path)
+        if start.startswith((*TIFF, *BIG_TIFF)):
+            return _of_tiff(_reader(file))
+    return 1
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns stored pixels as a viewer shows them.
+
+    Args:
+        pixels: Array `(y, x, ...)`.
+        orientation: Int, 1 to 8, see `read_orientation`.
+
+    Example:
+
+    >>> upright(np.array([[1, 2, 3], [4, 5, 6]]), 6)
+    array([[4, 1],
+           [5, 2],
+           [6, 3]])
+    """
+    if orientation >= 5:
+        pixels = np.swapaxes(pixels, 0, 1)
+    flip_x, flip_y = _flips(orientation)
+    return pixels[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+
+
+def upright_affine(size: tuple[int, int], orientation: int) -> np.ndarray:
+    """Returns the map from stored pixels to those that a viewer shows.
+
+    Args:
+        size: Tuple of two ints, columns and rows of the stored image.
+        orientation: Int, 1 to 8, see `read_orientation`.
+
+    Returns:
+        float64 `(3, 3)`, index coordinates x, y, see `geometry.apply_affine`.
+
+    Example:
+
+    The first pixel of an image of 3 columns and 2 rows becomes the last of the first
+    row.
+
+    >>> upright_affine((3, 2), 6) @ [0, 0, 1]
+    array([1., 0., 1.])
+    """
+    columns, rows = size
+    affine = np.eye(3)
+    if orientation >= 5:
+        affine[:2, :2] = [[0.0, 1.0], [1.0, 0.0]]
+        columns, rows = rows, columns
+    for axis, (flip, extent) in enumerate(
+        zip(_flips(orientation), (columns, rows), strict=True)
+    ):
+        if flip:
+            affine[axis, :2] *= -1.0
+            affine[axis, 2] = extent - 1.0
+    return affine
+
+
+def _flips(orientation: int) -> tuple[bool, bool]:
+    """Returns which axes, x and y, are reversed after rows and columns are swapped."""
+    return orientation in (2, 3, 6, 7), orientation in (3, 4, 7, 8)
+
+
+def _of_jpeg(file: BinaryIO) -> int:
+    file.seek(2)
+    for _ in range(MAX_PARTS):
+        head = file.read(4)
+        if len(head) < 4 or head[0] != 0xFF:
+            return 1
+        if head[1] == 0xFF:  # a fill byte
+            file.seek(-3, os.SEEK_CUR)
+            continue
+        if head[1] in (0xD9, 0xDA):  # the end, or the pixels
+            return 1
+        length = struct.unpack(">H", head[2:])[0] - 2
+        begin = file.tell()
+        if head[1] == 0xE1 and file.read(6) == b"Exif\0\0":
+            file.seek(begin)
+            return _of_exif(file.read(length)[6:])
+        file.seek(begin + max(length, 0))
+    return 1
+
+
+def _of_png(file: BinaryIO, path: Path) -> int:
+    file.seek(8)
+    for _ in range(MAX_PARTS):
+        head = file.read(8)
+        if len(head) < 8:
+            return 1
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"eXIf":
+            return _of_exif(file.read(length))
+        file.seek(length + 4, os.SEEK_CUR)
+    raise ValueError(
+        f"The image file is damaged: {path}: more than {MAX_PARTS:,} PNG chunks."
+    )
+
+
+def _of_exif(exif: bytes) -> int:
+    return _of_tiff(lambda at, size: exif[at : at + size])
+
+
+def _of_tiff(read: _Read) -> int:
+    """Returns the tag in the first directory of a TIFF file or of EXIF data."""
+    start = read(0, 16)
+    order = {b"II": "<", b"MM": ">"}.get(start[:2])
+    if order is None or len(start) < 8:
+        return 1
+    if start[:4] in BIG_TIFF:
+        entry, counter, at = 20, "Q", 8
+    else:
+        entry, counter, at = 12, "H", 4
+    try:
+        (begin,) = struct.unpack_from(order + ("Q" if at == 8 else "I"), start, at)
+        size = struct.calcsize(counter)
+        (count,) = struct.unpack(order + counter, read(begin, size))
+        entries = read(begin + size, min(count, 2**16) * entry)
+        for at in range(0, len(entries) - entry + 1, entry):
+            tag, kind = struct.unpack_from(order + "HH", entries, at)
+            if tag == _TAG and kind in _FORMATS:
+                form = order + _FORMATS[kind]
+                (value,) = struct.unpack_from(form, entries, at + 8 + (entry - 12) // 2)
+                return value if 1 <= value <= 8 else 1
+    except struct.error:  # cut off: reported by the decoder
+        return 1
+    return 1
+
+
+def _reader(file: BinaryIO) -> _Read:
+    def read(at: int, size: int) -> bytes:
+        try:
+            file.seek(at)
+        except (OverflowError, OSError, ValueError):
+            return b""
+        return file.read(size)
+
+    return read

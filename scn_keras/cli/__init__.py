@@ -28,6 +28,7 @@ from scn_keras.cli._lazy_group import LazyGroup
         "preset": "scn_keras.cli.publishing",
         "serve": "scn_keras.cli.serving",
         "train": "scn_keras.cli.training",
+        "turn": "scn_keras.cli.turning",
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )

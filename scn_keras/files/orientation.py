@@ -5,9 +5,13 @@ Cameras, telephones and scanners store an image as the sensor has it and add a t
 accordingly. ImageJ, ITK and most libraries for numbers do not.
 """
 
+import contextlib
 import os
+import shlex
+import shutil
 import struct
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +19,19 @@ import numpy as np
 
 from scn_keras.files.image_kinds import BIG_TIFF, JPEG, PNG, TIFF
 
+# The rules of data sets, runs and exported models. Those that were made before there
+# was a rule have stored pixels, whatever the tag. The two are never mixed.
+REFUSED, STORED_PIXELS = "refused", "stored pixels"
+
+_SHOWN = {
+    2: "with left and right exchanged",
+    3: "turned by 180 degrees",
+    4: "with top and bottom exchanged",
+    5: "with rows and columns exchanged",
+    6: "turned by 90 degrees clockwise",
+    7: "with rows and columns exchanged and turned by 180 degrees",
+    8: "turned by 90 degrees anticlockwise",
+}
 _TAG = 274
 # The types BYTE, SHORT and LONG of TIFF 6.0, section 2.
 _FORMATS = {1: "B", 3: "H", 4: "I"}
@@ -62,8 +79,67 @@ def read_orientation(path: str | os.PathLike[str]) -> int:
         if start == PNG:
             return _of_png(file, path)
         if start.startswith((*TIFF, *BIG_TIFF)):
-            return _of_tiff(_reader(file))
+            return _tag_of_tiff(_reader(file))[0]
     return 1
+
+
+def require_upright(path: Path) -> None:
+    """Raises a `ValueError` if a file has an orientation tag other than 1.
+
+    Args:
+        path: Path, see `read_orientation`.
+    """
+    if (orientation := read_orientation(path)) != 1:
+        raise ValueError(
+            f"{path} has the orientation tag {orientation}: viewers show it "
+            f"{_SHOWN[orientation]}, other programs as it is stored. Write a turned "
+            f"copy with `scn-keras turn {shlex.quote(str(path))} --out FOLDER`."
+        )
+
+
+def stored_pixels_note(path: Path) -> str | None:
+    """Returns the note on a tagged file for a model of the rule `STORED_PIXELS`.
+
+    Args:
+        path: Path, see `read_orientation`.
+
+    Returns:
+        Str, or None if the file is upright.
+    """
+    if (orientation := read_orientation(path)) == 1:
+        return None
+    return (
+        f"{path} has the orientation tag {orientation} and is used as it is stored, "
+        "because the model was made before such files were refused. Viewers show it "
+        f"{_SHOWN[orientation]}."
+    )
+
+
+@contextlib.contextmanager
+def as_stored(path: Path) -> Iterator[Path]:
+    """Yields a file that ITK decodes as it is stored.
+
+    ITK mirrors TIFF files with a tag, by half of what the tag asks for, and reduces
+    them to 8 bits. Of such a file, a temporary copy without the tag is used.
+
+    Args:
+        path: Path, an existing file.
+    """
+    with path.open("rb") as file:
+        begin, form = 0, ""
+        if file.read(4).startswith((*TIFF, *BIG_TIFF)):
+            orientation, begin, form = _tag_of_tiff(_reader(file))
+            form = form if orientation != 1 else ""
+    if not form:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, path.name)
+        shutil.copyfile(path, copy)
+        with copy.open("r+b") as file:
+            file.seek(begin)
+            file.write(struct.pack(form, 1))
+        yield copy
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -159,21 +235,26 @@ def _of_png(file: BinaryIO, path: Path) -> int:
 
 
 def _of_exif(exif: bytes) -> int:
-    return _of_tiff(lambda at, size: exif[at : at + size])
+    return _tag_of_tiff(lambda at, size: exif[at : at + size])[0]
 
 
-def _of_tiff(read: _Read) -> int:
-    """Returns the tag in the first directory of a TIFF file or of EXIF data."""
+def _tag_of_tiff(read: _Read) -> tuple[int, int, str]:
+    """Returns the tag in the first directory of a TIFF file or of EXIF data.
+
+    Returns:
+        The tag, and the offset and the `struct` format of its number; `(1, 0, "")` if
+        there is none.
+    """
     start = read(0, 16)
     order = {b"II": "<", b"MM": ">"}.get(start[:2])
     if order is None or len(start) < 8:
-        return 1
+        return 1, 0, ""
     if start[:4] in BIG_TIFF:
-        entry, counter, at = 20, "Q", 8
+        entry, counter, pointer, value_at = 20, "Q", "Q", 12
     else:
-        entry, counter, at = 12, "H", 4
+        entry, counter, pointer, value_at = 12, "H", "I", 8
     try:
-        (begin,) = struct.unpack_from(order + ("Q" if at == 8 else "I"), start, at)
+        (begin,) = struct.unpack_from(order + pointer, start, struct.calcsize(pointer))
         size = struct.calcsize(counter)
         (count,) = struct.unpack(order + counter, read(begin, size))
         entries = read(begin + size, min(count, 2**16) * entry)
@@ -181,11 +262,12 @@ def _of_tiff(read: _Read) -> int:
             tag, kind = struct.unpack_from(order + "HH", entries, at)
             if tag == _TAG and kind in _FORMATS:
                 form = order + _FORMATS[kind]
-                (value,) = struct.unpack_from(form, entries, at + 8 + (entry - 12) // 2)
-                return value if 1 <= value <= 8 else 1
+                (value,) = struct.unpack_from(form, entries, at + value_at)
+                value = value if 1 <= value <= 8 else 1
+                return value, begin + size + at + value_at, form
     except struct.error:  # cut off: reported by the decoder
-        return 1
-    return 1
+        pass
+    return 1, 0, ""
 
 
 def _reader(file: BinaryIO) -> _Read:

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import numpy as np
 
-from scn_keras.files.file_damage import file_damage
-from scn_keras.files.open_image import MAX_PIXELS, open_image, undecodable
+from scn_keras.files.decode_file import decode_file
+from scn_keras.files.open_image import MAX_PIXELS
+from scn_keras.files.orientation import as_stored
 from scn_keras.files.read_image_header import read_image_header
 
 # ITU-R BT.601, the luma of JPEG.
@@ -12,7 +13,9 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def read_image(
-    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS
+    path: str | os.PathLike[str],
+    max_pixels: int = MAX_PIXELS,
+    stored_pixels: bool = False,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads a grey image and its affine.
 
@@ -25,6 +28,8 @@ def read_image(
     Args:
         path: Str or path, the file, or the folder of one DICOM series.
         max_pixels: Int, the largest number of pixels that is decoded.
+        stored_pixels: Bool, whether a file with an orientation tag is read as it is
+            stored instead of being refused, see `read_orientation`.
 
     Returns:
         A pair `(array, affine)`.
@@ -39,8 +44,9 @@ def read_image(
     Raises:
         FileNotFoundError: If the file does not exist.
         ValueError: If the file is empty, truncated, in no format that SimpleITK reads,
-            has several frames or more than `max_pixels` pixels; if a folder does not
-            hold exactly one DICOM series of evenly spaced slices.
+            has several frames, more than `max_pixels` pixels or an orientation tag
+            other than 1; if a folder does not hold exactly one DICOM series of evenly
+            spaced slices.
 
     Warns:
         UserWarning: If a DICOM file has Imager Pixel Spacing (at the detector) or
@@ -55,22 +61,19 @@ def read_image(
     spacing_x = affine[0, 0] if affine is not None else None
     ```
     """
-    header = read_image_header(path, max_pixels)
-    slices = [_decode(file, max_pixels) for file in header.files]
+    header = read_image_header(path, max_pixels, stored_pixels)
+    slices = []
+    for file in header.files:
+        with as_stored(file) as stored:
+            slices.append(_grey_pixels(stored, max_pixels))
     array = slices[0] if len(slices) == 1 else np.concatenate(slices)
     return array.reshape(header.shape), header.affine
 
 
-def _decode(path: Path, max_pixels: int) -> np.ndarray:
+def _grey_pixels(path: Path, max_pixels: int) -> np.ndarray:
     import SimpleITK as sitk
 
-    reader, image_io = open_image(path, max_pixels)
-    if damage := file_damage(path, image_io):
-        raise ValueError(f"The image file is damaged: {path}: {damage}.")
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise undecodable(path, image_io, error) from error
+    image, _ = decode_file(path, max_pixels)
     array = sitk.GetArrayFromImage(image)
     if image.GetNumberOfComponentsPerPixel() > 1:
         array = _to_grey(array, path)

@@ -8,16 +8,20 @@ from scn_keras.files.dicom_series import series_files, series_header
 from scn_keras.files.image_header import ImageHeader
 from scn_keras.files.image_spacing import in_plane, index_to_space, patient_spacing
 from scn_keras.files.open_image import MAX_PIXELS, open_image, smallest_dtype
+from scn_keras.files.orientation import as_stored, require_upright
 
 
 def read_image_header(
-    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS
+    path: str | os.PathLike[str],
+    max_pixels: int = MAX_PIXELS,
+    stored_pixels: bool = False,
 ) -> ImageHeader:
     """Reads the size and the affine of an image without decoding it.
 
     Args:
         path: Str or path, the file, or the folder of one DICOM series.
         max_pixels: Int, the largest number of pixels that is accepted.
+        stored_pixels: Bool, see `read_image`.
 
     Returns:
         An `ImageHeader`.
@@ -25,8 +29,9 @@ def read_image_header(
     Raises:
         FileNotFoundError: If the file does not exist.
         ValueError: If the file is empty, truncated, in no format that SimpleITK reads,
-            has several frames or more than `max_pixels` pixels; if a folder does not
-            hold exactly one DICOM series of evenly spaced slices.
+            has several frames, more than `max_pixels` pixels or an orientation tag
+            other than 1; if a folder does not hold exactly one DICOM series of evenly
+            spaced slices.
 
     Warns:
         UserWarning: If a DICOM file has only the spacing of the detector or of a film
@@ -48,7 +53,10 @@ def read_image_header(
         return dataclasses.replace(read_image_header(files[0], max_pixels), path=path)
     if not path.exists():
         raise FileNotFoundError(f"The image file does not exist: {path}")
-    reader, image_io = open_image(path, max_pixels)
+    if not stored_pixels:
+        require_upright(path)
+    with as_stored(path) as stored:
+        reader, image_io = open_image(stored, max_pixels)
     size = reader.GetSize()
     to_space = index_to_space(reader)
     affine = None

@@ -22,6 +22,7 @@ MODULES = {
     "preset": "publishing",
     "serve": "serving",
     "train": "training",
+    "turn": "turning",
 }
 DATA_SET_COMMANDS = ["arrays", "check", "list", "prepare", "show"]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from scn_keras.files import read_image, read_image_header
 from scn_keras.files.orientation import read_orientation, upright, upright_affine
 
 PIXELS = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
@@ -118,3 +119,38 @@ def test_files_cut_anywhere_give_a_number(tmp_path, suffix):
 
 def test_a_folder_has_none(tmp_path):
     assert read_orientation(tmp_path) == 1
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_tagged_files_are_refused_with_the_command_that_turns_them(tmp_path, suffix):
+    path = write(tmp_path / f"a film.{suffix}", 6)
+    for read in (read_image, read_image_header):
+        with pytest.raises(ValueError, match="tag 6: .* by 90 degrees cl") as caught:
+            read(path)
+        assert f"`scn-keras turn '{path}' --out FOLDER`" in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_stored_pixels_of_a_tagged_tiff_are_those_of_the_file(
+    tmp_path, dtype, orientation
+):
+    pixels = PIXELS.astype(dtype) * (257 if dtype == np.uint16 else 1)
+    path = tmp_path / "film.tif"
+    Image.fromarray(pixels).save(path, tiffinfo={274: orientation})
+    before = path.read_bytes()
+    array, _ = read_image(path, stored_pixels=True)
+    assert array.dtype == dtype
+    assert read_image_header(path, stored_pixels=True).dtype == array.dtype.name
+    np.testing.assert_array_equal(array, pixels)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_stored_pixels_of_other_tagged_files(tmp_path, suffix):
+    upright_file, tagged = tmp_path / f"upright.{suffix}", tmp_path / f"film.{suffix}"
+    Image.fromarray(PIXELS).save(upright_file)
+    write(tagged, 8)
+    expected, _ = read_image(upright_file)
+    found, _ = read_image(tagged, stored_pixels=True)
+    np.testing.assert_array_equal(found, expected)

@@ -120,7 +120,7 @@ def test_the_help_of_a_command_loads_only_its_module(fresh, command, module):
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("trian", "No such command 'trian'. Did you mean 'train'?"),
+        ("trian", "No such command 'trian'. (Did you mean one of: 'train', 'turn'?)"),
         (
             "predit",
             "No such command 'predit'. (Did you mean one of: 'predict', 'preset'?)",

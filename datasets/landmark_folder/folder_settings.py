@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scn_keras.files._named_file import require_inside
 from scn_keras.files.point_set import SPACES
 
 FILE_NAME = "landmarks.toml"
@@ -120,6 +121,8 @@ def read_settings(folder: Path) -> FolderSettings:
             patient["pattern"],
             f"a regular expression ({error})",
         ) from error
+    split_settings = _splits(path, splits)
+    _require_in_folder(path, files, split_settings["splits"])
     return FolderSettings(
         names=names,
         pairs=_pairs(path, "pairs", data),
@@ -133,8 +136,18 @@ def read_settings(folder: Path) -> FolderSettings:
         unlabelled=files.get("unlabelled", False),
         patient_column=patient.get("column", ""),
         patient_pattern=patient.get("pattern", ""),
-        **_splits(path, splits),
+        **split_settings,
     )
+
+
+def _require_in_folder(
+    path: Path, files: Mapping[str, Any], splits: Mapping[str, Any]
+) -> None:
+    for key in ("images", "points", "table"):
+        require_inside(path, files.get(key, ""), f"'files.{key}'", links=True)
+    for key, name in splits.items():
+        if isinstance(name, str):
+            require_inside(path, name, f"'splits.{key}'", links=True)
 
 
 def _table(path: Path, data: dict[str, Any], key: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from scn_keras.files._header_limits import MAX_HEADER_BYTES
 from scn_keras.files.open_image import numbers_of
 
 # Formats whose spacing is in millimetres of the patient. The density in PNG, JPEG, BMP
@@ -58,7 +59,9 @@ def patient_spacing(reader: Any, path: Path, image_io: str) -> tuple[float, ...]
     elif image_io in ("MetaImageIO", "NrrdImageIO"):
         # ITK assumes 1 mm if these headers, which are text, have no spacing.
         with path.open("rb") as file:
-            header = file.read(1 << 14)
+            header = file.read(MAX_HEADER_BYTES)
+        end = b"ElementDataFile" if image_io == "MetaImageIO" else b"\n\n"
+        header = header.split(end)[0]
         keys = (b"ElementSpacing", b"ElementSize", b"spacings:", b"space directions:")
         if not any(key in header for key in keys):
             return None

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from scn_keras.files._header_limits import require_header_limits
 from scn_keras.files.file_damage import file_damage, sniff_image_io
 
 # 512 x 512 x 2048, more than the largest images in use: 1 GB at 16 bits.
@@ -43,6 +44,7 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Any, str]:
             f"SimpleITK does not know the image format of {path}. Convert it to PNG, "
             "JPEG, BMP, TIFF, MetaImage, NRRD, NIfTI or DICOM."
         )
+    require_header_limits(path, image_io)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.SetImageIO(image_io)

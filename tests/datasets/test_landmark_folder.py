@@ -14,6 +14,7 @@ from PIL import Image
 
 from scn_keras.cli import main
 from scn_keras.datasets import DatasetFolderError, builder_class, prepare
+from scn_keras.datasets.landmark_folder.folder_settings import read_settings
 from scn_keras.files import (
     PointSet,
     read_image_header,
@@ -327,6 +328,21 @@ def test_the_real_mouse_heads(shared_data, tmp_path):
 def settings(folder, text):
     (folder / "landmarks.toml").write_text(text)
     return folder
+
+
+@pytest.mark.parametrize("name", ["../films", "/etc", "a/../../films", "a\\u0000b"])
+@pytest.mark.parametrize("key", ["images", "points", "table", "train"])
+def test_settings_name_files_of_the_folder_only(films, key, name):
+    table = "splits" if key == "train" else "files"
+    settings(films, f'[{table}]\n{key} = "{name}"\n')
+    with pytest.raises(ValueError, match=f"'{table}.{key}' must be a name in the same"):
+        read_settings(films)
+
+
+def test_settings_may_name_links(films, tmp_path):
+    (films / "images").symlink_to(tmp_path)  # a large disk
+    settings(films, '[files]\nimages = "images"\n')
+    assert read_settings(films).images == "images"
 
 
 def test_names_pairs_links_and_colours(films, tmp_path):

@@ -1,9 +1,11 @@
 """Matches the images and the points of a folder."""
 
+import collections
 import csv
 import dataclasses
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from scn_keras.datasets.landmark_folder.folder_settings import (
@@ -16,7 +18,14 @@ from scn_keras.files import (
     read_image_header,
     read_point_sets,
 )
-from scn_keras.files.find_images import find_images, image_id, stem_of
+from scn_keras.files.find_images import (
+    composed,
+    find_images,
+    image_id,
+    is_image_name,
+    path_on_disk,
+    stem_of,
+)
 
 _POINTS_SUFFIXES = (".mrk.json", ".fcsv", ".csv", ".tsv", ".json")
 
@@ -26,12 +35,12 @@ class FolderImage:
     """One image of a folder, and the points that belong to it.
 
     Args:
-        id: Str, the file's name without its extension.
+        id: Str, the file's name without its extension, or the name of its folder.
         header: `ImageHeader`.
         points: `PointSet` of the file of points; None if there are none.
         points_path: Path, the file of the points; None if there are none.
         attributes: Mapping of str to str, the columns of tables.
-        notes: Tuple of str, warnings of the image file.
+        notes: Tuple of str, warnings of the image file and the file of points.
     """
 
     id: str
@@ -53,7 +62,9 @@ def read_folder(
         problems: List of str, to which a sentence is appended for each problem. Files
             that cannot be read are left out.
     """
-    paths = _find_images(folder / settings.images, problems)
+    root = path_on_disk(folder, settings.images)
+    problems += _no_files(folder)
+    paths = _find_images(root, problems)
     points = _read_points(folder, settings, paths, problems)
     attributes = _read_attributes(folder, settings, paths, problems)
     images = []
@@ -61,16 +72,21 @@ def read_folder(
         sets_of_image = points.pop(id, [])
         if len(sets_of_image) > 1:
             files = " and ".join(_source(p, s) for p, s in sets_of_image)
-            problems.append(f"{path} has points more than once: {files}.")
+            problems.append(
+                f"{path} has points more than once. Keep one of the files, or set "
+                f"'files.points' in {FILE_NAME}: {files}."
+            )
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 header = read_image_header(path)
-        except ValueError as error:
-            problems.append(str(error))
+        except (ValueError, OSError) as error:
+            problems.append(_sentence(path, error))
             continue
-        notes = tuple(str(warning.message) for warning in caught)
         points_path, point_set = sets_of_image[0] if sets_of_image else (None, None)
+        notes = tuple(str(warning.message) for warning in caught)
+        if point_set is not None:
+            notes += tuple(point_set.notes)
         columns = {
             **(point_set.attributes if point_set else {}),
             **attributes.get(id, {}),
@@ -86,20 +102,78 @@ def _source(path: Path, points: PointSet) -> str:
     return f"{path}, line {points.lines[0]}" if points.lines else str(path)
 
 
+def _sentence(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{path} cannot be read: {error.strerror or error}."
+    return str(error)
+
+
+def _no_files(folder: Path) -> Iterator[str]:
+    """Yields a sentence for each entry that is called like a file, but is none."""
+    for parent, subfolders, names in os.walk(folder):
+        subfolders[:] = sorted(n for n in subfolders if not n.startswith("."))
+        for name in sorted(names):
+            path = Path(parent, name)
+            known = is_image_name(name) or name.lower().endswith(_POINTS_SUFFIXES)
+            if name.startswith(".") or not known or path.is_file():
+                continue
+            if path.is_symlink() and not path.exists():
+                yield (
+                    f"{path} is a link to a file that does not exist. Correct or "
+                    f"remove the link. Received: {os.readlink(path)!r}."
+                )
+            else:
+                yield f"{path} must be a regular file. Remove or replace it."
+
+
 def _find_images(folder: Path, problems: list[str]) -> dict[str, Path]:
-    """Returns the image file, or the folder of a DICOM series, of each id."""
+    """Returns the image file, or the folder of a DICOM series, of each id.
+
+    Images of equal names, each alone in a folder, are called by their folders, as 3D
+    Slicer saves the scenes of several cases.
+    """
+    found = [*find_images(folder, may_be_series=False)]
+    ids = [composed(image_id(path)) for path in found]
+    if len({*ids}) < len(ids):
+        ids = _folder_names(folder, found) or ids
     paths: dict[str, Path] = {}
-    for path in find_images(folder, may_be_series=False):
-        id = image_id(path)
+    for id, path in zip(ids, found, strict=True):
         if id in paths:
             problems.append(
                 f"{paths[id]} and {path} have the same id, {id!r}: images must have "
-                "different names without their folders and extensions."
+                "different names without their folders and extensions, or each a "
+                "folder of its own."
             )
         paths.setdefault(id, path)
     if not paths:
         problems.append(f"There are no images in {folder}.")
     return dict(sorted(paths.items()))
+
+
+def _folder_names(root: Path, images: Sequence[Path]) -> list[str] | None:
+    """Returns a name for each image from its folders; None if some share a folder."""
+    folders = [path.relative_to(root).parts[:-1] for path in images]
+    if not all(folders) or len({*folders}) < len(folders):
+        return None
+    depth = min(map(len, folders))
+    candidates = [[parts[-level] for parts in folders] for level in range(1, depth + 1)]
+    candidates.append(["_".join(parts) for parts in folders])
+    for names in candidates:
+        names = [composed(name) for name in names]
+        if len({*names}) == len(names):
+            return names
+    return None
+
+
+def _lone_images(root: Path, images: Mapping[str, Path]) -> dict[Path, str]:
+    """Returns the id of the image in each folder below the root that has only one."""
+    ids: dict[Path, list[str]] = collections.defaultdict(list)
+    for id, path in images.items():
+        for parent in (path, *path.parents):
+            if parent == root:
+                break
+            ids[parent].append(id)
+    return {folder: found[0] for folder, found in ids.items() if len(found) == 1}
 
 
 def _read_points(
@@ -110,18 +184,20 @@ def _read_points(
 ) -> dict[str, list[tuple[Path, PointSet]]]:
     """Returns the points by id; points without an image have the name of their file."""
     by_id: dict[str, list[tuple[Path, PointSet]]] = {}
+    lone = _lone_images(folder, images)
     for path, id in _points_files(folder, settings, images, problems):
         try:
-            sets = read_point_sets(path, settings.space)
-        except ValueError as error:
-            problems.append(str(error))
+            sets = [
+                _composed(points) for points in read_point_sets(path, settings.space)
+            ]
+        except (ValueError, OSError) as error:
+            problems.append(_sentence(path, error))
             continue
         if not sets:
             problems.append(f"{path} has no points.")
         for points in sets:
-            by_id.setdefault(id or _image_of(path, points, images), []).append(
-                (path, points)
-            )
+            name = id or _image_of(path, points, images, lone)
+            by_id.setdefault(name, []).append((path, points))
     return by_id
 
 
@@ -133,9 +209,13 @@ def _points_files(
 ) -> list[tuple[Path, str]]:
     """Returns the files of points, each with its id if the settings have a pattern."""
     if "{id}" in settings.points:
-        files = [(folder / settings.points.replace("{id}", id), id) for id in images]
+        files = [
+            (path_on_disk(folder, settings.points.replace("{id}", id)), id)
+            for id in images
+        ]
         return [(path, id) for path, id in files if path.is_file()]
-    root = folder / settings.points
+    root = path_on_disk(folder, settings.points)
+    table = path_on_disk(folder, settings.table)
     if root.is_file():
         return [(root, "")]
     if not root.is_dir():
@@ -145,7 +225,8 @@ def _points_files(
         for path in sorted(root.rglob("*"))
         if path.name.lower().endswith(_POINTS_SUFFIXES)
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and path != folder / settings.table
+        and path.is_file()
+        and path != table
     ]
 
 
@@ -158,7 +239,7 @@ def _read_attributes(
     """Returns the columns of `files.table` by id; the first one names the image."""
     if not settings.table:
         return {}
-    path = folder / settings.table
+    path = path_on_disk(folder, settings.table)
     if not path.is_file():
         problems.append(f"{folder / FILE_NAME}: 'files.table' does not exist: {path}.")
         return {}
@@ -167,24 +248,62 @@ def _read_attributes(
         reader = csv.DictReader(file, restval="")
         first = (reader.fieldnames or [""])[0]
         for row in reader:
-            name = row[first].strip()
-            id = name if name in images else stem_of(name)
+            name = composed(row[first].strip())
+            id = _id_in_table(name, images)
             where = f"{path}, line {reader.line_num}"
             if id not in images:
                 problems.append(f"{where}: there is no image {name!r}.")
             elif id in columns:
                 problems.append(f"{where}: the image {name!r} has a row already.")
             else:
-                columns[id] = {k: v.strip() for k, v in row.items() if k and k != first}
+                columns[id] = {
+                    composed(k): composed(v.strip())
+                    for k, v in row.items()
+                    if k and k != first
+                }
     return columns
 
 
-def _image_of(path: Path, points: PointSet, images: dict[str, Path]) -> str:
-    """Returns the id of the image in a set of points, or in the name of its file."""
+def _composed(points: PointSet) -> PointSet:
+    """Returns points with names in the composed form of Unicode."""
+    return dataclasses.replace(
+        points,
+        labels=[composed(label) for label in points.labels],
+        image=composed(points.image),
+        attributes={composed(k): composed(v) for k, v in points.attributes.items()},
+    )
+
+
+def _image_of(
+    path: Path,
+    points: PointSet,
+    images: Mapping[str, Path],
+    lone: Mapping[Path, str],
+) -> str:
+    """Returns the id of the image of a set of points.
+
+    It is that in the set of points or in the name of its file, or the only image in the
+    folder of the file.
+    """
     if points.image in images:  # an id with a dot in it
         return points.image
-    name_of_file = stem_of(path.name, _POINTS_SUFFIXES)
+    name_of_file = composed(stem_of(path.name, _POINTS_SUFFIXES))
     # The path in a labelme file may be that of another computer.
-    if name_of_file in images or not points.image:
+    if name_of_file in images:
         return name_of_file
-    return stem_of(points.image)
+    name = stem_of(points.image)
+    id = next((lone[parent] for parent in path.parents if parent in lone), None)
+    if id is not None and name in ("", composed(image_id(images[id]))):
+        return id
+    return _id_in_table(points.image, images) if name else name_of_file
+
+
+def _id_in_table(name: str, images: Mapping[str, Path]) -> str:
+    """Returns the id for the name of an image, which may have folders."""
+    stem = stem_of(name)
+    if name in images or stem in images:
+        return name if name in images else stem
+    # Images that are called by their folders: case1/CT.nrrd
+    end = "/" + name.replace("\\", "/").removeprefix("./")
+    ids = [id for id, p in images.items() if composed(p.as_posix()).endswith(end)]
+    return ids[0] if len(ids) == 1 and end.count("/") > 1 else stem

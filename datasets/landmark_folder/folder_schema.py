@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scn_keras.datasets.landmark_folder.folder_files import FolderImage
 from scn_keras.datasets.landmark_folder.folder_settings import (
     FILE_NAME,
@@ -98,7 +100,7 @@ def schema_of(
 def label_problems(
     settings: FolderSettings, images: Sequence[FolderImage]
 ) -> list[str]:
-    """Lists duplicate and unknown labels, and names without a label.
+    """Lists duplicate and unknown labels.
 
     Args:
         settings: `FolderSettings`.
@@ -107,12 +109,10 @@ def label_problems(
     names = names_of(settings, images)
     sets = labelled(images)
     problems = []
-    used: set[str] = set()
     for image, points in sets:
         lines: dict[str, list[int]] = {}
         for label, line in zip(points.labels, points.lines, strict=True):
             lines.setdefault(label, []).append(line)
-        used.update(lines)
         for label, numbers in lines.items():
             where = f"{image.points_path}, line {numbers[0]}"
             if len(numbers) > 1:
@@ -132,8 +132,38 @@ def label_problems(
                     f"{where}: most of the {len(sets)} images have no label "
                     f"{label!r}. If it is correct, list all names in {FILE_NAME}."
                 )
-    if sets and (absent := [name for name in names if name not in used]):
+    return problems
+
+
+def empty_landmarks(names: Sequence[str], images: Sequence[FolderImage]) -> list[str]:
+    """Lists landmarks that no image has a point of: one sentence each kind.
+
+    Args:
+        names: Sequence of str, the landmarks.
+        images: Sequence of `FolderImage`.
+    """
+    sets = labelled(images)
+    used = {label for _, points in sets for label in points.labels}
+    present = {
+        label
+        for _, points in sets
+        for label, row in zip(points.labels, points.points, strict=True)
+        if not np.isnan(row[0])
+    }
+    problems = []
+    if sets and (absent := [n for n in names if n not in used]):
         problems.append(f"{FILE_NAME}: no file has the labels {', '.join(absent)}.")
+    if sets and not present:
+        problems.append(
+            f"The files of points have no point: all landmarks of {len(sets)} images "
+            "are missing. Mark them, or choose other files of points."
+        )
+    elif empty := [n for n in names if n in used and n not in present]:
+        problems.append(
+            f"No image has a point of {', '.join(map(repr, empty))}: the landmark is "
+            f"missing in all {len(sets)} images that have points. Mark it, or remove "
+            f"its label from the files and from the names in {FILE_NAME}."
+        )
     return problems
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scn_keras.files._named_file import require_inside
+from scn_keras.files.find_images import composed
 from scn_keras.files.point_set import SPACES
 
 FILE_NAME = "landmarks.toml"
@@ -92,7 +93,7 @@ def read_settings(folder: Path) -> FolderSettings:
     if not path.is_file():
         return FolderSettings()
     try:
-        data = tomllib.loads(path.read_text("utf-8-sig"))
+        data = tomllib.loads(composed(path.read_text("utf-8-sig")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not TOML: {error}.") from error
     splits = _table(path, data, "splits")

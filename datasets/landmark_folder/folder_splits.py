@@ -11,7 +11,7 @@ from scn_keras.datasets.landmark_folder.folder_settings import (
     FILE_NAME,
     FolderSettings,
 )
-from scn_keras.files.find_images import stem_of
+from scn_keras.files.find_images import composed, path_on_disk, stem_of
 
 
 def patients(
@@ -130,14 +130,15 @@ def _lists(
     known = {image.id for image in images}
     split_of: dict[str, str] = {}
     for split, entries in lists.items():
-        path = folder / (FILE_NAME if isinstance(entries, tuple) else entries)
+        name_of_file = FILE_NAME if isinstance(entries, tuple) else entries
+        path = path_on_disk(folder, name_of_file)
         if isinstance(entries, str):
             if not path.is_file():
                 problems.append(
                     f"{folder / FILE_NAME}: 'splits.{split}' does not exist: {path}."
                 )
                 continue
-            entries = tuple(path.read_text("utf-8-sig").splitlines())
+            entries = tuple(composed(path.read_text("utf-8-sig")).splitlines())
         for line, entry in enumerate(entries, 1):
             if not (name := entry.strip()):
                 continue

@@ -17,6 +17,7 @@ from scn_keras.datasets.landmark_folder.folder_schema import (
     abbreviate,
     common_dtype,
     dimensions_of,
+    empty_landmarks,
     label_problems,
     labelled,
     names_of,
@@ -93,6 +94,8 @@ not in these files belong into {FILE_NAME}: names, pairs, links, patients, split
                 () if image.points is None else tuple(image.points.labels),
             )
             cases.append(case)
+        used = [image for image in images if image.id in split]
+        new_problems += empty_landmarks(names, used)
         new_problems = [_relative(problem, folder) for problem in new_problems]
         if problems is not None:
             problems += new_problems
@@ -237,6 +240,8 @@ def _points(
                 f"under [files] in {FILE_NAME}."
             )
         return np.full((len(names), dimensions), np.nan)
+    if image.points.image_size is not None:
+        _require_size(image, image.points.image_size)
     affine = _affine(image.header, settings)
     target: ImageHeader | np.ndarray = image.header
     if image.points.points.shape[1] == 2 and affine is not None:
@@ -245,6 +250,25 @@ def _points(
         return image.points.to_pixels(target).ordered(names)
     except ValueError as error:
         raise ValueError(f"{image.points_path}, points of {path}: {error}.") from error
+
+
+def _require_size(image: FolderImage, stated: tuple[int, int]) -> None:
+    """Raises a ValueError if the file of points is of an image of another size."""
+    height, width = image.header.shape[-2:]
+    if stated == (width, height):
+        return
+    turned = ""
+    if stated == (height, width):
+        turned = (
+            " Width and height are exchanged, as where a tool turns an image by its "
+            "EXIF orientation: save the image turned and without this orientation."
+        )
+    raise ValueError(
+        f"{image.points_path}: the size of {image.header.path} must be that in the "
+        f"file of points, {stated[0]} x {stated[1]} pixels (width x height). Mark the "
+        f"points on the image itself, or correct the size.{turned} Received: an image "
+        f"of {width} x {height} pixels."
+    )
 
 
 def _affine(header: ImageHeader, settings: FolderSettings) -> np.ndarray | None:

@@ -1,4 +1,5 @@
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,13 +10,16 @@ IMAGE_SUFFIXES = (
     *(".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".dcm", ".ima"),
     *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gipl", ".vtk", ".mrc"),
 )
+# As 3D Slicer saves segmentations beside the images.
+_SEGMENTATIONS = (".seg.nrrd", ".seg.nhdr", ".seg.nii.gz", ".seg.nii", ".seg.mha")
 
 
 def find_images(folder: Path, may_be_series: bool = True) -> Iterator[Path]:
     """Yields the images anywhere below a folder, sorted by name.
 
     Images are recognised by their extensions; DICOM files need none. A folder with the
-    slices of one DICOM series is one image. Names that begin with a dot are skipped.
+    slices of one DICOM series is one image. Names that begin with a dot, segmentations
+    and surfaces of 3D Slicer, and everything that is no regular file are skipped.
 
     Args:
         folder: Path, the folder.
@@ -31,11 +35,52 @@ def find_images(folder: Path, may_be_series: bool = True) -> Iterator[Path]:
     for parent, subfolders, names in os.walk(folder):
         subfolders[:] = sorted(n for n in subfolders if not n.startswith("."))
         files = [Path(parent, n) for n in sorted(names) if not n.startswith(".")]
-        images = [f for f in files if f.name.lower().endswith(IMAGE_SUFFIXES)]
+        files = [f for f in files if f.is_file()]  # opening a FIFO would wait
+        images = [f for f in files if is_image_name(f.name) and not _is_surface(f)]
         images += [f for f in files if not f.suffix and _is_dicom(f)]
         if (may_be_series or Path(parent) != folder) and _is_series(images):
             images = [Path(parent)]
         yield from images
+
+
+def is_image_name(name: str) -> bool:
+    """Tells whether the extension of a file is that of an image.
+
+    Args:
+        name: Str, without folders.
+    """
+    lower = name.lower()
+    return lower.endswith(IMAGE_SUFFIXES) and not lower.endswith(_SEGMENTATIONS)
+
+
+def composed(text: str) -> str:
+    """Returns text in the composed form of Unicode (NFC), for comparison of names.
+
+    macOS writes the names of files in the decomposed form.
+
+    Args:
+        text: Str.
+    """
+    return unicodedata.normalize("NFC", text)
+
+
+def path_on_disk(folder: Path, name: str) -> Path:
+    """Returns the path of a file or a folder whose name may be in another form.
+
+    Args:
+        folder: Path, an existing folder.
+        name: Str, the path relative to it, in any form of Unicode.
+
+    Returns:
+        Path, with the names as they are on the disk; `folder / name` if there is none.
+    """
+    path = folder
+    for part in Path(name).parts:
+        if not os.path.lexists(path / part) and path.is_dir():
+            names = sorted(os.listdir(path))
+            part = next((n for n in names if composed(n) == composed(part)), part)
+        path /= part
+    return path
 
 
 def image_id(path: Path) -> str:
@@ -67,6 +112,15 @@ def stem_of(name: str, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> str:
     name = name.replace("\\", "/").rsplit("/", 1)[-1]
     lower = name.lower()
     return next((name[: -len(s)] for s in suffixes if lower.endswith(s)), name)
+
+
+def _is_surface(path: Path) -> bool:
+    """Whether a file in the format of VTK is a mesh instead of an image."""
+    if path.suffix.lower() != ".vtk":
+        return False
+    with path.open("rb") as file:
+        start = file.read(1024).upper()
+    return b"DATASET" in start and b"STRUCTURED_POINTS" not in start
 
 
 def _is_dicom(path: Path) -> bool:

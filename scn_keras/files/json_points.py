@@ -1,4 +1,4 @@
-"""Points in JSON: the format of this package, labelme and COCO keypoints."""
+"""Points in JSON: the format of this package and labelme."""
 
 import json
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scn_keras.files.located_json import JsonObject, objects_in
+from scn_keras.files.located_json import JsonObject, image_size_in, objects_in
 from scn_keras.files.point_set import SPACES, PointSet
 from scn_keras.files.text_values import parse_position
 
@@ -91,8 +91,9 @@ def format_json(sets: Sequence[PointSet]) -> str:
 
 
 def parse_labelme(path: Path, data: JsonObject) -> PointSet:
-    """Converts a labelme file into points. Shapes that are no points are skipped.
+    """Converts a labelme file into points.
 
+    A point is a landmark, and a circle is one at its centre. Other shapes are refused.
     The edge of the first pixel is at 0 in labelme, and at -0.5 in the result.
 
     Args:
@@ -104,75 +105,45 @@ def parse_labelme(path: Path, data: JsonObject) -> PointSet:
     """
     labels, positions, lines = [], [], []
     for shape in objects_in(path, data, "shapes"):
-        if shape.get("shape_type", "point") != "point":
-            continue
-        label = str(shape.get("label", ""))
+        label = shape.get("label")
+        kind = shape.get("shape_type") or "point"
+        if not isinstance(label, str | int) or not str(label).strip():
+            raise ValueError(
+                f"{path}, line {shape.line}: the {kind} has no label. Name it in "
+                f"labelme. Received: label={label!r}"
+            )
+        label = str(label)
         where = f"{path}, line {shape.line}: the position of {label!r}"
+        if kind not in ("point", "points", "circle"):
+            raise ValueError(
+                f"{path}, line {shape.line}: the shape {label!r} must be a point, or a "
+                "circle whose centre is the point. Mark the landmark as a point in "
+                f"labelme, or remove the shape. Received: shape_type={kind!r}"
+            )
         points = shape.get("points")
-        if not isinstance(points, list) or len(points) != 1:
-            raise ValueError(f"{where} must be one point. Received: {points!r}"[:300])
+        count = 2 if kind == "circle" else 1  # the centre and a point of the circle
+        if not isinstance(points, list) or len(points) != count:
+            expected = "a centre and a point of the circle"
+            raise ValueError(
+                f"{where} must be {expected if count == 2 else 'one point'}. Give each "
+                f"point a label of its own. Received: shape_type={kind!r}, {points!r}"[
+                    :300
+                ]
+            )
         position = points[0] if isinstance(points[0], list) else points
+        parsed = parse_position(position, where, 2)
+        if np.isnan(parsed[0]):
+            raise ValueError(
+                f"{where} must be two numbers. Remove the shape of a landmark that is "
+                f"missing. Received: {position!r}"
+            )
         labels.append(label)
-        positions.append(parse_position(position, where, 2) - 0.5)
+        positions.append(parsed - 0.5)
         lines.append(shape.line)
-    image = str(data.get("imagePath", ""))
-    return PointSet(labels, np.reshape(positions, (-1, 2)), image=image, lines=lines)
-
-
-def parse_coco(path: Path, data: JsonObject) -> list[PointSet]:
-    """Converts a COCO keypoints file into points, one set for each image.
-
-    A keypoint of visibility 0 is missing. The centre of the first pixel is at 0, as in
-    the file.
-
-    Args:
-        path: Path, the file, for messages.
-        data: `JsonObject`, its content.
-
-    Raises:
-        ValueError: If the content is not valid. The message names file and line.
-    """
-    images = {image.get("id"): image for image in objects_in(path, data, "images")}
-    categories = {c.get("id"): c for c in objects_in(path, data, "categories")}
-    sets: dict[object, PointSet] = {}
-    for annotation in objects_in(path, data, "annotations"):
-        if "keypoints" not in annotation:
-            continue
-        where = f"{path}, line {annotation.line}"
-        image = images.get(annotation.get("image_id"))
-        if image is None or not isinstance(image.get("file_name"), str):
-            raise ValueError(
-                f"{where}: the image of the annotation is not in the list of images. "
-                f"Received: image_id={annotation.get('image_id')!r}"
-            )
-        if image["id"] in sets:
-            raise ValueError(
-                f"{where}: an image can have the landmarks of one object only. "
-                f"Received: {image['file_name']}, which has keypoints on line "
-                f"{sets[image['id']].lines[0]} already"
-            )
-        category = categories.get(annotation.get("category_id"), JsonObject())
-        names = category.get("keypoints")
-        values = annotation["keypoints"]
-        if not isinstance(names, list) or not isinstance(values, list):
-            raise ValueError(
-                f"{where}: the category must name its keypoints. Received: "
-                f"keypoints={names!r}"
-            )
-        if len(values) != 3 * len(names):
-            raise ValueError(
-                f"{where} must have x, y and visibility of {len(names)} keypoints. "
-                f"Received: {len(values)} numbers."
-            )
-        points = np.full((len(names), 2), np.nan)
-        for row, name in enumerate(names):
-            *position, visibility = values[3 * row : 3 * row + 3]
-            if visibility != 0:
-                points[row] = parse_position(position, f"{where}: {name!r}", 2)
-        sets[image["id"]] = PointSet(
-            [str(name) for name in names],
-            points,
-            image=image["file_name"],
-            lines=[annotation.line] * len(names),
-        )
-    return list(sets.values())
+    return PointSet(
+        labels,
+        np.reshape(positions, (-1, 2)),
+        image=str(data.get("imagePath") or ""),
+        lines=lines,
+        image_size=image_size_in(path, data, "imageWidth", "imageHeight"),
+    )

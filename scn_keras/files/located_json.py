@@ -68,3 +68,29 @@ def objects_in(path: Path, parent: JsonObject, key: str) -> list[JsonObject]:
             f"{path}, line {parent.line}: {key!r} must be a list of objects."
         )
     return value
+
+
+def image_size_in(
+    path: Path, parent: JsonObject, width: str, height: str
+) -> tuple[int, int] | None:
+    """Returns the width and the height of an image in an object; None without them.
+
+    Args:
+        path: Path, the file, for messages.
+        parent: `JsonObject`.
+        width: Str, the key of the width.
+        height: Str, the key of the height.
+
+    Raises:
+        ValueError: If only one of them is given, or one is not a whole number.
+    """
+    values = [parent.get(key) for key in (width, height)]
+    if values == [None, None]:
+        return None
+    if not all(isinstance(value, int | float) and value % 1 == 0 for value in values):
+        raise ValueError(
+            f"{path}, line {parent.line}: {width!r} and {height!r} must be two whole "
+            f"numbers, or absent. Received: {width}={values[0]!r}, "
+            f"{height}={values[1]!r}"
+        )
+    return int(values[0]), int(values[1])  # type: ignore[arg-type]

@@ -24,6 +24,9 @@ class PointSet:
         image: Str, the name of the image, if the file has it.
         attributes: Mapping of str to str, the other columns of a table.
         lines: Sequence of int, the line of the file of each point.
+        image_size: Pair of ints, the width and the height of the image that the file
+            of points states; None if it states none.
+        notes: Sequence of str, remarks for the user on what was not read.
 
     Raises:
         ValueError: If the number of labels, the shape of the points or the space is
@@ -44,6 +47,8 @@ class PointSet:
     image: str = ""
     attributes: Mapping[str, str] = dataclasses.field(default_factory=dict)
     lines: Sequence[int] = ()
+    image_size: tuple[int, int] | None = None
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         points = np.array(self.points, np.float64)

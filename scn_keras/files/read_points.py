@@ -1,7 +1,8 @@
 import os
 from pathlib import Path
 
-from scn_keras.files.json_points import parse_coco, parse_json, parse_labelme
+from scn_keras.files.coco_points import parse_coco
+from scn_keras.files.json_points import parse_json, parse_labelme
 from scn_keras.files.located_json import JsonObject, load_json
 from scn_keras.files.point_set import SPACES, PointSet
 from scn_keras.files.slicer_points import parse_markups, read_fcsv
@@ -45,12 +46,12 @@ def read_point_sets(
 
     | file | space | missing landmark |
     |---|---|---|
-    | 3D Slicer `.mrk.json` | LPS, converted from RAS | position not defined |
+    | 3D Slicer `.mrk.json` | LPS, converted from RAS | `positionStatus` undefined |
     | 3D Slicer `.fcsv`, any version | LPS, converted from RAS | status, or absent |
     | `.csv`, an image per row: `image,sella_x,sella_y` | pixels; `_mm`: LPS | empty |
     | `.csv`, a landmark per row: `image,label,x,y` | pixels; `_mm`: LPS | empty |
     | `.json` of `write_points` | as in the file | `null` |
-    | labelme `.json`, points | pixels | absent |
+    | labelme `.json`, points and centres of circles | pixels | absent |
     | COCO keypoints `.json` | pixels | visibility 0 |
 
     Args:

@@ -23,16 +23,25 @@ _FCSV_COLUMNS: tuple[str, ...] = (
 )
 # A number up to version 4.10, a number or a name since then.
 _FCSV_SPACES = {"0": "RAS", "RAS": "RAS", "1": "LPS", "LPS": "LPS", "2": "", "IJK": ""}
-# Since version 5 a row has two values more than the header: the status of the position
-# and whether it was created automatically.
+# Since version 4.11 a row has two values more than the header: the status of the
+# position and whether it was created automatically.
 _FCSV_STATUS, _FCSV_DEFINED = 14, "2"
+# Whether a point with this status has a position. Slicer shows previewed points, and
+# points that are being edited, where they are.
+_HAS_POSITION = {
+    **{"undefined": False, "missing": False},
+    **{"preview": True, "edit": True, "defined": True},
+}
+_FCSV_HAS_POSITION = {"0": False, "1": True, "2": True, "3": False}
 
 
 def parse_markups(path: Path, data: JsonObject) -> PointSet:
     """Converts a `.mrk.json` file into points in LPS.
 
-    All point lists of the file are joined. A control point without a defined position
-    is a missing landmark.
+    All point lists of the file are joined, with the control points of lines, curves,
+    planes and other markups, all of which must have labels. A control point whose
+    status is undefined or missing is a missing landmark. Points that are hidden,
+    locked or not selected are points like any other.
 
     Args:
         path: Path, the file, for messages.
@@ -44,12 +53,8 @@ def parse_markups(path: Path, data: JsonObject) -> PointSet:
     labels: list[str] = []
     positions: list[np.ndarray] = []
     lines: list[int] = []
-    nodes = [
-        node
-        for node in objects_in(path, data, "markups")
-        if node.get("type", "Fiducial") in ("Fiducial", "PointList")
-    ]
-    if not nodes:
+    nodes = objects_in(path, data, "markups")
+    if not any(_is_point_list(node) or node.get("controlPoints") for node in nodes):
         raise ValueError(f"{path} has no point list (markups of type Fiducial).")
     for node in nodes:
         sign = _SIGN.get(str(node.get("coordinateSystem", "LPS")))
@@ -65,20 +70,49 @@ def parse_markups(path: Path, data: JsonObject) -> PointSet:
                 f"{units!r}"
             )
         for number, point in enumerate(objects_in(path, node, "controlPoints"), 1):
-            label = str(point.get("label", ""))
+            label = _label(path, node, point, number)
             where = f"{path}, line {point.line}: the position of {label!r}"
-            if not label:
-                raise ValueError(
-                    f"{path}, line {point.line}: control point {number} has no label."
-                )
-            defined = point.get("positionStatus", "defined") == "defined"
-            position = point.get("position") if defined else None
-            if position is not None and not isinstance(position, list):
-                raise ValueError(f"{where} must be a list. Received: {position!r}")
             labels.append(label)
-            positions.append(parse_position(position or [None] * 3, where, 3) * sign)
+            positions.append(_position(path, point, where) * sign)
             lines.append(point.line)
     return PointSet(labels, np.reshape(positions, (-1, 3)), "LPS", lines=lines)
+
+
+def _is_point_list(node: JsonObject) -> bool:
+    return node.get("type", "Fiducial") in ("Fiducial", "PointList")
+
+
+def _label(path: Path, node: JsonObject, point: JsonObject, number: int) -> str:
+    label = point.get("label", "")
+    if isinstance(label, str | int) and str(label).strip():
+        return str(label)
+    kind = "" if _is_point_list(node) else f" of the {node['type']}"
+    raise ValueError(
+        f"{path}, line {point.line}: control point {number}{kind} has no label. Name "
+        "it in 3D Slicer, or remove the markup from the file. Received: "
+        f"label={label!r}"
+    )
+
+
+def _position(path: Path, point: JsonObject, where: str) -> np.ndarray:
+    position = point.get("position")
+    if position is not None and not isinstance(position, list):
+        raise ValueError(f"{where} must be a list. Received: {position!r}")
+    status = point.get("positionStatus")
+    if status is not None and str(status) not in _HAS_POSITION:
+        raise ValueError(
+            f"{path}, line {point.line}: `positionStatus` must be one of "
+            f"{', '.join(_HAS_POSITION)}. Received: {status!r}"
+        )
+    if not _HAS_POSITION[str(status or "defined")]:
+        return np.full(3, np.nan)
+    parsed = parse_position(position or [None] * 3, where, 3)
+    if status is not None and np.isnan(parsed[0]):
+        raise ValueError(
+            f"{where} must be three numbers where `positionStatus` is {status}. Set "
+            f"`positionStatus` to undefined if it is missing. Received: {position!r}"
+        )
+    return parsed
 
 
 def format_markups(points: PointSet, coordinate_system: str) -> str:
@@ -109,7 +143,9 @@ def format_markups(points: PointSet, coordinate_system: str) -> str:
 def read_fcsv(path: Path) -> PointSet:
     """Reads a `.fcsv` file of any version.
 
-    A file without a coordinate system is in RAS, as in 3D Slicer.
+    A file without a coordinate system is in RAS, as in 3D Slicer. A position whose
+    status is 0 (undefined) or 3 (missing) is a missing landmark, and one of status 1
+    (preview) or 2 (defined) is a point, whether it is shown, selected, locked or not.
 
     Args:
         path: Path, the file.
@@ -146,25 +182,60 @@ def read_fcsv(path: Path) -> PointSet:
             continue
         if not line.strip():
             continue
-        (fields,) = csv.reader([line])
-        indices = [columns.index(name) for name in ("x", "y", "z", "label")]
-        if len(fields) <= max(indices):
-            raise ValueError(
-                f"{path}, line {number} must have the columns {','.join(columns)}. "
-                f"Received: {line[:60]!r}"
-            )
-        *position, label = (fields[index].strip() for index in indices)
-        if not label:
-            raise ValueError(f"{path}, line {number}: the point has no label.")
-        if columns == _FCSV_COLUMNS and len(fields) > _FCSV_STATUS:
-            if fields[_FCSV_STATUS].strip() != _FCSV_DEFINED:
-                position = [""] * 3
+        position, label = _parse_fcsv_row(path, number, line, columns)
         where = f"{path}, line {number}: the position of {label!r}"
         labels.append(label)
         positions.append(parse_position(position, where, 3))
         numbers.append(number)
     points = np.reshape(positions, (-1, 3)) * _SIGN.get(system, 1.0)
     return PointSet(labels, points, "LPS" if system else "pixels", lines=numbers)
+
+
+def _parse_fcsv_row(
+    path: Path, number: int, line: str, columns: tuple[str, ...]
+) -> tuple[list[str], str]:
+    """Returns the texts of x, y and z, empty for a missing landmark, and the label."""
+    (fields,) = csv.reader([line])
+    fields = [field.strip() for field in fields]
+    indices = [columns.index(name) for name in ("x", "y", "z", "label")]
+    where = f"{path}, line {number}"
+    if len(fields) <= max(indices):
+        raise ValueError(
+            f"{where} must have the columns {','.join(columns)}. "
+            f"Received: {line[:60]!r}"
+        )
+    standard = columns == _FCSV_COLUMNS
+    counts = {len(columns), len(columns) + 2} if standard else {len(columns)}
+    if len(fields) > len(columns) and len(fields) not in counts:
+        raise ValueError(
+            f"{where} must have {' or '.join(map(str, sorted(counts)))} values for the "
+            f"columns {','.join(columns)}. Write decimals with a point, and labels "
+            f"that contain a comma in quotes. Received: {len(fields)} values, "
+            f"{line[:60]!r}"
+        )
+    *position, label = (fields[index] for index in indices)
+    if not label:
+        raise ValueError(f"{where}: the point has no label.")
+    names = [name.lower().replace(" ", "") for name in columns]
+    status = _FCSV_STATUS if standard and len(fields) > len(columns) else None
+    if "positionstatus" in names and len(fields) > names.index("positionstatus"):
+        status = names.index("positionstatus")
+    if status is not None:
+        known = {**_FCSV_HAS_POSITION, **_HAS_POSITION}
+        if fields[status].lower() not in known:
+            raise ValueError(
+                f"{where}: the status of the position (positionStatus, value "
+                f"{status + 1}) must be 0 undefined, 1 preview, 2 defined or 3 "
+                f"missing. Received: {fields[status]!r} in {line[:60]!r}"
+            )
+        if not known[fields[status].lower()]:
+            return [""] * 3, label
+        if not any(position):
+            raise ValueError(
+                f"{where}: the position of {label!r} must be three numbers where its "
+                f"status is {fields[status]}. Received: {line[:60]!r}"
+            )
+    return position, label
 
 
 def format_fcsv(points: PointSet, coordinate_system: str, old: bool) -> str:

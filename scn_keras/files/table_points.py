@@ -17,6 +17,18 @@ _LABEL = ("label", "landmark", "landmark_name", "name", "point")
 _COORDINATE = re.compile(r"(?:(.*?)[_ .-])?([xyz])(?:[_ ](px|mm))?", re.IGNORECASE)
 _UNITS = {None: "pixels", "px": "pixels", "mm": "LPS"}
 
+# As in COCO: 0 is not labelled, 1 occluded and 2 visible.
+_VISIBILITY = ("visibility", "visible", "vis")
+_VISIBLE = {
+    **dict.fromkeys(("0", "0.0", "false", "no"), False),
+    **dict.fromkeys(("1", "1.0", "2", "2.0", "true", "yes"), True),
+}
+_OTHER_UNIT = re.compile(
+    r"(?:(.*?)[_ .-])?[xyz][_ (\[]+"
+    r"(?:[cdnuµ]?m|in|inch|pixels?|vox|voxels?|norm|rel|%)[)\]]*",
+    re.IGNORECASE,
+)
+
 _FORMS = (
     "It must name the columns `image,sella_x,sella_y,...` (an image per row) or "
     "`image,label,x,y` (a landmark per row), with z in 3D and `_mm` at the end for "
@@ -44,6 +56,11 @@ def read_table(path: Path, space: str | None) -> list[PointSet]:
     image = next((names.index(name) for name in _IMAGE if name in names), None)
     if len(groups) == 1 and "" in groups:
         return _read_long(path, header, rows, groups[""], image)
+    if "" in groups:
+        raise ValueError(
+            f"{path}, line 1: each column of coordinates must begin with the name of a "
+            f"landmark. {_FORMS} Received: {header[groups[''][0][0]]!r}"
+        )
     if image is None:
         if _COORDINATE.fullmatch(header[0]):
             raise ValueError(f"{path}, line 1 has no column of images. {_FORMS}")
@@ -139,6 +156,13 @@ def _coordinate_columns(
             )
         groups[label] = ([axes[axis] for axis in sorted(axes)], column_space)
     kinds = {(len(columns), space) for columns, space in groups.values()}
+    for name in header:
+        match = _OTHER_UNIT.fullmatch(name)
+        if groups and match and (match[1] or "") not in groups:
+            raise ValueError(
+                f"{path}, line 1: the unit of the column {name!r} must be px or mm. "
+                "Convert the coordinates to one of them."
+            )
     if not groups or len(kinds) > 1:
         raise ValueError(
             f"{path}, line 1 is not the header of a table of points. {_FORMS}"
@@ -154,7 +178,26 @@ def _read_wide(
     image: int,
 ) -> list[PointSet]:
     used = {image, *(index for columns, _ in groups.values() for index in columns)}
-    ((axes, space),) = {(len(columns), space) for columns, space in groups.values()}
+    visibility = {
+        label: index
+        for label in groups
+        for index, name in enumerate(header)
+        if re.split(r"[_ .-](?=[^_ .-]*$)", name.lower())
+        in ([label.lower(), word] for word in _VISIBILITY)
+    }
+    used |= {*visibility.values()}
+    notes = _unread(
+        path,
+        header,
+        rows,
+        [
+            index
+            for index, name in enumerate(header)
+            if index not in used
+            and any(re.match(re.escape(label) + "[_ .-]", name) for label in groups)
+        ],
+    )
+    (space,) = {space for _, space in groups.values()}
     sets: dict[str, PointSet] = {}
     for line, fields in rows:
         id = fields[image]
@@ -166,16 +209,18 @@ def _read_wide(
                 f"which is on line {sets[id].lines[0]} already"
             )
         points = [
-            parse_position(
+            _position(
                 [fields[index] for index in columns],
+                fields[visibility[label]] if label in visibility else "",
                 f"{path}, line {line}: the position of {label!r}",
-                axes,
             )
             for label, (columns, _) in groups.items()
         ]
         attributes = {header[i]: v for i, v in enumerate(fields) if i not in used}
         lines = [line] * len(groups)
-        sets[id] = PointSet([*groups], np.stack(points), space, id, attributes, lines)
+        sets[id] = PointSet(
+            [*groups], np.stack(points), space, id, attributes, lines, notes=notes
+        )
     return list(sets.values())
 
 
@@ -191,9 +236,16 @@ def _read_long(
     label = next((names.index(name) for name in _LABEL if name in names), None)
     if label is None:
         raise ValueError(f"{path}, line 1 has no column of labels. {_FORMS}")
-    others = [
-        index for index in range(len(header)) if index not in {image, label, *columns}
+    visible = next((names.index(name) for name in _VISIBILITY if name in names), None)
+    used = {image, label, visible, *columns}
+    others = [index for index in range(len(header)) if index not in used]
+    extra = [
+        index
+        for index in others
+        if re.fullmatch(r"[xyz]\W*\d*|row|col|column|slice|depth", names[index])
+        or _OTHER_UNIT.fullmatch(names[index])
     ]
+    notes = _unread(path, header, rows, extra)
     images: dict[str, list[tuple[int, list[str]]]] = {}
     for line, fields in rows:
         id = "" if image is None else fields[image]
@@ -205,10 +257,10 @@ def _read_long(
     sets = []
     for id, part in images.items():
         points = [
-            parse_position(
+            _position(
                 [fields[index] for index in columns],
+                "" if visible is None else fields[visible],
                 f"{path}, line {line}: the position of {fields[label]!r}",
-                len(columns),
             )
             for line, fields in part
         ]
@@ -220,5 +272,62 @@ def _read_long(
         }
         labels = [fields[label] for _, fields in part]
         lines = [line for line, _ in part]
-        sets.append(PointSet(labels, np.stack(points), space, id, attributes, lines))
+        sets.append(
+            PointSet(
+                labels, np.stack(points), space, id, attributes, lines, notes=notes
+            )
+        )
     return sets
+
+
+def _position(values: list[str], visibility: str, where: str) -> np.ndarray:
+    """Returns a position, NaN for a landmark that is not labelled.
+
+    Args:
+        values: List of str, the coordinates.
+        visibility: Str, the value of the column of visibility; `""` for none.
+        where: Str, the beginning of an error message.
+    """
+    position = parse_position(values, where, len(values))
+    if not visibility:
+        return position
+    labelled = _VISIBLE.get(visibility.lower())
+    missing = bool(np.isnan(position[0]))
+    if labelled is None:
+        raise ValueError(
+            f"{where} must have the visibility 0 (not labelled), 1 (occluded) or 2 "
+            f"(visible). Received: {visibility!r}"
+        )
+    if not labelled and not missing and position.any():
+        raise ValueError(
+            f"{where} must be empty where its visibility is {visibility}. Empty it if "
+            "the landmark is not labelled, or write 1 if it is labelled but occluded. "
+            f"Received: {', '.join(values)}"
+        )
+    if labelled and missing:
+        raise ValueError(
+            f"{where} must be numbers where its visibility is {visibility}. Write the "
+            f"visibility 0 if the landmark is not labelled. Received: no coordinates"
+        )
+    return position if labelled else np.full(len(values), np.nan)
+
+
+def _unread(
+    path: Path,
+    header: list[str],
+    rows: list[tuple[int, list[str]]],
+    columns: list[int],
+) -> tuple[str, ...]:
+    """Returns a note on those of some columns that consist of numbers."""
+    numbers = re.compile(r"[-+]?[\d.]+(?:e[-+]?\d+)?|nan|", re.IGNORECASE)
+    unread = [
+        repr(header[index])
+        for index in columns
+        if all(numbers.fullmatch(fields[index]) for _, fields in rows)
+    ]
+    if not unread:
+        return ()
+    return (
+        f"{path}: columns of numbers that are no coordinates of the points are not "
+        f"read: {', '.join(unread)}.",
+    )

@@ -15,10 +15,12 @@ def read_text(path: Path) -> str:
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the file is empty or not in UTF-8.
+        ValueError: If the file is empty, not regular or not in UTF-8.
     """
     if not path.exists():
         raise FileNotFoundError(f"The file of points does not exist: {path}")
+    if not path.is_file():  # reading a FIFO would wait
+        raise ValueError(f"The file of points must be a regular file. Received: {path}")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -324,7 +324,6 @@ def test_own_json_that_does_not_say_its_space(tmp_path):
 def test_labelme_counts_from_the_edge_of_the_first_pixel(tmp_path):
     shapes = [
         {"label": "a", "points": [[10.5, 20.0]], "shape_type": "point"},
-        {"label": "film", "points": [[0, 0], [9, 9]], "shape_type": "rectangle"},
     ]
     data = {"imagePath": "..\\films\\1.png", "shapes": shapes, "imageData": None}
     found = read_points(write(tmp_path / "1.json", json.dumps(data)))

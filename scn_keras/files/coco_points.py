@@ -1,0 +1,189 @@
+"""Points in COCO keypoints files."""
+
+import collections
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scn_keras.files.located_json import JsonObject, image_size_in, objects_in
+from scn_keras.files.point_set import PointSet
+from scn_keras.files.text_values import parse_position
+
+
+def parse_coco(path: Path, data: JsonObject) -> list[PointSet]:
+    """Converts a COCO keypoints file into points, one set for each image.
+
+    A keypoint of visibility 0 is missing, whatever its coordinates; one of visibility
+    1 (occluded) or 2 (visible) is a point. An annotation with an empty list of
+    keypoints is an object without landmarks. The annotations of an image are joined if
+    they are of different categories, as of tools that have a category per landmark.
+    The centre of the first pixel is at 0, as in the file.
+
+    Args:
+        path: Path, the file, for messages.
+        data: `JsonObject`, its content.
+
+    Raises:
+        ValueError: If the content is not valid. The message names file and line.
+    """
+    images = _by_id(path, data, "images")
+    categories = _by_id(path, data, "categories")
+    names_of = _keypoint_names(categories)
+    by_image: dict[Any, dict[Any, PointSet]] = {}
+    for annotation in objects_in(path, data, "annotations"):
+        where = f"{path}, line {annotation.line}"
+        image = images.get(_id(annotation, "image_id"))
+        if image is None or not isinstance(image.get("file_name"), str):
+            raise ValueError(
+                f"{where}: the image of the annotation is not in the list of images. "
+                f"Received: image_id={annotation.get('image_id')!r}"
+            )
+        category_id = _id(annotation, "category_id")
+        category = categories.get(category_id, JsonObject())
+        points = _points(where, annotation, category, names_of.get(category_id))
+        sets = by_image.setdefault(image["id"], {})
+        previous = sets.get(category_id)
+        if previous is None or _is_empty(previous):
+            sets[category_id] = points
+        elif not _is_empty(points):
+            raise _several_objects(where, image, previous)
+    return [
+        _join(path, images[image_id], [*sets.values()])
+        for image_id, sets in by_image.items()
+    ]
+
+
+def _by_id(path: Path, data: JsonObject, key: str) -> dict[Any, JsonObject]:
+    by_id: dict[Any, JsonObject] = {}
+    for value in objects_in(path, data, key):
+        id = _id(value, "id")
+        if id in by_id:
+            raise ValueError(
+                f"{path}, line {value.line}: the ids in {key!r} must differ from each "
+                f"other. Received: id={id!r}, which is on line {by_id[id].line} already"
+            )
+        by_id[id] = value
+    return by_id
+
+
+def _id(value: JsonObject, key: str) -> Any:
+    """Returns an id as it is, or as text if it cannot be the key of a dict."""
+    id = value.get(key)
+    return id if isinstance(id, str | int | float | None) else repr(id)
+
+
+def _keypoint_names(categories: Mapping[Any, JsonObject]) -> dict[Any, list[str]]:
+    """Returns the names of the keypoints of each category that has them.
+
+    A category with one keypoint that is called as those of other categories, or with
+    none, is called by its own name.
+    """
+    lists = {
+        id: [str(name) for name in category["keypoints"]]
+        for id, category in categories.items()
+        if isinstance(category.get("keypoints"), list)
+    }
+    single = collections.Counter(n[0] for n in lists.values() if len(n) == 1)
+    for id, names in lists.items():
+        name = categories[id].get("name")
+        if len(names) == 1 and single[names[0]] > 1 and isinstance(name, str):
+            lists[id] = [name]
+    return lists
+
+
+def _points(
+    where: str, annotation: JsonObject, category: JsonObject, names: list[str] | None
+) -> PointSet:
+    """Returns the points of one annotation."""
+    kind = category.get("name")
+    values = annotation.get("keypoints")
+    if values is None:
+        shapes = [key for key in ("bbox", "segmentation") if annotation.get(key)]
+        raise ValueError(
+            f"{where}: the annotation of the category {kind!r} has no keypoints. "
+            "Export each landmark as a keypoint, or remove the annotation from the "
+            f"file. Received: {' and '.join(shapes) or 'no shape'}"
+        )
+    if not names and isinstance(kind, str) and isinstance(values, list):
+        names = [kind] if len(values) == 3 else [] if not values else names
+    if names is None or not isinstance(values, list):
+        raise ValueError(
+            f"{where}: the category must name its keypoints. Received: "
+            f"keypoints={category.get('keypoints')!r}"
+        )
+    if values and len(values) != 3 * len(names):
+        raise ValueError(
+            f"{where} must have x, y and visibility of {len(names)} keypoints. "
+            f"Received: {len(values)} numbers."
+        )
+    points = np.full((len(names), 2), np.nan)
+    visibilities = values[2::3]
+    for row, (name, visibility) in enumerate(zip(names, visibilities, strict=False)):
+        if visibility not in (0, 1, 2):
+            raise ValueError(
+                f"{where}: the visibility of {name!r} must be 0 (not labelled), 1 "
+                f"(occluded) or 2 (visible). Received: {visibility!r}"
+            )
+        if visibility == 0:
+            continue
+        position = values[3 * row : 3 * row + 2]
+        points[row] = parse_position(position, f"{where}: {name!r}", 2)
+        if np.isnan(points[row, 0]):
+            raise ValueError(
+                f"{where}: {name!r} must have coordinates, or the visibility 0. "
+                f"Received: {position} with visibility {visibility}"
+            )
+    labelled = sum(visibility != 0 for visibility in visibilities)
+    # Some tools count the visible ones only.
+    counts = {labelled, sum(visibility == 2 for visibility in visibilities)}
+    number = annotation.get("num_keypoints")
+    if number is not None and number not in counts:
+        raise ValueError(
+            f"{where}: `num_keypoints` must be the number of keypoints of visibility 1 "
+            f"or 2, {labelled}. Correct the number or the visibilities. Received: "
+            f"num_keypoints={number!r}"
+        )
+    return PointSet(names, points, lines=[annotation.line] * len(names))
+
+
+def _is_empty(points: PointSet) -> bool:
+    return bool(np.isnan(points.points).all())
+
+
+def _join(path: Path, image: JsonObject, sets: list[PointSet]) -> PointSet:
+    """Joins the points of the annotations of an image."""
+    first, *others = sets
+    size = image_size_in(path, image, "width", "height")
+    for other in others:
+        if shared := set(first.labels) & set(other.labels):
+            kept = [s for s in (first, other) if not _is_empty(s)]
+            if len(kept) == 2:
+                where = f"{path}, line {other.lines[0]}"
+                raise _several_objects(where, image, first, sorted(shared))
+            first = kept[0] if kept else first
+            continue
+        first = PointSet(
+            [*first.labels, *other.labels],
+            np.concatenate([first.points, other.points]),
+            lines=[*first.lines, *other.lines],
+        )
+    return PointSet(
+        first.labels,
+        first.points,
+        image=image["file_name"],
+        lines=first.lines,
+        image_size=size,
+    )
+
+
+def _several_objects(
+    where: str, image: JsonObject, first: PointSet, labels: list[str] | None = None
+) -> ValueError:
+    of_labels = f" called {', '.join(labels)}" if labels else ""
+    return ValueError(
+        f"{where}: an image can have the landmarks of one object only. Received: "
+        f"{image['file_name']}, which has keypoints{of_labels} on line "
+        f"{first.lines[0]} already"
+    )

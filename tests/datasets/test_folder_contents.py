@@ -1,0 +1,290 @@
+"""Folders as they lie on disks: stated sizes, names, cases of 3D Slicer, odd files."""
+
+import json
+import os
+import unicodedata
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+
+from scn_keras.datasets import builder_class
+from scn_keras.datasets.check.check_folder import check_folder
+from scn_keras.files import PointSet, write_points
+from scn_keras.files.find_images import find_images
+
+WIDTH, HEIGHT = 24, 20
+
+
+def write_film(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)
+    Image.fromarray(pixels).save(path)
+
+
+def errors(folder, tmp_path):
+    """Returns the problems of `prepare`, which are errors of `check`, too."""
+    builder = builder_class("landmark_folder")(
+        folder=folder, data_dir=tmp_path / "none"
+    )
+    problems = builder.layout_problems(folder)
+    found = [f.message for f in check_folder(folder).findings if f.severity == "error"]
+    assert all(any(p in message for message in found) for p in problems), found
+    return problems
+
+
+def cases_of(folder, tmp_path):
+    cls = builder_class("landmark_folder")
+    return {
+        case.id: case
+        for case in cls(folder=folder, data_dir=tmp_path / "none").cases(folder)
+    }
+
+
+# --- Sizes that files of points state ---
+
+
+@pytest.mark.parametrize("kind", ["labelme", "coco"])
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ((WIDTH, HEIGHT), None),
+        ((48, 40), "48 x 40 pixels .* an image of 24 x 20 pixels"),
+        ((HEIGHT, WIDTH), "20 x 24 pixels .* EXIF orientation.* of 24 x 20 pixels"),
+    ],
+)
+def test_size_that_a_file_of_points_states(tmp_path, kind, size, message):
+    folder = tmp_path / "films"
+    write_film(folder / "A.png")
+    width, height = size
+    if kind == "labelme":
+        shape = {"label": "a", "points": [[3, 4]], "shape_type": "point"}
+        data = {"imageWidth": width, "imageHeight": height, "shapes": [shape]}
+    else:
+        data = {
+            "images": [{"id": 1, "file_name": "A.png"}],
+            "categories": [{"id": 1, "keypoints": ["a"]}],
+            "annotations": [{"image_id": 1, "category_id": 1, "keypoints": [3, 4, 2]}],
+        }
+        data["images"][0].update(width=width, height=height)
+    (folder / "A.json").write_text(json.dumps(data))
+    problems = errors(folder, tmp_path)
+    if message is None:
+        assert problems == []
+    else:
+        with pytest.raises(ValueError, match=f"A.json: the size of A.png .*{message}"):
+            raise ValueError(problems[0])
+
+
+# --- Landmarks without a point ---
+
+
+def write_table(folder, text, ids="AB"):
+    for id in ids:
+        write_film(folder / f"{id}.png")
+    (folder / "points.csv").write_text(text)
+    return folder
+
+
+def test_set_without_a_point(tmp_path):
+    table = "image,a_x,a_y\nA.png,,\nB.png,,\n"
+    (problem,) = errors(write_table(tmp_path / "films", table), tmp_path)
+    assert problem.startswith("The files of points have no point: all landmarks of 2 ")
+
+
+def test_files_without_a_shape(tmp_path):
+    folder = tmp_path / "films"
+    for id in "AB":
+        write_film(folder / f"{id}.png")
+        (folder / f"{id}.json").write_text('{"shapes": []}')
+    (problem,) = errors(folder, tmp_path)
+    assert problem.startswith("The files of points have no point: all landmarks of 2 ")
+
+
+def test_landmark_without_a_point(tmp_path):
+    table = "image,a_x,a_y,b_x,b_y\nA.png,1,2,,\nB.png,3,4,,\n"
+    folder = write_table(tmp_path / "films", table)
+    (problem,) = errors(folder, tmp_path)
+    assert problem.startswith("No image has a point of 'b': ")
+    # One point is enough.
+    write_table(folder, table.replace("3,4,,", "3,4,5,6"))
+    assert errors(folder, tmp_path) == []
+    # A name that no file has is an error of `check`, too.
+    (folder / "landmarks.toml").write_text('names = ["a", "b", "c"]\n')
+    assert errors(folder, tmp_path) == ["landmarks.toml: no file has the labels c."]
+
+
+def test_columns_that_are_not_read_are_noted(tmp_path):
+    table = "image,a_x,a_y,a_likelihood\nA.png,1,2,0.5\nB.png,3,4,0.6\n"
+    folder = write_table(tmp_path / "films", table)
+    cls = builder_class("landmark_folder")
+    notes = cls(folder=folder, data_dir=tmp_path / "none").folder_notes(folder)
+    assert any(
+        note.startswith("points.csv: columns of numbers ") and "a_likelihood" in note
+        for note in notes
+    )
+
+
+# --- Names ---
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_forms_of_unicode_are_one(tmp_path, form):
+    def text(value):
+        return unicodedata.normalize(form, value)
+
+    def other(value):
+        return unicodedata.normalize({"NFC": "NFD", "NFD": "NFC"}[form], value)
+
+    folder = tmp_path / "films"
+    path = folder / text("Röntgen") / text("Müller.png")
+    write_film(path)
+    (folder / "p.csv").write_text(
+        other("image,Öhr_x,Öhr_y,patient,split\nMüller.png,1,2,Jürgen,train\n"),
+        encoding="utf-8",
+    )
+    (folder / "landmarks.toml").write_text(
+        text('names = ["Öhr"]\n') + other('files.images = "Röntgen"\n'),
+        encoding="utf-8",
+    )
+    assert errors(folder, tmp_path) == []
+    case = cases_of(folder, tmp_path)["Müller"]
+    assert case.image_path == path
+    assert case.group == "Jürgen"
+    np.testing.assert_array_equal(case.points["points"], [[1, 2]])
+    # A file for each image, by a pattern; and a list of images.
+    (folder / "p.csv").unlink()
+    points = PointSet(["Öhr"], [[3, 4]])
+    write_points(folder / text("Müller_1.json"), points)
+    (folder / "landmarks.toml").write_text(
+        other('files.points = "{id}_1.json"\n[splits]\ntest = ["Müller.png"]\n'),
+        encoding="utf-8",
+    )
+    assert errors(folder, tmp_path) == []
+    case = cases_of(folder, tmp_path)["Müller"]
+    assert case.split == "test"
+    np.testing.assert_array_equal(case.points["points"], [[3, 4]])
+
+
+# --- A folder a case, as 3D Slicer saves scenes ---
+
+
+def write_head(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(sitk.Image([8, 7, 6], sitk.sitkUInt8), str(path))
+
+
+def write_markups(path, x):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_points(path, PointSet(["a"], [[x, 2.0, 3.0]], "LPS"))
+
+
+@pytest.mark.parametrize(
+    ("image", "points"),
+    [
+        ("{}/CT.nrrd", "{}/F.mrk.json"),
+        ("{}/CT.nrrd", "{}/CT.mrk.json"),
+        ("{}/CT.nrrd", "{}/CT.fcsv"),
+        ("{}/images/CT.nrrd", "{}/points/F.mrk.json"),
+        ("site/{}/CT.nrrd", "site/{}/F.mrk.json"),
+    ],
+)
+def test_a_folder_for_each_case(tmp_path, image, points):
+    folder = tmp_path / "heads"
+    for x, case in enumerate(("case1", "case2", "case3"), 1):
+        write_head(folder / image.format(case))
+        write_markups(folder / points.format(case), x)
+    assert errors(folder, tmp_path) == []
+    cases = cases_of(folder, tmp_path)
+    assert [*cases] == ["case1", "case2", "case3"]
+    for x, case in enumerate(cases.values(), 1):
+        np.testing.assert_array_equal(case.points["points"], [[x, 2, 3]])
+
+
+def test_images_of_different_names_keep_them(tmp_path):
+    folder = tmp_path / "heads"
+    for x in (1, 2):
+        write_head(folder / f"case{x}" / f"CT{x}.nrrd")
+        write_markups(folder / f"case{x}" / "F.mrk.json", x)
+    assert errors(folder, tmp_path) == []
+    cases = cases_of(folder, tmp_path)
+    assert [*cases] == ["CT1", "CT2"]
+    np.testing.assert_array_equal(cases["CT2"].points["points"], [[2, 2, 3]])
+
+
+def test_cases_in_a_table_by_path(tmp_path):
+    folder = tmp_path / "films"
+    for case in ("case1", "case2"):
+        write_film(folder / case / "film.png")
+    (folder / "p.csv").write_text(
+        "image,a_x,a_y\ncase1/film.png,1,2\ncase2\\film.png,3,4\n"
+    )
+    assert errors(folder, tmp_path) == []
+    case = cases_of(folder, tmp_path)["case2"]
+    np.testing.assert_array_equal(case.points["points"], [[3, 4]])
+
+
+def test_two_files_of_points_in_the_folder_of_a_case(tmp_path):
+    folder = tmp_path / "heads"
+    for case in ("case1", "case2"):
+        write_head(folder / case / "CT.nrrd")
+        write_markups(folder / case / "F.mrk.json", 1)
+    write_markups(folder / "case2" / "G.mrk.json", 1)
+    (problem,) = errors(folder, tmp_path)
+    assert problem.startswith("case2/CT.nrrd has points more than once. Keep one of")
+    (folder / "landmarks.toml").write_text('files.points = "{id}/F.mrk.json"\n')
+    assert errors(folder, tmp_path) == []
+
+
+def test_two_images_of_one_name_in_shared_folders(tmp_path):
+    folder = tmp_path / "heads"
+    for case in ("case1", "case2"):
+        write_head(folder / case / "CT.nrrd")
+        write_head(folder / case / "MR.nrrd")
+        write_markups(folder / case / "CT.mrk.json", 1)
+    problems = errors(folder, tmp_path)
+    assert problems[0].startswith("case1/CT.nrrd and case2/CT.nrrd have the same id")
+
+
+def test_segmentations_and_surfaces_are_passed_over(tmp_path):
+    folder = tmp_path / "heads"
+    write_head(folder / "A.nrrd")
+    write_head(folder / "A.seg.nrrd")
+    (folder / "A_model.vtk").write_text(
+        "# vtk DataFile Version 5.1\nskull\nASCII\nDATASET POLYDATA\nPOINTS 0 float\n"
+    )
+    write_head(folder / "B.vtk")
+    for id in "AB":
+        write_markups(folder / f"{id}.mrk.json", 1)
+    assert errors(folder, tmp_path) == []
+    assert [*cases_of(folder, tmp_path)] == ["A", "B"]
+
+
+# --- Entries of a folder that are no files ---
+
+
+def test_entries_that_are_no_files(tmp_path):
+    folder = write_table(tmp_path / "films", "image,a_x,a_y\nA.png,1,2\n", "A")
+    (folder / "folder.png").mkdir()
+    (folder / "folder.csv").mkdir()
+    assert errors(folder, tmp_path) == []
+    (folder / "C.png").symlink_to("nowhere.png")
+    os.mkfifo(folder / "D.png")
+    os.mkfifo(folder / "E.csv")
+    os.mkfifo(folder / "pipe")
+    assert [path.name for path in find_images(folder)] == ["A.png"]
+    link, *pipes = errors(folder, tmp_path)
+    assert link.startswith("C.png is a link to a file that does not exist.")
+    assert link.endswith("Received: 'nowhere.png'.")
+    assert [pipe.split()[0] for pipe in pipes] == ["D.png", "E.csv"]
+
+
+def test_file_of_points_that_is_no_file(tmp_path):
+    folder = write_table(tmp_path / "films", "image,a_x,a_y\nA.png,1,2\n", "A")
+    (folder / "points.csv").unlink()
+    os.mkfifo(folder / "points.csv")
+    (finding,) = check_folder(folder).findings
+    assert finding.message.endswith(
+        "points.csv must be a regular file. Remove or replace it."
+    )

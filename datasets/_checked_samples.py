@@ -3,9 +3,11 @@
 import collections
 import contextlib
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from scn_keras.datasets.case import Case
 
@@ -20,7 +22,8 @@ def checked_cases(
 
     Raises:
         ValueError: If `builder.cases` yields anything else than `Case`, or, without
-            `problems`, gives an id to several cases.
+            `problems`, gives an id to several cases, or no case has a point of some
+            landmark.
     """
     values: Any = builder.cases(folder, problems)
     what = f"`cases` of {type(builder).__qualname__} must yield Case(...)"
@@ -31,11 +34,17 @@ def checked_cases(
         if not isinstance(value, Case):
             raise ValueError(f"{what}. Received: {_type_name(value)}")
         cases.append(value)
-    repeated = _repeated("id", collections.Counter(case.id for case in cases))
-    if problems is None and repeated:
-        raise ValueError(repeated)
-    if problems == [] and repeated:  # other problems may be the cause
-        problems.append(repeated)
+    counts = _PointCounts(builder.SCHEMA.names)
+    for case in cases:
+        counts.add(case.points)
+    problem = (
+        _repeated("id", collections.Counter(case.id for case in cases))
+        or counts.problem()
+    )
+    if problems is None and problem:
+        raise ValueError(problem)
+    if problems == [] and problem:  # other problems may be the cause
+        problems.append(problem)
     return cases
 
 
@@ -44,12 +53,14 @@ def checked_splits(builder: Any) -> Iterator[None]:
     """Checks all samples that a builder generates meanwhile.
 
     Raises:
-        ValueError: If a key or an id is given to several samples, or a generator
-            yields anything else than `(key, sample)`.
+        ValueError: If a key or an id is given to several samples, a generator yields
+            anything else than `(key, sample)`, or no sample has a point of some
+            landmark.
     """
     original = builder._split_generators
     name = type(builder).__qualname__
     ids: collections.Counter[str] = collections.Counter()
+    counts = _PointCounts(builder.SCHEMA.names)
 
     @functools.wraps(original)  # TFDS inspects the signature.
     def split_generators(*args: Any, **kwargs: Any) -> Any:
@@ -63,26 +74,77 @@ def checked_splits(builder: Any) -> Iterator[None]:
                 f"Received: {_type_name(splits)}"
             )
         return {
-            split: _checked(samples, name, ids) for split, samples in splits.items()
+            split: _checked(samples, name, ids, counts)
+            for split, samples in splits.items()
         }
 
     builder._split_generators = split_generators
     try:
         yield
+        if problem := counts.problem():
+            raise ValueError(problem)
     finally:
         del builder._split_generators
 
 
-def _checked(samples: Any, name: str, ids: collections.Counter[str]) -> Any:
+class _PointCounts:
+    """Counts the points of each landmark in the samples of a data set.
+
+    Args:
+        names: Sequence of str, the landmarks.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._counts = np.zeros(len(names), int)
+        self._samples = 0
+
+    def add(self, sample: Mapping[str, Any]) -> None:
+        """Adds a sample or the points of a case."""
+        arrays = [
+            np.asarray(values)
+            for name, values in sample.items()
+            if name == "points" or name.startswith("points_")
+        ]
+        # Arrays of other shapes are refused elsewhere.
+        if all(a.ndim == 2 and len(a) == len(self._names) for a in arrays):
+            self._samples += 1
+            for array in arrays:
+                self._counts += ~np.isnan(array.astype(float)).any(1)
+
+    def problem(self) -> str | None:
+        """Returns a sentence on landmarks without a point; None if there are none."""
+        names = [
+            n for n, count in zip(self._names, self._counts, strict=True) if not count
+        ]
+        if not self._samples or not names:
+            return None
+        if len(names) == len(self._names):
+            return (
+                f"No image has a point: all landmarks of {self._samples} images are "
+                "missing. Check how the points are read, or mark them."
+            )
+        return (
+            f"No image has a point of {', '.join(map(repr, names))}. Mark the landmark "
+            "in some of the images, or remove it from the landmarks of the data set."
+        )
+
+
+def _checked(
+    samples: Any, name: str, ids: collections.Counter[str], counts: _PointCounts
+) -> Any:
     if not isinstance(samples, Iterable):
         if hasattr(samples, "pipeline") or hasattr(samples, "expand"):  # Apache Beam
             return samples
         raise ValueError(_must_yield(name, samples))
-    return _checked_samples(samples, name, ids)
+    return _checked_samples(samples, name, ids, counts)
 
 
 def _checked_samples(
-    samples: Iterable[Any], name: str, ids: collections.Counter[str]
+    samples: Iterable[Any],
+    name: str,
+    ids: collections.Counter[str],
+    counts: _PointCounts,
 ) -> Iterator[tuple[Any, Mapping[str, Any]]]:
     keys: collections.Counter[Any] = collections.Counter()
     for pair in samples:
@@ -95,6 +157,7 @@ def _checked_samples(
             raise ValueError(_must_yield(name, pair))
         keys[key] += 1
         ids[str(sample["id"])] += 1
+        counts.add(sample)
         yield key, sample
     if repeated := _repeated("id", ids) or _repeated("key", keys):
         raise ValueError(repeated)

@@ -217,6 +217,10 @@ class LandmarkBuilder(
                 problems.append(str(error).replace(f"{folder}/", ""))
         return problems
 
+    def file_notes(self, folder: Path) -> list[str]:
+        """Lists remarks on the files of a folder, with problems or without."""
+        return []
+
     def folder_notes(self, folder: Path) -> list[str]:
         """Lists information for the user on a folder without problems.
 

@@ -37,6 +37,7 @@ def check_cases(
     folder: Path,
     dataset: str = "",
     problems: Iterable[str] = (),
+    notes: Iterable[str] = (),
 ) -> CheckResult:
     """Checks the cases of a folder. Each image is read once.
 
@@ -46,12 +47,14 @@ def check_cases(
         folder: Path, to which the paths in the result are relative.
         dataset: Str, the name of the builder.
         problems: Iterable of str, known problems of files that belong to no case.
+        notes: Iterable of str, remarks on files that belong to no case.
 
     Returns:
         `CheckResult`. The same folder always has the same result.
     """
     facts, findings = _read_images(cases, schema)
     findings += [Finding(ERROR, FILE, problem) for problem in problems]
+    findings += [Finding(NOTE, FILE, note) for note in notes]
     findings += find_label_problems(cases, schema)
     findings += find_spacing_problems(facts)
     same_images = find_repeated_images(facts)

@@ -52,7 +52,8 @@ def check_folder(
                 raise
             finding = Finding(ERROR, FILE, str(error).replace(f"{folder}/", ""))
             return CheckResult(folder, name, None, {}, (finding,))
-    return check_cases(cases, builder.SCHEMA, folder, name, problems)
+        notes = builder.file_notes(folder)
+    return check_cases(cases, builder.SCHEMA, folder, name, problems, notes)
 
 
 def folder_layout(folder: Path) -> str:

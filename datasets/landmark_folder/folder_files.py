@@ -16,7 +16,6 @@ from scn_keras.files import (
     ImageHeader,
     PointSet,
     read_image_header,
-    read_point_sets,
 )
 from scn_keras.files.find_images import (
     composed,
@@ -26,6 +25,7 @@ from scn_keras.files.find_images import (
     path_on_disk,
     stem_of,
 )
+from scn_keras.files.read_points import load_point_sets
 
 _POINTS_SUFFIXES = (".mrk.json", ".fcsv", ".csv", ".tsv", ".json")
 
@@ -40,7 +40,7 @@ class FolderImage:
         points: `PointSet` of the file of points; None if there are none.
         points_path: Path, the file of the points; None if there are none.
         attributes: Mapping of str to str, the columns of tables.
-        notes: Tuple of str, warnings of the image file and the file of points.
+        notes: Tuple of str, warnings of the image file.
     """
 
     id: str
@@ -69,7 +69,7 @@ def read_folder(
     attributes = _read_attributes(folder, settings, paths, problems)
     images = []
     for id, path in paths.items():
-        sets_of_image = points.pop(id, [])
+        sets_of_image = _with_points(points.pop(id, []))
         if len(sets_of_image) > 1:
             files = " and ".join(_source(p, s) for p, s in sets_of_image)
             problems.append(
@@ -85,8 +85,6 @@ def read_folder(
             continue
         points_path, point_set = sets_of_image[0] if sets_of_image else (None, None)
         notes = tuple(str(warning.message) for warning in caught)
-        if point_set is not None:
-            notes += tuple(point_set.notes)
         columns = {
             **(point_set.attributes if point_set else {}),
             **attributes.get(id, {}),
@@ -96,6 +94,23 @@ def read_folder(
         for path, point_set in sets:
             problems.append(f"{_source(path, point_set)}: there is no image {name!r}.")
     return images
+
+
+def _with_points(
+    sets: list[tuple[Path, PointSet]],
+) -> list[tuple[Path, PointSet]]:
+    """Returns the sets of points without those of other shapes only, if both exist.
+
+    3D Slicer saves lines and regions in files of their own, beside that of the points.
+    """
+    others = [points for _, points in sets if points.shapes and not points.labels]
+    kept = [pair for pair in sets if all(pair[1] is not o for o in others)] or sets[:1]
+    if others and kept:
+        path, points = kept[0]
+        shapes = [s for o in others if o is not points for s in o.shapes]
+        points = dataclasses.replace(points, shapes=[*points.shapes, *shapes])
+        kept[0] = path, points
+    return kept
 
 
 def _source(path: Path, points: PointSet) -> str:
@@ -187,9 +202,7 @@ def _read_points(
     lone = _lone_images(folder, images)
     for path, id in _points_files(folder, settings, images, problems):
         try:
-            sets = [
-                _composed(points) for points in read_point_sets(path, settings.space)
-            ]
+            sets = [_composed(p) for p in load_point_sets(path, settings.space)]
         except (ValueError, OSError) as error:
             problems.append(_sentence(path, error))
             continue

@@ -135,6 +135,37 @@ def label_problems(
     return problems
 
 
+def shape_problems(
+    settings: FolderSettings, images: Sequence[FolderImage]
+) -> list[str]:
+    """Lists landmarks that are marked by another shape than a point."""
+    names = names_of(settings, images)
+    return [
+        f"{image.points_path}: the landmark {label!r} of {image.id!r} must be a point. "
+        f"Mark it as a point, or give the shape another label. Received: {kind}."
+        for image, points in labelled(images)
+        for label, kind in dict.fromkeys(points.shapes)
+        if label in names
+    ]
+
+
+def shape_notes(settings: FolderSettings, images: Sequence[FolderImage]) -> list[str]:
+    """Returns a note on shapes that are neither points nor landmarks."""
+    names = names_of(settings, images)
+    counts = collections.Counter(
+        f"{label!r} ({kind})"
+        for _, points in labelled(images)
+        for label, kind in dict.fromkeys(points.shapes)
+        if label not in names
+    )
+    if not counts:
+        return []
+    shapes = abbreviate(f"{shape} of {n} images" for shape, n in counts.items())
+    return [
+        f"Shapes that are no points are not read: {shapes}. A landmark must be a point."
+    ]
+
+
 def empty_landmarks(names: Sequence[str], images: Sequence[FolderImage]) -> list[str]:
     """Lists landmarks that no image has a point of: one sentence each kind.
 

@@ -22,6 +22,8 @@ from scn_keras.datasets.landmark_folder.folder_schema import (
     labelled,
     names_of,
     schema_of,
+    shape_notes,
+    shape_problems,
 )
 from scn_keras.datasets.landmark_folder.folder_settings import (
     FILE_NAME,
@@ -95,6 +97,7 @@ not in these files belong into {FILE_NAME}: names, pairs, links, patients, split
             )
             cases.append(case)
         used = [image for image in images if image.id in split]
+        new_problems += shape_problems(settings, used)
         new_problems += empty_landmarks(names, used)
         new_problems = [_relative(problem, folder) for problem in new_problems]
         if problems is not None:
@@ -146,6 +149,32 @@ not in these files belong into {FILE_NAME}: names, pairs, links, patients, split
                 )
         return [_relative(problem, folder) for problem in problems]
 
+    def file_notes(self, folder: Path) -> list[str]:
+        """Lists what the files have that is not read, each kind once."""
+        settings, images, _ = self._read(folder)
+        kinds: dict[str, dict[str, None]] = {}
+        for image, points in labelled(images):
+            path = re.escape(str(image.points_path))
+            for note in points.notes:
+                kind = re.sub(rf"{path}(, line \d+)?", "", note)
+                kinds.setdefault(kind, {})[note] = None
+        notes = [
+            first + f" (And {len(others)} more images.)" * bool(others)
+            for first, *others in kinds.values()
+        ]
+        notes += shape_notes(settings, images)
+        empty = [
+            image.id
+            for image, points in labelled(images)
+            if np.isnan(points.points).all()
+        ]
+        if empty:
+            notes.append(
+                f"The files of points of {len(empty)} of {len(images)} images have no "
+                f"point, so that all landmarks are missing: {abbreviate(empty)}."
+            )
+        return [_relative(note, folder) for note in notes]
+
     def folder_notes(self, folder: Path) -> list[str]:
         """Lists points outside, images left out and images without a spacing."""
         _, images, _ = self._read(folder)
@@ -163,6 +192,7 @@ not in these files belong into {FILE_NAME}: names, pairs, links, patients, split
         if warned:
             more = f" (And {len(warned) - 1} more images.)" * (len(warned) > 1)
             notes.append(warned[0] + more)
+        notes += self.file_notes(folder)
         unlabelled = [image.id for image in images if image.points is None]
         if unlabelled:
             notes.append(

@@ -1,6 +1,7 @@
 """Points in COCO keypoints files."""
 
 import collections
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ def parse_coco(path: Path, data: JsonObject) -> list[PointSet]:
 
     A keypoint of visibility 0 is missing, whatever its coordinates; one of visibility
     1 (occluded) or 2 (visible) is a point. An annotation with an empty list of
-    keypoints is an object without landmarks. The annotations of an image are joined if
-    they are of different categories, as of tools that have a category per landmark.
+    keypoints is an object without landmarks, and one without such a list (a box, a
+    segmentation) is listed in `PointSet.shapes`. The annotations of an image are joined
+    if they are of different categories, as of tools that have a category per landmark.
     The centre of the first pixel is at 0, as in the file.
 
     Args:
@@ -32,6 +34,7 @@ def parse_coco(path: Path, data: JsonObject) -> list[PointSet]:
     categories = _by_id(path, data, "categories")
     names_of = _keypoint_names(categories)
     by_image: dict[Any, dict[Any, PointSet]] = {}
+    shapes: dict[Any, list[tuple[str, str]]] = {}
     for annotation in objects_in(path, data, "annotations"):
         where = f"{path}, line {annotation.line}"
         image = images.get(_id(annotation, "image_id"))
@@ -42,15 +45,19 @@ def parse_coco(path: Path, data: JsonObject) -> list[PointSet]:
             )
         category_id = _id(annotation, "category_id")
         category = categories.get(category_id, JsonObject())
-        points = _points(where, annotation, category, names_of.get(category_id))
         sets = by_image.setdefault(image["id"], {})
+        if annotation.get("keypoints") is None:
+            label = str(category.get("name", category_id))
+            shapes.setdefault(image["id"], []).append((label, _shape(annotation)))
+            continue
+        points = _points(where, annotation, category, names_of.get(category_id))
         previous = sets.get(category_id)
         if previous is None or _is_empty(previous):
             sets[category_id] = points
         elif not _is_empty(points):
             raise _several_objects(where, image, previous)
     return [
-        _join(path, images[image_id], [*sets.values()])
+        _join(path, images[image_id], [*sets.values()], shapes.get(image_id, []))
         for image_id, sets in by_image.items()
     ]
 
@@ -99,13 +106,6 @@ def _points(
     """Returns the points of one annotation."""
     kind = category.get("name")
     values = annotation.get("keypoints")
-    if values is None:
-        shapes = [key for key in ("bbox", "segmentation") if annotation.get(key)]
-        raise ValueError(
-            f"{where}: the annotation of the category {kind!r} has no keypoints. "
-            "Export each landmark as a keypoint, or remove the annotation from the "
-            f"file. Received: {' and '.join(shapes) or 'no shape'}"
-        )
     if not names and isinstance(kind, str) and isinstance(values, list):
         names = [kind] if len(values) == 3 else [] if not values else names
     if names is None or not isinstance(values, list):
@@ -120,24 +120,42 @@ def _points(
         )
     points = np.full((len(names), 2), np.nan)
     visibilities = values[2::3]
+    unused = []
     for row, (name, visibility) in enumerate(zip(names, visibilities, strict=False)):
         if visibility not in (0, 1, 2):
             raise ValueError(
                 f"{where}: the visibility of {name!r} must be 0 (not labelled), 1 "
                 f"(occluded) or 2 (visible). Received: {visibility!r}"
             )
-        if visibility == 0:
-            continue
         position = values[3 * row : 3 * row + 2]
+        if visibility == 0:
+            unused += [name] if position not in ([0, 0], [None, None]) else []
+            continue
         points[row] = parse_position(position, f"{where}: {name!r}", 2)
         if np.isnan(points[row, 0]):
             raise ValueError(
                 f"{where}: {name!r} must have coordinates, or the visibility 0. "
                 f"Received: {position} with visibility {visibility}"
             )
+    _require_number(where, annotation, visibilities, unused)
+    notes = []
+    if unused:
+        notes.append(
+            f"{where}: {', '.join(unused)} have the visibility 0 and coordinates, "
+            "which are not used: the landmarks are missing."
+        )
+    return PointSet(names, points, lines=[annotation.line] * len(names), notes=notes)
+
+
+def _require_number(
+    where: str, annotation: JsonObject, visibilities: list[Any], unused: list[str]
+) -> None:
+    """Validates that `num_keypoints` does not count missing keypoints."""
     labelled = sum(visibility != 0 for visibility in visibilities)
-    # Some tools count the visible ones only.
+    # Some tools count the visible ones only, and some those at 0, 0 as well.
     counts = {labelled, sum(visibility == 2 for visibility in visibilities)}
+    if not unused:
+        counts.add(len(visibilities))
     number = annotation.get("num_keypoints")
     if number is not None and number not in counts:
         raise ValueError(
@@ -145,36 +163,46 @@ def _points(
             f"or 2, {labelled}. Correct the number or the visibilities. Received: "
             f"num_keypoints={number!r}"
         )
-    return PointSet(names, points, lines=[annotation.line] * len(names))
+
+
+def _shape(annotation: JsonObject) -> str:
+    """Returns the kind of an annotation without keypoints."""
+    if annotation.get("segmentation"):
+        return "segmentation"
+    return "box" if annotation.get("bbox") else "annotation without keypoints"
 
 
 def _is_empty(points: PointSet) -> bool:
     return bool(np.isnan(points.points).all())
 
 
-def _join(path: Path, image: JsonObject, sets: list[PointSet]) -> PointSet:
+def _join(
+    path: Path,
+    image: JsonObject,
+    sets: list[PointSet],
+    shapes: list[tuple[str, str]],
+) -> PointSet:
     """Joins the points of the annotations of an image."""
-    first, *others = sets
-    size = image_size_in(path, image, "width", "height")
-    for other in others:
-        if shared := set(first.labels) & set(other.labels):
-            kept = [s for s in (first, other) if not _is_empty(s)]
+    joined = PointSet((), np.empty((0, 2)))
+    for other in sets:
+        if shared := set(joined.labels) & set(other.labels):
+            kept = [points for points in (joined, other) if not _is_empty(points)]
             if len(kept) == 2:
                 where = f"{path}, line {other.lines[0]}"
-                raise _several_objects(where, image, first, sorted(shared))
-            first = kept[0] if kept else first
+                raise _several_objects(where, image, joined, sorted(shared))
+            joined = kept[0] if kept else joined
             continue
-        first = PointSet(
-            [*first.labels, *other.labels],
-            np.concatenate([first.points, other.points]),
-            lines=[*first.lines, *other.lines],
+        joined = PointSet(
+            [*joined.labels, *other.labels],
+            np.concatenate([joined.points, other.points]),
+            lines=[*joined.lines, *other.lines],
+            notes=[*joined.notes, *other.notes],
         )
-    return PointSet(
-        first.labels,
-        first.points,
+    return dataclasses.replace(
+        joined,
         image=image["file_name"],
-        lines=first.lines,
-        image_size=size,
+        image_size=image_size_in(path, image, "width", "height"),
+        shapes=shapes,
     )
 
 

@@ -1,4 +1,4 @@
-"""Points in JSON: the format of this package and labelme."""
+"""Points in JSON: the format of this package."""
 
 import json
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scn_keras.files.located_json import JsonObject, image_size_in, objects_in
+from scn_keras.files.located_json import JsonObject, objects_in
 from scn_keras.files.point_set import SPACES, PointSet
 from scn_keras.files.text_values import parse_position
 
@@ -88,62 +88,3 @@ def format_json(sets: Sequence[PointSet]) -> str:
     ]
     data = images[0] if len(images) == 1 else {"images": images}
     return json.dumps(data, indent=2) + "\n"
-
-
-def parse_labelme(path: Path, data: JsonObject) -> PointSet:
-    """Converts a labelme file into points.
-
-    A point is a landmark, and a circle is one at its centre. Other shapes are refused.
-    The edge of the first pixel is at 0 in labelme, and at -0.5 in the result.
-
-    Args:
-        path: Path, the file, for messages.
-        data: `JsonObject`, its content.
-
-    Raises:
-        ValueError: If the content is not valid. The message names file and line.
-    """
-    labels, positions, lines = [], [], []
-    for shape in objects_in(path, data, "shapes"):
-        label = shape.get("label")
-        kind = shape.get("shape_type") or "point"
-        if not isinstance(label, str | int) or not str(label).strip():
-            raise ValueError(
-                f"{path}, line {shape.line}: the {kind} has no label. Name it in "
-                f"labelme. Received: label={label!r}"
-            )
-        label = str(label)
-        where = f"{path}, line {shape.line}: the position of {label!r}"
-        if kind not in ("point", "points", "circle"):
-            raise ValueError(
-                f"{path}, line {shape.line}: the shape {label!r} must be a point, or a "
-                "circle whose centre is the point. Mark the landmark as a point in "
-                f"labelme, or remove the shape. Received: shape_type={kind!r}"
-            )
-        points = shape.get("points")
-        count = 2 if kind == "circle" else 1  # the centre and a point of the circle
-        if not isinstance(points, list) or len(points) != count:
-            expected = "a centre and a point of the circle"
-            raise ValueError(
-                f"{where} must be {expected if count == 2 else 'one point'}. Give each "
-                f"point a label of its own. Received: shape_type={kind!r}, {points!r}"[
-                    :300
-                ]
-            )
-        position = points[0] if isinstance(points[0], list) else points
-        parsed = parse_position(position, where, 2)
-        if np.isnan(parsed[0]):
-            raise ValueError(
-                f"{where} must be two numbers. Remove the shape of a landmark that is "
-                f"missing. Received: {position!r}"
-            )
-        labels.append(label)
-        positions.append(parsed - 0.5)
-        lines.append(shape.line)
-    return PointSet(
-        labels,
-        np.reshape(positions, (-1, 2)),
-        image=str(data.get("imagePath") or ""),
-        lines=lines,
-        image_size=image_size_in(path, data, "imageWidth", "imageHeight"),
-    )

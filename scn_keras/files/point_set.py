@@ -27,6 +27,8 @@ class PointSet:
         image_size: Pair of ints, the width and the height of the image that the file
             of points states; None if it states none.
         notes: Sequence of str, remarks for the user on what was not read.
+        shapes: Sequence of pairs of str, the label and the kind of each shape of the
+            file that is no point, such as `("film", "rectangle")`.
 
     Raises:
         ValueError: If the number of labels, the shape of the points or the space is
@@ -49,6 +51,7 @@ class PointSet:
     lines: Sequence[int] = ()
     image_size: tuple[int, int] | None = None
     notes: Sequence[str] = ()
+    shapes: Sequence[tuple[str, str]] = ()
 
     def __post_init__(self) -> None:
         points = np.array(self.points, np.float64)
@@ -74,7 +77,8 @@ class PointSet:
             )
         object.__setattr__(self, "labels", tuple(self.labels))
         object.__setattr__(self, "points", points)
-        object.__setattr__(self, "lines", tuple(self.lines))
+        for name in ("lines", "notes", "shapes"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def ordered(self, names: Sequence[str]) -> np.ndarray:
         """Returns the points in the order of names, `(len(names), D)`.

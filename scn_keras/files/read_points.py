@@ -1,8 +1,10 @@
 import os
+import warnings
 from pathlib import Path
 
 from scn_keras.files.coco_points import parse_coco
-from scn_keras.files.json_points import parse_json, parse_labelme
+from scn_keras.files.json_points import parse_json
+from scn_keras.files.labelme_points import parse_labelme
 from scn_keras.files.located_json import JsonObject, load_json
 from scn_keras.files.point_set import SPACES, PointSet
 from scn_keras.files.slicer_points import parse_markups, read_fcsv
@@ -61,6 +63,48 @@ def read_point_sets(
 
     Returns:
         List of `PointSet`, one for each image, in the order of the file.
+
+    Warns:
+        UserWarning: If the file has shapes that are no points, or columns or
+            coordinates that are not used.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file cannot be read, or an image has shapes but no points.
+            The message names the file and the line.
+    """
+    sets = load_point_sets(path, space)
+    for points in sets:
+        shapes = dict.fromkeys(f"{label!r} ({kind})" for label, kind in points.shapes)
+        received = ", ".join([*shapes][:5]) + ", ..." * (len(shapes) > 5)
+        if shapes and not points.labels:
+            of_image = f" of {points.image}" * bool(points.image)
+            raise ValueError(
+                f"{os.fspath(path)} has no points{of_image}. Mark landmarks as points. "
+                f"Received: {received}"
+            )
+        if shapes:
+            warnings.warn(
+                f"{os.fspath(path)}: shapes that are no points are not read: "
+                f"{received}.",
+                stacklevel=2,
+            )
+    for note in dict.fromkeys(note for points in sets for note in points.notes):
+        warnings.warn(note, stacklevel=2)
+    return sets
+
+
+def load_point_sets(
+    path: str | os.PathLike[str], space: str | None = None
+) -> list[PointSet]:
+    """Reads points like `read_point_sets`, without its warnings.
+
+    Args:
+        path: Str or path, see `read_point_sets`.
+        space: Str, see `read_point_sets`.
+
+    Returns:
+        List of `PointSet`, in which `notes` and `shapes` are what is not used.
 
     Raises:
         FileNotFoundError: If the file does not exist.

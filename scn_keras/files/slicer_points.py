@@ -17,6 +17,9 @@ _SCHEMA = (
 )
 _SIGN = {"LPS": np.array([1.0, 1.0, 1.0]), "RAS": np.array([-1.0, -1.0, 1.0])}
 
+# Codes of UCUM in mm, of which Slicer's schema lists mm and um.
+_MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 1e-3, "nm": 1e-6}
+
 _FCSV_COLUMNS: tuple[str, ...] = (
     *("id", "x", "y", "z", "ow", "ox", "oy", "oz", "vis", "sel", "lock", "label"),
     *("desc", "associatedNodeID"),
@@ -26,8 +29,8 @@ _FCSV_SPACES = {"0": "RAS", "RAS": "RAS", "1": "LPS", "LPS": "LPS", "2": "", "IJ
 # Since version 4.11 a row has two values more than the header: the status of the
 # position and whether it was created automatically.
 _FCSV_STATUS, _FCSV_DEFINED = 14, "2"
-# Whether a point with this status has a position. Slicer shows previewed points, and
-# points that are being edited, where they are.
+# Whether a point with this status has a position, which may be tentative: preview. See
+# PositionStatus in vtkMRMLMarkupsNode.h. "edit" is not in the schema but in files.
 _HAS_POSITION = {
     **{"undefined": False, "missing": False},
     **{"preview": True, "edit": True, "defined": True},
@@ -38,10 +41,10 @@ _FCSV_HAS_POSITION = {"0": False, "1": True, "2": True, "3": False}
 def parse_markups(path: Path, data: JsonObject) -> PointSet:
     """Converts a `.mrk.json` file into points in LPS.
 
-    All point lists of the file are joined, with the control points of lines, curves,
-    planes and other markups, all of which must have labels. A control point whose
-    status is undefined or missing is a missing landmark. Points that are hidden,
-    locked or not selected are points like any other.
+    All point lists of the file are joined. The control points of lines, curves, planes
+    and other markups are listed in `PointSet.shapes`. A control point whose status is
+    undefined or missing is a missing landmark. Points that are hidden, locked or not
+    selected are points like any other. Units other than mm are converted.
 
     Args:
         path: Path, the file, for messages.
@@ -53,43 +56,71 @@ def parse_markups(path: Path, data: JsonObject) -> PointSet:
     labels: list[str] = []
     positions: list[np.ndarray] = []
     lines: list[int] = []
+    shapes: list[tuple[str, str]] = []
+    tentative: list[str] = []
     nodes = objects_in(path, data, "markups")
     if not any(_is_point_list(node) or node.get("controlPoints") for node in nodes):
         raise ValueError(f"{path} has no point list (markups of type Fiducial).")
     for node in nodes:
-        sign = _SIGN.get(str(node.get("coordinateSystem", "LPS")))
-        if sign is None:
-            raise ValueError(
-                f"{path}, line {node.line}: `coordinateSystem` must be LPS or RAS. "
-                f"Received: {node['coordinateSystem']!r}"
-            )
-        units = node.get("coordinateUnits", "mm")
-        if units not in ("mm", ["mm"] * 3):
-            raise ValueError(
-                f"{path}, line {node.line}: `coordinateUnits` must be mm. Received: "
-                f"{units!r}"
-            )
+        factor = _factor(path, node)
         for number, point in enumerate(objects_in(path, node, "controlPoints"), 1):
-            label = _label(path, node, point, number)
+            if not _is_point_list(node):
+                kind = f"control point of a markup of type {node['type']}"
+                shapes.append((str(point.get("label") or number), kind))
+                continue
+            label = _label(path, point, number)
             where = f"{path}, line {point.line}: the position of {label!r}"
             labels.append(label)
-            positions.append(_position(path, point, where) * sign)
+            positions.append(_position(path, point, where) * factor)
             lines.append(point.line)
-    return PointSet(labels, np.reshape(positions, (-1, 3)), "LPS", lines=lines)
+            if point.get("positionStatus") in ("preview", "edit"):
+                tentative.append(label)
+    notes = []
+    if tentative:
+        notes.append(
+            f"{path}: the positions of {', '.join(tentative)} are tentative "
+            "(`positionStatus` preview or edit); they are used as points."
+        )
+    return PointSet(
+        labels,
+        np.reshape(positions, (-1, 3)),
+        "LPS",
+        lines=lines,
+        notes=notes,
+        shapes=shapes,
+    )
+
+
+def _factor(path: Path, node: JsonObject) -> np.ndarray:
+    """Returns the factors from the coordinates of a markup to millimetres in LPS."""
+    sign = _SIGN.get(str(node.get("coordinateSystem", "LPS")))
+    if sign is None:
+        raise ValueError(
+            f"{path}, line {node.line}: `coordinateSystem` must be LPS or RAS. "
+            f"Received: {node['coordinateSystem']!r}"
+        )
+    units = node.get("coordinateUnits", "mm")
+    # Text, or the code, its scheme (UCUM) and its meaning.
+    code = units[0] if isinstance(units, list) and len(units) == 3 else units
+    if not isinstance(code, str) or code not in _MILLIMETRES:
+        raise ValueError(
+            f"{path}, line {node.line}: `coordinateUnits` must be one of "
+            f"{', '.join(_MILLIMETRES)}. Received: {units!r}"
+        )
+    return sign * _MILLIMETRES[code]
 
 
 def _is_point_list(node: JsonObject) -> bool:
     return node.get("type", "Fiducial") in ("Fiducial", "PointList")
 
 
-def _label(path: Path, node: JsonObject, point: JsonObject, number: int) -> str:
+def _label(path: Path, point: JsonObject, number: int) -> str:
     label = point.get("label", "")
     if isinstance(label, str | int) and str(label).strip():
         return str(label)
-    kind = "" if _is_point_list(node) else f" of the {node['type']}"
     raise ValueError(
-        f"{path}, line {point.line}: control point {number}{kind} has no label. Name "
-        "it in 3D Slicer, or remove the markup from the file. Received: "
+        f"{path}, line {point.line}: control point {number} has no label. Name "
+        "it in 3D Slicer, or remove it. Received: "
         f"label={label!r}"
     )
 

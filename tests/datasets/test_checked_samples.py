@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from PIL import Image
 
 from scn_keras.datasets import DatasetFolderError, prepare
 from scn_keras.datasets.case import Case
+from scn_keras.datasets.check.check_folder import check_folder
 from scn_keras.datasets.landmark_builder import LandmarkBuilder
 from scn_keras.landmark_schema import LandmarkSchema
 
@@ -111,3 +113,26 @@ def test_ids_of_cases_are_unique(tmp_path, monkeypatch):
     monkeypatch.setattr(Films, "values", lambda folder: [case] * 3)
     with pytest.raises(DatasetFolderError, match="id 'same' is given to 3 samples"):
         prepare(Films, tmp_path / "tfds", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ([[1, 2], [np.nan, np.nan]], "No image has a point of 'b'. Mark the landmark"),
+        ([[np.nan, np.nan]] * 2, "No image has a point: all landmarks of 3 images"),
+    ],
+)
+def test_cases_without_a_point_of_a_landmark(tmp_path, monkeypatch, points, message):
+    image = tmp_path / "film.png"
+    Image.new("L", (8, 8)).save(image)
+    monkeypatch.setattr(Films, "SCHEMA", LandmarkSchema(("a", "b")))
+    cases = [
+        Case(str(n), "", "", image, (), {"points": np.array(points)}, np.eye(3))
+        for n in range(3)
+    ]
+    monkeypatch.setattr(Films, "values", lambda folder: cases)
+    with pytest.raises(DatasetFolderError, match=message):
+        prepare(Films, tmp_path / "tfds", tmp_path)
+    findings = check_folder(tmp_path, f"{__name__}:Films").findings
+    errors = [f.message for f in findings if f.severity == "error"]
+    assert any(error.startswith(message) for error in errors)

@@ -115,6 +115,53 @@ def test_landmark_without_a_point(tmp_path):
     assert errors(folder, tmp_path) == ["landmarks.toml: no file has the labels c."]
 
 
+def write_labelme(path, **kinds):
+    shapes = [
+        {
+            "label": label,
+            "shape_type": kind,
+            "points": [[3, 4]] if kind == "point" else [[3, 4], [5, 6]],
+        }
+        for label, kind in kinds.items()
+    ]
+    write_film(path.with_suffix(".png"))
+    path.write_text(json.dumps({"shapes": shapes}))
+
+
+def test_shapes_of_landmarks_are_refused_and_others_noted(tmp_path):
+    folder = tmp_path / "films"
+    for id in "ABC":
+        write_labelme(folder / f"{id}.json", a="point", b="circle", film="rectangle")
+    assert errors(folder, tmp_path) == []
+    notes = [f.message for f in check_folder(folder).findings if f.severity == "note"]
+    (note,) = [n for n in notes if "no points are not read" in n]
+    assert "'film' (rectangle) of 3 images" in note
+    write_labelme(folder / "C.json", a="point", b="polygon", film="rectangle")
+    (problem,) = errors(folder, tmp_path)
+    assert problem.startswith("C.json: the landmark 'b' of 'C' must be a point.")
+    # A name of the settings is a landmark in any case.
+    write_labelme(folder / "C.json", a="point", b="circle", film="rectangle")
+    (folder / "landmarks.toml").write_text('names = ["a", "b", "film"]\n')
+    assert "A.json: the landmark 'film' of 'A' must be" in errors(folder, tmp_path)[0]
+
+
+def test_files_of_boxes_only(tmp_path):
+    folder = tmp_path / "films"
+    for id in "AB":
+        write_labelme(folder / f"{id}.json", a="rectangle")
+    (problem,) = errors(folder, tmp_path)
+    assert problem.startswith("The files of points have no point: all landmarks of 2 ")
+    notes = [f.message for f in check_folder(folder).findings if f.severity == "note"]
+    assert any("'a' (rectangle) of 2 images" in note for note in notes)
+
+
+def test_image_without_a_point_is_noted(tmp_path):
+    table = "image,a_x,a_y\nA.png,1,2\nB.png,,\n"
+    folder = write_table(tmp_path / "films", table)
+    notes = [f.message for f in check_folder(folder).findings if f.severity == "note"]
+    assert any("of 1 of 2 images have no point" in n and "B" in n for n in notes)
+
+
 def test_columns_that_are_not_read_are_noted(tmp_path):
     table = "image,a_x,a_y,a_likelihood\nA.png,1,2,0.5\nB.png,3,4,0.6\n"
     folder = write_table(tmp_path / "films", table)
@@ -235,6 +282,24 @@ def test_two_files_of_points_in_the_folder_of_a_case(tmp_path):
     assert problem.startswith("case2/CT.nrrd has points more than once. Keep one of")
     (folder / "landmarks.toml").write_text('files.points = "{id}/F.mrk.json"\n')
     assert errors(folder, tmp_path) == []
+
+
+def test_lines_and_regions_beside_the_points_of_a_case(tmp_path):
+    folder = tmp_path / "heads"
+    for case in ("case1", "case2"):
+        write_head(folder / case / "CT.nrrd")
+        write_markups(folder / case / "F.mrk.json", 1)
+        for kind in ("ROI", "Line"):
+            points = [{"label": f"{kind}-1", "position": [1, 2, 3]}]
+            node = {"type": kind, "controlPoints": points}
+            path = folder / case / f"{kind}.mrk.json"
+            path.write_text(json.dumps({"markups": [node]}))
+    assert errors(folder, tmp_path) == []
+    case = cases_of(folder, tmp_path)["case2"]
+    np.testing.assert_array_equal(case.points["points"], [[1, 2, 3]])
+    messages = " ".join(f.message for f in check_folder(folder).findings)
+    assert "'ROI-1' (control point of a markup of type ROI) of 2 images" in messages
+    assert "'Line-1'" in messages
 
 
 def test_two_images_of_one_name_in_shared_folders(tmp_path):

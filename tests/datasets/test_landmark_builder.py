@@ -19,6 +19,7 @@ from scn_keras.landmark_schema import LandmarkSchema
 
 REPOSITORY = Path(__file__).parents[2]
 POINTS = np.array([[1.5, 2.0], [np.nan, np.nan], [0.0, 9.0]])
+WHOLE = np.nan_to_num(POINTS, nan=5.0)
 
 
 class Dots(LandmarkBuilder, skip_registration=True):
@@ -31,17 +32,15 @@ class Dots(LandmarkBuilder, skip_registration=True):
     def _generate_examples(self):
         for n in range(3):
             image = np.full((10 + n, 8), n, np.uint8)
-            yield (
-                f"{n}",
-                self.sample(f"{n}", image, {"points": POINTS + n}, np.eye(3), "p"),
-            )
+            points = {"points": (WHOLE if n == 0 else POINTS) + n}
+            yield f"{n}", self.sample(f"{n}", image, points, np.eye(3), "p")
 
 
 class SeenTwice(Dots, skip_registration=True):
     OBSERVERS = ("first", "second")
 
     def _generate_examples(self):
-        points = {"points_first": POINTS, "points_second": POINTS + 1}
+        points = {"points_first": POINTS, "points_second": WHOLE + 1}
         image = np.zeros((4, 4), np.uint8)
         yield "0", self.sample("0", image, points, np.eye(3))
 
@@ -100,7 +99,7 @@ class Bright(Dots, skip_registration=True):
 
     def _generate_examples(self):
         image = np.array([[0, 65535], [300, 7]], np.uint16)
-        yield "0", self.sample("0", image, {"points": POINTS}, np.eye(3))
+        yield "0", self.sample("0", image, {"points": WHOLE}, np.eye(3))
 
 
 def test_images_of_16_bits(tmp_path):

@@ -469,7 +469,7 @@ def markups(**point):
             '{"markups": [\n{"coordinateSystem": "RPS", "controlPoints": []}]}',
             "line 2: `coordinateSystem` must be LPS or RAS. Received: 'RPS'",
         ),
-        ("a.mrk.json", '{"markups": [{"coordinateUnits": "um"}]}', "must be mm.*'um'"),
+        ("a.mrk.json", '{"markups": [{"coordinateUnits": "in"}]}', "must be .*'in'"),
         (
             "a.fcsv",
             "# CoordinateSystem = 7\n",

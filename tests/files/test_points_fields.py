@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from scn_keras.files import read_point_sets, read_points
+from scn_keras.files.read_points import load_point_sets
 
 NAN = float("nan")
 FCSV_HEADER = (
@@ -31,8 +32,6 @@ def markups(path, *points, **node):
     ("status", "expected"),
     [
         ("defined", [1, 2, 3]),
-        ("preview", [1, 2, 3]),
-        ("edit", [1, 2, 3]),
         ("undefined", [NAN] * 3),
         ("missing", [NAN] * 3),
     ],
@@ -74,15 +73,48 @@ def test_hidden_locked_and_unselected_points_are_points(tmp_path):
     np.testing.assert_array_equal(read_points(path).points, [[1, 2, 3]])
 
 
-@pytest.mark.parametrize("kind", ["Line", "Angle", "Curve", "ClosedCurve", "Plane"])
-def test_labelled_control_points_of_other_markups_are_landmarks(tmp_path, kind):
+@pytest.mark.parametrize("kind", ["Line", "Angle", "Curve", "Plane", "ROI"])
+def test_control_points_of_other_markups_are_no_points(tmp_path, kind):
     point = {"label": "L-1", "position": [1, 2, 3]}
     fiducial = {"controlPoints": [{"label": "a", "position": [4, 5, 6]}]}
     path = tmp_path / "a.mrk.json"
     write(path, {"markups": [fiducial, {"type": kind, "controlPoints": [point]}]})
-    found = read_points(path)
-    assert found.labels == ("a", "L-1")
-    np.testing.assert_array_equal(found.points, [[4, 5, 6], [1, 2, 3]])
+    with pytest.warns(UserWarning, match=f"no points are not read: 'L-1' .*{kind}"):
+        (found,) = read_point_sets(path)
+    assert found.labels == ("a",)
+    np.testing.assert_array_equal(found.points, [[4, 5, 6]])
+    assert found.shapes == (("L-1", f"control point of a markup of type {kind}"),)
+    write(path, {"markups": [{"type": kind, "controlPoints": [point]}]})
+    assert load_point_sets(path)[0].labels == ()
+    with pytest.raises(ValueError, match=f"a.mrk.json has no points.*'L-1' .*{kind}"):
+        read_points(path)
+
+
+@pytest.mark.parametrize(
+    ("units", "expected"),
+    [
+        ("mm", [1, 2, 3]),
+        ("cm", [10, 20, 30]),
+        ("m", [1000, 2000, 3000]),
+        ("um", [0.001, 0.002, 0.003]),
+        (["mm", "UCUM", "millimeter"], [1, 2, 3]),
+        (["cm", "UCUM", "centimeter"], [10, 20, 30]),
+    ],
+)
+def test_units_of_markups(tmp_path, units, expected):
+    point = {"label": "a", "position": [-1, -2, 3]}
+    system = {"coordinateUnits": units, "coordinateSystem": "RAS"}
+    found = read_points(markups(tmp_path / "a.mrk.json", point, **system))
+    np.testing.assert_allclose(found.points, [expected])
+
+
+@pytest.mark.parametrize("status", ["preview", "edit"])
+def test_tentative_positions_are_points_with_a_warning(tmp_path, status):
+    point = {"label": "a", "position": [1, 2, 3], "positionStatus": status}
+    path = markups(tmp_path / "a.mrk.json", point)
+    with pytest.warns(UserWarning, match="json: the positions of a are tentative"):
+        found = read_points(path)
+    np.testing.assert_array_equal(found.points, [[1, 2, 3]])
 
 
 @pytest.mark.parametrize(
@@ -100,10 +132,10 @@ def test_labelled_control_points_of_other_markups_are_landmarks(tmp_path, kind):
             "`positionStatus` is defined.* Received: None",
         ),
         ({"label": None}, {}, "control point 1 has no label.* label=None"),
-        ({"label": ""}, {"type": "Curve"}, "control point 1 of the Curve has no label"),
-        ({}, {"coordinateUnits": "cm"}, "`coordinateUnits` must be mm.* 'cm'"),
-        ({}, {"coordinateUnits": ["mm", "mm", "cm"]}, "`coordinateUnits` must be mm"),
-        ({}, {"coordinateUnits": ""}, "`coordinateUnits` must be mm. Received: ''"),
+        ({"label": " "}, {}, "control point 1 has no label"),
+        ({}, {"coordinateUnits": "px"}, "`coordinateUnits` must be one of .* 'px'"),
+        ({}, {"coordinateUnits": ["mm", "mm"]}, "`coordinateUnits` must be one of mm"),
+        ({}, {"coordinateUnits": ""}, "`coordinateUnits` must be .* Received: ''"),
         ({}, {"coordinateSystem": "IJK"}, "`coordinateSystem` must be .* 'IJK'"),
     ],
 )
@@ -161,13 +193,6 @@ def test_shapes_of_labelme_that_are_points(tmp_path, kind, points):
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        *(
-            (
-                {"shape_type": kind, "points": [[1, 2], [3, 4], [5, 6]]},
-                f"the shape 'a' must be a point, .* Received: shape_type='{kind}'",
-            )
-            for kind in ("rectangle", "polygon", "line", "linestrip", "mask", "star")
-        ),
         ({"shape_type": "points"}, "'a' must be one point.* shape_type='points'"),
         ({"shape_type": "circle", "points": [[1, 2]]}, "must be a centre and a point"),
         ({"label": None}, "the point has no label. .* label=None"),
@@ -182,6 +207,20 @@ def test_shapes_of_labelme_that_are_refused(tmp_path, shape, message):
     path = labelme(tmp_path / "a.json", good, bad)
     with pytest.raises(ValueError, match=f"a.json, line .*{message}"):
         read_points(path)
+
+
+@pytest.mark.parametrize("kind", ["rectangle", "polygon", "linestrip", "mask", "star"])
+def test_shapes_of_labelme_that_are_no_points(tmp_path, kind):
+    good = {"label": "b", "points": [[1, 2]], "shape_type": "point"}
+    other = {"label": "a", "points": [[1, 2], [3, 4], [5, 6]], "shape_type": kind}
+    path = labelme(tmp_path / "a.json", good, other)
+    with pytest.warns(UserWarning, match=f"json: shapes .* not read: 'a' .{kind}"):
+        found = read_points(path)
+    assert found.labels == ("b",)
+    assert found.shapes == (("a", kind),)
+    path = labelme(tmp_path / "a.json", other)
+    with pytest.raises(ValueError, match=f"no points of a.png. .*'a' .{kind}"):
+        read_point_sets(path)
 
 
 @pytest.mark.parametrize("size", [{"imageWidth": 80}, {"imageWidth": 1.5}])
@@ -210,7 +249,8 @@ def coco(path, annotations, *categories):
         ([1, 2, 2, 3, 4, 1], 2, [[1, 2], [3, 4]]),
         # Of tools that count visible keypoints only.
         ([1, 2, 2, 3, 4, 1], 1, [[1, 2], [3, 4]]),
-        ([1, 2, 2, 3, 4, 0], 1, [[1, 2], [NAN, NAN]]),
+        # Of tools that count all of them.
+        ([1, 2, 2, 0, 0, 0], 2, [[1, 2], [NAN, NAN]]),
         ([1, 2, 2, 0, 0, 0], 1, [[1, 2], [NAN, NAN]]),
         ([], 0, [[NAN, NAN]] * 2),
         ([], None, [[NAN, NAN]] * 2),
@@ -222,6 +262,24 @@ def test_visibility_of_coco(tmp_path, keypoints, number, expected):
     assert found.labels == ("a", "b")
     assert found.image_size == (80, 60)
     np.testing.assert_array_equal(found.points, expected)
+
+
+def test_coordinates_of_invisible_keypoints_are_noted(tmp_path):
+    path = coco(tmp_path / "a.json", [{"keypoints": [1, 2, 2, 3, 4, 0]}])
+    message = "b have the visibility 0 and coordinates, which are not used"
+    with pytest.warns(UserWarning, match=message):
+        read_points(path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [({"bbox": [1, 2, 3, 4]}, "box"), ({"segmentation": [[1, 2]]}, "segmentation")],
+)
+def test_annotations_of_coco_without_keypoints(tmp_path, shape, kind):
+    path = coco(tmp_path / "a.json", [shape])
+    assert load_point_sets(path)[0].shapes == (("hip", kind),)
+    with pytest.raises(ValueError, match=f"no points of a.png. .*'hip' .{kind}"):
+        read_point_sets(path)
 
 
 def test_one_empty_annotation_of_coco(tmp_path):
@@ -274,7 +332,6 @@ def test_a_category_of_coco_for_each_landmark(tmp_path, first, second):
             [{"keypoints": [], "num_keypoints": 2}],
             "`num_keypoints` must be .*, 0. .* Received: num_keypoints=2",
         ),
-        ([{"bbox": [1, 2, 3, 4]}], "category 'hip' has no keypoints.* Received: bbox"),
         ([{"keypoints": [1, 2, 2, 3, 4, 2]}] * 2, "the landmarks of one object only"),
     ],
 )
@@ -355,7 +412,7 @@ def test_columns_that_are_refused(tmp_path, text, message):
     ],
 )
 def test_columns_of_numbers_that_are_not_read(tmp_path, text, unread):
-    found = read_points(write(tmp_path / "a.csv", text))
+    (found,) = load_point_sets(write(tmp_path / "a.csv", text))
     if unread is None:
         assert found.notes == ()
     else:

@@ -58,6 +58,9 @@ class ArraySource:
             groups = folder.samples["group"][rows].tolist()
             held_out = np.isin(groups, selection.training_groups(groups, recipe)[1])
         self._images = _Images(folder, rows[~held_out], recipe, make)
+        selection.require_points(
+            [self._images.points()], self.schema.names, self._recipe
+        )
         self._order = functools.lru_cache(maxsize=2)(self._permutation)
         self.validation = None
         if held_out.any():
@@ -125,6 +128,9 @@ class _Images:
 
     def __len__(self):
         return len(self.images)
+
+    def points(self):
+        return {k: v for k, v in self.samples.items() if k.startswith("points")}
 
     def in_order(self):
         size = self.recipe.batch_size

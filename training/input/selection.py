@@ -1,8 +1,10 @@
 """Selection from a data set by a recipe: patients, observer and mirrored landmarks."""
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from scn_keras import warp
 from scn_keras.landmark_schema import LandmarkSchema
@@ -67,6 +69,47 @@ def require_observer(
     if recipe.observer not in known:
         label = f"The data set {recipe.dataset}"
         raise _unknown_observer(label, observers, recipe.observer)
+
+
+def require_points(
+    points: Iterable[Mapping[str, Any]], names: Sequence[str], recipe: Recipe
+) -> None:
+    """Validates that the training images have a point of each landmark.
+
+    Args:
+        points: Iterable of dicts with `points` or `points_<observer>` `(..., N, D)`,
+            without other truths.
+        names: Sequence of str, the landmarks.
+        recipe: `Recipe`.
+
+    Raises:
+        ValueError: If there is no image, or a landmark is missing in all images.
+    """
+    counts, images = np.zeros(len(names), int), 0
+    for sample in points:
+        found = np.zeros(1, bool)
+        # The points of any observer may be drawn.
+        draws = np.linspace(0.0, 1.0, max(len(sample), 1), endpoint=False)
+        for draw in draws if recipe.observer == "random" else draws[:1]:
+            values = np.asarray(observed_points(sample, recipe.observer, draw))
+            found = found | ~np.isnan(values).any(-1)
+        images += found[..., 0].size
+        counts += found.reshape(-1, len(names)).sum(0)
+    selected = f"the {images} training images (split {recipe.train_split!r})"
+    if not images or not counts.any():
+        raise ValueError(
+            f"There must be points in {selected} of {recipe.dataset}. Check how the "
+            "points of the data set are read, or choose another split. Received: "
+            f"{'no points' if images else 'no images'}"
+        )
+    if not counts.all():
+        missing = [n for n, count in zip(names, counts, strict=True) if not count]
+        raise ValueError(
+            f"Each landmark must have a point in one of {selected} of "
+            f"{recipe.dataset}: the network cannot learn a landmark without any. Mark "
+            "it, remove it from the data set, or choose another split or fold. "
+            f"Received no point of: {', '.join(missing)}"
+        )
 
 
 def _unknown_observer(label, observers, observer):

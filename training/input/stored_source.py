@@ -1,8 +1,10 @@
 import pathlib
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from scn_keras.datasets.landmark_builder import LandmarkBuilder
 from scn_keras.training.input import pipeline, selection
 from scn_keras.training.input.placed_samples import place_samples
 from scn_keras.training.input.prepared_sets import prepared_builder
@@ -77,13 +79,16 @@ def training_samples(
     samples = builder.read_split(recipe.train_split).map(
         lambda sample: selection.without_other_truths(sample, truths, recipe)
     )
+    groups, points = _groups_and_points(builder, recipe)
     if recipe.validation == 0.0 and recipe.fold is None:
+        selection.require_points(points, builder.SCHEMA.names, recipe)
         return samples, None
-    without_images = builder.read_split(
-        recipe.train_split, {"image": tfds.decode.SkipDecoding()}
-    )
-    groups = [sample["group"].decode() for sample in without_images.as_numpy_iterator()]
     training, validation = selection.training_groups(groups, recipe)
+    selection.require_points(
+        [p for p, group in zip(points, groups, strict=True) if group in {*training}],
+        builder.SCHEMA.names,
+        recipe,
+    )
     # Without a known size, Keras warns that the data set ran out of data.
     size = tf.data.experimental.assert_cardinality(
         sum(group in validation for group in groups)
@@ -92,3 +97,27 @@ def training_samples(
         pipeline.of_groups(samples, training),
         pipeline.of_groups(samples, validation).apply(size),
     )
+
+
+def _groups_and_points(
+    builder: LandmarkBuilder, recipe: Recipe
+) -> tuple[list[str], list[dict[str, np.ndarray]]]:
+    """Returns the patient and the points of each image, without decoding images."""
+    samples = builder.read_split(
+        recipe.train_split, {"image": tfds.decode.SkipDecoding()}
+    )
+    groups, points = [], []
+    for sample in samples.map(_without_image).as_numpy_iterator():
+        groups.append(sample.pop("group").decode())
+        points.append(
+            selection.without_other_truths(sample, builder.GROUND_TRUTHS, recipe)
+        )
+    return groups, points
+
+
+def _without_image(sample):
+    return {
+        name: value
+        for name, value in sample.items()
+        if name == "group" or name.startswith("points")
+    }

@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -18,6 +18,10 @@ from scn_keras.files.atomic_write import write_text
 from scn_keras.inference.locator import HasLocalizer
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
 from scn_keras.saved_models.exporting import precision as reduced
+from scn_keras.saved_models.exporting._comparison_images import (
+    comparison_images,
+    quantization_images,
+)
 from scn_keras.saved_models.exporting.graph import GraphLocator
 from scn_keras.saved_models.exporting.grid_model import write_grid_model
 from scn_keras.saved_models.exporting.tf_serving import (
@@ -42,6 +46,7 @@ def export(
     format: str = "savedmodel",
     precision: str = "float32",
     data_dir: str | pathlib.Path | None = None,
+    images: str | pathlib.Path | None = None,
 ) -> pathlib.Path:
     """Exports a run as `FOLDER/NAME/VERSION/`, the folder layout of TF Serving.
 
@@ -72,17 +77,20 @@ def export(
         version: Int, the version; `None` for the highest existing version plus one.
         format: `"savedmodel"`, `"onnx"`, `"litert"` or `"openvino"`.
         precision: `"float32"`, `"bfloat16"` (SavedModel) or `"int8"` (ONNX, LiteRT).
-            For the last two, the loss of accuracy is measured on held-out images and
-            stated in the model card.
+            For the last two, the loss of accuracy is measured on held-out images or on
+            `images`, and stated in the model card.
         data_dir: The folder of prepared data sets, for reduced precision.
+        images: A folder of images, for reduced precision of a model whose data set is
+            not prepared, such as a preset. Points are read as by `landmark_folder`;
+            without points only their movement is measured.
 
     Returns:
         The folder of the version.
 
     Raises:
         FileExistsError: If that version exists.
-        FileNotFoundError: If the run is not finished or, for reduced precision, its
-            data set is not prepared.
+        FileNotFoundError: If the run is not finished or, for reduced precision, there
+            is no folder of images and the data set is not prepared.
         ImportError: If a package that the format requires is not installed.
         RuntimeError: If Keras does not use the TensorFlow backend.
         ValueError: If TF Serving does not accept the name or the version, or format,
@@ -97,6 +105,14 @@ def export(
     run.require_network("An export")
     reduced.check(format, precision)
     _must_go_together(run, format)
+    compared = None
+    if precision != "float32":
+        compared = comparison_images(run, images, data_dir)
+    elif images is not None:
+        raise ValueError(
+            "`images` are for reduced precision. Set `precision`, or omit them. "
+            f"Received: images={str(images)!r}, precision='float32'"
+        )
     suffixes = [format] * (format != "savedmodel") + [precision] * (
         precision != "float32"
     )
@@ -104,7 +120,7 @@ def export(
     target = _target(pathlib.Path(folder), name, version)
     version = int(target.name)
     with _new_folder(target) as temporary:
-        _fill(temporary, run, name, version, format, precision, data_dir)
+        _fill(temporary, run, name, version, format, precision, compared, data_dir)
     return target
 
 
@@ -128,7 +144,7 @@ def _new_folder(target: pathlib.Path) -> Iterator[pathlib.Path]:
         raise
 
 
-def _fill(folder, run, name, version, format, precision, data_dir):
+def _fill(folder, run, name, version, format, precision, compared, data_dir):
     """Writes the model and its further files to a new folder."""
     model = run.load_model()
     if format == "savedmodel":
@@ -139,11 +155,14 @@ def _fill(folder, run, name, version, format, precision, data_dir):
         located: HasLocalizer = model
     else:
         folder.mkdir(parents=True)
-        located = write_grid_model(run, model, folder, format, precision, data_dir)
+        on_grid: Iterable[np.ndarray] = ()
+        if precision == "int8":
+            on_grid = quantization_images(run, compared, data_dir)
+        located = write_grid_model(run, model, folder, format, precision, on_grid)
         signatures, extra = None, folder
     lost = None
     if precision != "float32":
-        lost = reduced.accuracy_lost(run, located, data_dir)
+        lost = reduced.accuracy_lost(run, located, compared)
     _describe(run, extra, name, version, format, precision, signatures, lost)
 
 

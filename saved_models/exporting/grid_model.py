@@ -3,7 +3,7 @@
 import importlib.util
 import pathlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -64,7 +64,7 @@ def write_grid_model(
     folder: pathlib.Path,
     format: str,
     precision: str = "float32",
-    data_dir: str | pathlib.Path | None = None,
+    quantization_images: Iterable[np.ndarray] = (),
 ) -> GridModel:
     """Writes a network with peak layer and calibration to a file for a runtime.
 
@@ -74,12 +74,13 @@ def write_grid_model(
     `(1,)`, and `radius90` `(1, N)` in pixels of the grid.
 
     Args:
-        run: `Run`, the source of the calibration and, for `"int8"`, of training images.
+        run: `Run`, the source of the calibration.
         model: The model of the run.
         folder: The folder of the file.
         format: One of `FILES`.
         precision: `"float32"` or `"int8"`.
-        data_dir: The folder of prepared data sets.
+        quantization_images: Float32 arrays `(1, *grid, 1)`, from which the ranges of
+            activations are determined, for ONNX in `"int8"`.
 
     Returns:
         `GridModel` of the written file.
@@ -117,7 +118,7 @@ def write_grid_model(
             **options,
         )
     if format == "onnx" and precision == "int8":
-        reduced.quantize_onnx(path, run, data_dir)
+        reduced.quantize_onnx(path, quantization_images)
     return GridModel(path)
 
 

@@ -1,23 +1,20 @@
 """Models in bfloat16 and int8, and their loss of accuracy."""
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from scn_keras.inference.decode import grey_values
-from scn_keras.inference.locator import HasLocalizer, to_views
+from scn_keras.inference.locator import HasLocalizer
 from scn_keras.models import GlobalToLocalNet, LandmarkEnsemble, LandmarkModel
 from scn_keras.models._configured_model import ConfiguredModel
 from scn_keras.training.evaluation.evaluate import (
     locate_images,
     locator_for,
-    split_of,
     unit_of,
 )
-from scn_keras.training.evaluation.prepared_split import HELD_OUT
-from scn_keras.training.input.stored_source import training_samples
+from scn_keras.training.evaluation.evaluated_images import EvaluatedImages
 from scn_keras.training.run import Run
 
 PRECISIONS = ("float32", "bfloat16", "int8")
@@ -28,7 +25,6 @@ _KNOWN = {
     "litert": ("float32", "int8"),
     "openvino": ("float32",),
 }
-_CALIBRATION_IMAGES = 32
 
 
 def check(format: str, precision: str) -> None:
@@ -75,22 +71,24 @@ def in_bfloat16(
     return type(model)(reduced, target=model.target, peak=model.peak, **local)
 
 
-def quantize_onnx(
-    path: pathlib.Path, run: Run, data_dir: str | pathlib.Path | None = None
-) -> None:
+def quantize_onnx(path: pathlib.Path, images: Iterable[np.ndarray]) -> None:
     """Quantises the convolutions of an ONNX file to 8 bits, in place.
 
-    The ranges of activations are determined with training images (static quantisation).
+    The ranges of activations are determined with images (static quantisation).
     The convolutions of the image and those that compute heatmaps remain in float32,
     because their values have the largest range. Peaks also remain in float32, because
     coordinates require more than 8 bits.
+
+    Args:
+        path: The file.
+        images: Float32 arrays `(1, *grid, 1)`.
     """
     import onnx
     from onnxruntime import quantization
 
     class Images(quantization.CalibrationDataReader):
         def __init__(self) -> None:
-            self.images = iter(_training_images(run, data_dir))
+            self.images = iter(images)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             image = next(self.images, None)
@@ -123,41 +121,32 @@ def _first_and_last(graph):
 
 
 def accuracy_lost(
-    run: Run, model: HasLocalizer, data_dir: str | pathlib.Path | None = None
+    run: Run, model: HasLocalizer, images: EvaluatedImages
 ) -> dict[str, Any]:
     """Compares the errors of a model of reduced precision with those of the run.
-
-    The images are those held out of the run's training split. If there are none, or if
-    the run is an ensemble, whose members were trained with each other's held-out
-    images, they are those of the test split.
 
     Args:
         run: `Run`.
         model: The model of reduced precision, a `LandmarkModel` or a `GridModel`.
-        data_dir: The folder of prepared data sets.
+        images: The result of `comparison_images`.
 
     Returns:
         Dict of `split`, `n_images`, `unit` (`"mm"`, or `"px"` of the images), the mean
-        point errors `error` and `float32_error`, and `moved` and `moved_max`, the mean
-        and the largest distance of the points from those in float32.
-
-    Raises:
-        FileNotFoundError: If the data set does not exist.
+        point errors `error` and `float32_error`, which are `None` for images without
+        points, and `moved` and `moved_max`, the mean and the largest distance of the
+        points from those in float32.
     """
-    recipe = run.recipe
-    held_out = recipe.validation > 0.0 or recipe.fold is not None
-    split = HELD_OUT if held_out and not run.is_ensemble else None
-    images = split_of(run, split, data_dir)
     in_float32, in_reduced = (
         locate_images(locator_for(run, images, m), images, run.recipe)[0]
         for m in (None, model)
     )
-    unit, truth = unit_of(in_float32), recipe.observer
+    unit, truth = unit_of(in_float32), run.recipe.observer
     if truth not in images.truths:  # the observer "random" is not a truth
-        truth = "mean"
+        truth = None if None in images.truths else "mean"
 
     def error(located):
-        return float(np.nanmean([image.distances(truth, unit) for image in located]))
+        distances = np.array([image.distances(truth, unit) for image in located])
+        return float(np.nanmean(distances)) if np.isfinite(distances).any() else None
 
     moved = [
         np.linalg.norm(a.points(unit) - b.points(unit), axis=-1)
@@ -172,12 +161,3 @@ def accuracy_lost(
         "moved": float(np.nanmean(moved)),
         "moved_max": float(np.nanmax(moved)),
     }
-
-
-def _training_images(run, data_dir) -> Iterator[np.ndarray]:
-    training, _ = training_samples(run.recipe, data_dir)
-    for sample in training.take(_CALIBRATION_IMAGES):
-        image_to_grid = run.recipe.image_to_grid
-        grey = grey_values(sample["image"], image_to_grid.normalization)
-        images, _ = to_views(grey, sample["affine"], image_to_grid)
-        yield images.numpy()

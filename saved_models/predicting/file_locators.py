@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from scn_keras.inference.decode import decode_image, grey_values
+from scn_keras.inference.image_to_grid import ImageToGrid
 from scn_keras.inference.locator import Locator
 from scn_keras.saved_models.export_folder import image_to_grid_of
 from scn_keras.saved_models.predicting.image_source import ImageSource, call_of
@@ -37,7 +38,7 @@ class RunFileLocator:
         def samples() -> Iterator[dict[str, Any]]:
             for source in sources:
                 try:
-                    image = self._grey(source)
+                    image = grey_image(source, self.image_to_grid)
                 except tf.errors.InvalidArgumentError:
                     self._problems.append(undecodable(source))
                     continue
@@ -54,12 +55,6 @@ class RunFileLocator:
         )
         for index, outputs in enumerate(self._locator.locate(stream)):
             yield decoded[index], outputs
-
-    def _grey(self, source):
-        if source.data is not None:
-            return decode_image(tf.constant(source.data))
-        image = tf.constant(np.asarray(source.array)[..., None])
-        return grey_values(image, self.image_to_grid.normalization)
 
 
 class ExportFileLocator:
@@ -89,6 +84,18 @@ class ExportFileLocator:
                 self._problems.append(undecodable(source))
                 continue
             yield source, {name: value[0].numpy() for name, value in outputs.items()}
+
+
+def grey_image(source: ImageSource, image_to_grid: ImageToGrid) -> tf.Tensor:
+    """Returns the grey values `(*sizes, 1)` of an image file, float32.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If the bytes of the file cannot be decoded.
+    """
+    if source.data is not None:
+        return decode_image(tf.constant(source.data))
+    image = tf.constant(np.asarray(source.array)[..., None])
+    return grey_values(image, image_to_grid.normalization)
 
 
 def undecodable(source: ImageSource) -> str:

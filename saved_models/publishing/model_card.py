@@ -120,12 +120,17 @@ def _precision(metadata: Mapping[str, Any]) -> list[str]:
     if lost is None:
         return []
     unit = lost["unit"]
+    error = "the mean point error is unknown, because these images have no points"
+    if lost["error"] is not None:
+        error = (
+            f"the mean point error is {lost['error']:.3f} {unit} instead of "
+            f"{lost['float32_error']:.3f} {unit}: "
+            f"{lost['error'] - lost['float32_error']:+.3f} {unit}"
+        )
     return [
         "## Precision",
         f"The results above were measured in float32. In {metadata['precision']}, on "
-        f"the {lost['n_images']} images of `{lost['split']}`, the mean point error is "
-        f"{lost['error']:.3f} {unit} instead of {lost['float32_error']:.3f} {unit}: "
-        f"{lost['error'] - lost['float32_error']:+.3f} {unit}. Points move by "
+        f"the {lost['n_images']} images of `{lost['split']}`, {error}. Points move by "
         f"{lost['moved']:.3f} {unit} on average and {lost['moved_max']:.3f} {unit} at "
         "most.",
     ]

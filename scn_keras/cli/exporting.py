@@ -27,7 +27,14 @@ from scn_keras.cli._options import DATA_DIR, FOLDER
     default="float32",
     show_default=True,
     help="bfloat16 is available for savedmodel, int8 for onnx and litert. The loss of "
-    "accuracy is measured on held-out images.",
+    "accuracy is measured on held-out images or on --images.",
+)
+@click.option(
+    "--images",
+    metavar="FOLDER",
+    type=FOLDER,
+    help="Images for a reduced precision of a model whose data set is not prepared, "
+    "such as a preset; with points, if the change of the error is to be measured.",
 )
 @click.option(
     "--check",
@@ -52,6 +59,7 @@ def export(
     version: int | None,
     format: str,
     precision: str,
+    images: pathlib.Path | None,
     check: bool,
     spacing: tuple[float, float] | None,
     data_dir: pathlib.Path | None,
@@ -80,7 +88,9 @@ def export(
     loaded = Run(preset_path(run))
     path = folder
     if not (check and beside(folder, "export.json").is_file()):
-        path = export_run(loaded, folder, name, version, format, precision, data_dir)
+        path = export_run(
+            loaded, folder, name, version, format, precision, data_dir, images
+        )
         click.echo(f"Exported: {path}")
     if check:
         from scn_keras.saved_models.exporting import parity

@@ -16,6 +16,7 @@ from scn_keras.geometry import spacing_of
 from scn_keras.inference.located_image import LocatedImage
 from scn_keras.inference.locator import HasLocalizer, Locator
 from scn_keras.metrics.on_arrays import point_distances
+from scn_keras.training.evaluation.evaluated_images import EvaluatedImages
 from scn_keras.training.evaluation.evaluation import Evaluation
 from scn_keras.training.evaluation.folder_split import FolderSplit
 from scn_keras.training.evaluation.points_table import write_points
@@ -135,7 +136,7 @@ def split_of(
 
 def locator_for(
     run: Run,
-    images: PreparedSplit | FolderSplit,
+    images: EvaluatedImages,
     model: HasLocalizer | None = None,
 ) -> Locator:
     """Returns the locator of a run for the images of an evaluation.
@@ -156,7 +157,7 @@ def locator_for(
 
 def locate_images(
     locator: Locator,
-    images: PreparedSplit | FolderSplit,
+    images: EvaluatedImages,
     recipe: Recipe,
     batch_size: int = 4,
     console: rich.console.Console | None = None,

@@ -12,6 +12,7 @@ import tensorflow as tf
 from scn_keras.geometry import apply_affine
 from scn_keras.inference.calibration import Calibration
 from scn_keras.inference.held_out_images import HeldOutImages
+from scn_keras.saved_models.exporting._comparison_images import comparison_images
 from scn_keras.saved_models.exporting.export import export
 from scn_keras.saved_models.exporting.precision import accuracy_lost, in_bfloat16
 from scn_keras.saved_models.predicting.predict import predict
@@ -288,7 +289,8 @@ def test_what_an_ensemble_loses_is_measured_on_images_that_no_member_knows(
     tiny_run, tiny_data, tmp_path
 ):
     run = make_ensemble([tiny_run, tiny_run], tmp_path / "twice")
-    lost = accuracy_lost(run, in_bfloat16(run.load_model()), tiny_data)
+    images = comparison_images(run, data_dir=tiny_data)
+    lost = accuracy_lost(run, in_bfloat16(run.load_model()), images)
     assert (lost["split"], lost["n_images"]) == ("test", 3)
     assert 0.0 < lost["moved"] <= lost["moved_max"]
 

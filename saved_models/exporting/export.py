@@ -105,14 +105,7 @@ def export(
     run.require_network("An export")
     reduced.check(format, precision)
     _must_go_together(run, format)
-    compared = None
-    if precision != "float32":
-        compared = comparison_images(run, images, data_dir)
-    elif images is not None:
-        raise ValueError(
-            "`images` are for reduced precision. Set `precision`, or omit them. "
-            f"Received: images={str(images)!r}, precision='float32'"
-        )
+    compared = _compared_images(run, precision, images, data_dir)
     suffixes = [format] * (format != "savedmodel") + [precision] * (
         precision != "float32"
     )
@@ -164,6 +157,18 @@ def _fill(folder, run, name, version, format, precision, compared, data_dir):
     if precision != "float32":
         lost = reduced.accuracy_lost(run, located, compared)
     _describe(run, extra, name, version, format, precision, signatures, lost)
+
+
+def _compared_images(run, precision, images, data_dir):
+    """Returns the images for a reduced precision, before the work starts."""
+    if precision != "float32":
+        return comparison_images(run, images, data_dir)
+    if images is not None:
+        raise ValueError(
+            "`images` are for reduced precision. Set `precision`, or omit them. "
+            f"Received: images={str(images)!r}, precision='float32'"
+        )
+    return None
 
 
 def _must_go_together(run: Run, format: str) -> None:

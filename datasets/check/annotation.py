@@ -1,12 +1,15 @@
 import dataclasses
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from scn_keras.array_api import NUMPY
 from scn_keras.datasets.case import Case
 from scn_keras.datasets.check.image_facts import ImageFacts
+from scn_keras.datasets.check.labels import count_fits
 from scn_keras.datasets.check.reading import Reading
 from scn_keras.geometry import apply_affine, has_usable_spacing
+from scn_keras.landmark_schema import LandmarkSchema
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,3 +64,31 @@ class Annotation:
             points: Array `(N, D)`.
         """
         return apply_affine(self.facts.affine, points) if self.calibrated else points
+
+
+def independent_annotations(
+    facts: Sequence[ImageFacts], schema: LandmarkSchema
+) -> list[Annotation]:
+    """Returns the annotations of a set, without copies of another observer's points.
+
+    A ground truth that was made from one observer's points is no second opinion.
+
+    Args:
+        facts: Sequence of `ImageFacts`.
+        schema: `LandmarkSchema`. Cases with another number of points are left out.
+    """
+    return [
+        Annotation(fact, feature)
+        for fact in facts
+        if count_fits(fact.case, schema)
+        for feature in _independent_features(fact.case)
+    ]
+
+
+def _independent_features(case: Case) -> Iterator[str]:
+    kept: list[np.ndarray] = []
+    for feature, points in case.points.items():
+        equal = (np.abs(points - other).max(axis=-1) < 0.01 for other in kept)
+        if not np.isnan(points).all() and all(mask.mean() < 0.5 for mask in equal):
+            kept.append(points)
+            yield feature

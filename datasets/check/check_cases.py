@@ -4,18 +4,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from rich import progress
 
 from scn_keras.datasets.case import Case
-from scn_keras.datasets.check.annotation import Annotation
+from scn_keras.datasets.check.check_points import check_points
 from scn_keras.datasets.check.check_result import CheckResult
-from scn_keras.datasets.check.common_shape import MIN_SHAPES, CommonShape
-from scn_keras.datasets.check.coordinate_conventions import find_wrong_conventions
 from scn_keras.datasets.check.finding import ERROR, NOTE, Finding, View
 from scn_keras.datasets.check.image_facts import ImageFacts, read_image_facts
 from scn_keras.datasets.check.labels import count_fits, find_label_problems
-from scn_keras.datasets.check.outlying_points import find_outlying_points
+from scn_keras.datasets.check.missing_codes import find_missing_codes
 from scn_keras.datasets.check.patients import find_patient_problems
 from scn_keras.datasets.check.repeats import SAME_IMAGE, find_repeated_images
 from scn_keras.datasets.check.spacing import find_spacing_problems
@@ -56,11 +53,14 @@ def check_cases(
     findings += [Finding(ERROR, FILE, problem) for problem in problems]
     findings += [Finding(NOTE, FILE, note) for note in notes]
     findings += find_label_problems(cases, schema)
+    codes, facts = find_missing_codes(facts, schema)
+    findings += codes
     findings += find_spacing_problems(facts)
     same_images = find_repeated_images(facts)
     repeated = {frozenset(f.cases) for f in same_images if f.kind == SAME_IMAGE}
     findings += [*same_images, *find_patient_problems(cases, repeated)]
-    findings += _check_points(facts, schema)
+    point_findings, not_tested = check_points(facts, schema)
+    findings += point_findings
     merged = sorted(_merge(findings, len(cases)), key=_rank)
     splits = Counter(case.split for case in cases)
     return CheckResult(
@@ -69,6 +69,7 @@ def check_cases(
         schema,
         dict(sorted(splits.items())),
         tuple(_relative(finding, folder) for finding in merged),
+        tuple(not_tested),
     )
 
 
@@ -99,38 +100,6 @@ def _read_images(
             )
         facts.append(fact)
     return facts, findings
-
-
-def _check_points(facts: Sequence[ImageFacts], schema: LandmarkSchema) -> list[Finding]:
-    annotations = [
-        Annotation(fact, feature)
-        for fact in facts
-        if count_fits(fact.case, schema)
-        for feature in _independent_features(fact.case)
-    ]
-    if not annotations:
-        return []
-    shapes = [a.in_space(a.points) for a in annotations if a.has_shape]
-    groups = {a.case.group for a in annotations if a.has_shape}
-    shape = CommonShape(np.stack(shapes)) if len(groups) >= MIN_SHAPES else None
-    findings = find_wrong_conventions(annotations, schema, shape)
-    # Outliers in a case that is read wrongly would only repeat that.
-    misread = {id for f in findings if len(f.cases) == 1 for id in f.cases}
-    correct = [a for a in annotations if a.case.id not in misread]
-    return [*findings, *find_outlying_points(correct, schema)]
-
-
-def _independent_features(case: Case) -> Iterator[str]:
-    """Yields the observers of a case, except copies of another one's points.
-
-    A ground truth that was made from one observer's points is no second opinion.
-    """
-    kept: list[np.ndarray] = []
-    for feature, points in case.points.items():
-        equal = (np.abs(points - other).max(axis=-1) < 0.01 for other in kept)
-        if not np.isnan(points).all() and all(mask.mean() < 0.5 for mask in equal):
-            kept.append(points)
-            yield feature
 
 
 def _merge(findings: Iterable[Finding], count: int) -> Iterator[Finding]:

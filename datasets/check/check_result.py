@@ -15,6 +15,8 @@ class CheckResult:
         schema: `LandmarkSchema`; None if the folder could not be read at all.
         splits: Dict of the names of splits to their numbers of cases.
         findings: Tuple of `Finding`, errors first.
+        not_tested: Tuple of str, a sentence for each check that was not possible, for
+            example with so few images.
     """
 
     folder: Path
@@ -22,6 +24,7 @@ class CheckResult:
     schema: LandmarkSchema | None
     splits: dict[str, int]
     findings: tuple[Finding, ...]
+    not_tested: tuple[str, ...] = ()
 
     @property
     def errors(self) -> int:
@@ -51,6 +54,7 @@ class CheckResult:
             "splits": dict(self.splits),
             "errors": self.errors,
             "notes": self.notes,
+            "not_tested": list(self.not_tested),
             "findings": [finding.to_dict() for finding in self.findings],
         }
 

@@ -38,10 +38,15 @@ class CommonShape:
         count = (~np.isnan(shapes).any(axis=-1)).sum(axis=1)
         most_complete_first = np.argsort(-count, kind="stable")
         candidates = [_normalized(shapes[i]) for i in most_complete_first[:_CANDIDATES]]
-        points = min(
-            candidates,
-            key=lambda shape: np.nanmedian(align_shapes(shapes, shape, 4).distance),
+        distances = [align_shapes(shapes, c, 4).distance for c in candidates]
+        # Shapes with few landmarks in common have no distance. A candidate must be
+        # comparable with about as many shapes as any other one.
+        comparable = [np.isfinite(d).sum() for d in distances]
+        best = min(
+            (n for n, c in enumerate(comparable) if c >= 0.9 * max(comparable)),
+            key=lambda n: np.nanmedian(distances[n]),
         )
+        points = candidates[best]
         for _ in range(_ITERATIONS):
             aligned = align_shapes(shapes, points).shapes
             known = (~np.isnan(aligned).any(axis=-1)).any(axis=0)

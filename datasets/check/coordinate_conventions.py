@@ -1,4 +1,3 @@
-import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -7,8 +6,11 @@ from scn_keras.datasets.check.annotation import Annotation
 from scn_keras.datasets.check.common_shape import CommonShape
 from scn_keras.datasets.check.finding import ERROR, NOTE, Finding, View
 from scn_keras.datasets.check.reading import (
+    BETTER,
     LEFT_RIGHT,
     LPS_RAS,
+    MIN_ANNOTATIONS,
+    MIN_TEXTURE,
     MIRRORED,
     SWAPPED_AXES,
     Reading,
@@ -19,16 +21,6 @@ from scn_keras.landmark_schema import LandmarkSchema
 OUTSIDE = "points outside"
 TURNED = "turned"
 STRANGE = "strange shape"
-
-# A reading with twice as much texture is better. Wrong readings of the real sets have
-# more than that in 1 of 100 cases (mirrored films), usually a fifth to three quarters
-# of the correct one. It is decisive for a set, and for a case together with all else.
-_BETTER = 2.0
-# An annotation with less than this share of the set's typical texture is suspicious. Of
-# the real annotations 1 in 400 is.
-_MIN_TEXTURE = 0.3
-# Fewer annotations do not determine the texture of a set.
-_MIN_ANNOTATIONS = 3
 
 
 def find_wrong_conventions(
@@ -44,18 +36,13 @@ def find_wrong_conventions(
     and orientation of the other cases. An annotation that meets all of them is not
     examined further. For any other, another reading is accepted if it meets them.
 
-    If one reading is better for at least half of all annotations and worse for at most
-    a tenth, the whole set is wrong, and this is the only finding.
-
     Args:
         annotations: Sequence of `Annotation`.
         schema: `LandmarkSchema`.
         shape: `CommonShape`; None if there are too few cases for one.
     """
-    if (whole_set := _check_set(annotations)) is not None:
-        return [whole_set]
     typical = 0.0
-    if len(annotations) >= _MIN_ANNOTATIONS:
+    if len(annotations) >= MIN_ANNOTATIONS:
         typical = float(np.nanmedian([a.readings[0].texture for a in annotations]))
     return [
         finding
@@ -64,68 +51,6 @@ def find_wrong_conventions(
             annotation, shape if annotation.has_shape else None, typical
         ).findings(schema)
     ]
-
-
-@dataclasses.dataclass
-class _SetReading:
-    """A reading other than as it is, for all annotations of a set."""
-
-    kind: str
-    what: str
-    rows: list[tuple[Annotation, Reading]]
-    better: list[tuple[Annotation, Reading]]
-    worse: int
-
-    @property
-    def moved_inside(self) -> int:
-        """The number of annotations of which more points lie on the image."""
-        return sum(r.inside > a.readings[0].inside for a, r in self.rows)
-
-
-def _check_set(annotations: Sequence[Annotation]) -> Finding | None:
-    by_reading: dict[tuple[str, str], _SetReading] = {}
-    for annotation in annotations:
-        as_is, *others = annotation.readings
-        for reading in others:
-            if reading.kind != LEFT_RIGHT:
-                key = reading.kind, reading.what
-                entry = by_reading.setdefault(key, _SetReading(*key, [], [], 0))
-                entry.rows.append((annotation, reading))
-                if _is_better(reading, as_is):
-                    entry.better.append((annotation, reading))
-                entry.worse += _is_better(as_is, reading)
-    candidates = [
-        entry
-        for entry in by_reading.values()
-        if (len(entry.rows) >= _MIN_ANNOTATIONS or entry.moved_inside)
-        and 2 * len(entry.better) >= len(annotations) >= 10 * entry.worse
-    ]
-    if not candidates:
-        return None
-    # The first of equals, since readings are in order of preference.
-    best = max(candidates, key=lambda entry: len(entry.better))
-    detail = (
-        f"The points then lie on more texture in {len(best.better)} of "
-        f"{len(best.rows)} annotations"
-    )
-    if best.moved_inside:
-        detail += f", and no longer outside of the image in {best.moved_inside}"
-    return Finding(
-        ERROR if best.moved_inside else NOTE,
-        best.kind,
-        f"In the whole set: {best.what}",
-        f"{detail}.",
-        tuple(dict.fromkeys(annotation.case.id for annotation, _ in best.rows)),
-        views=tuple(_view(*pair) for pair in best.better[:1]),
-    )
-
-
-def _is_better(reading: Reading, other: Reading) -> bool:
-    return (
-        reading.inside >= other.inside
-        and reading.texture > _BETTER * other.texture
-        and (reading.inside > other.inside or reading.texture > _MIN_TEXTURE)
-    )
 
 
 class _Criteria:
@@ -156,7 +81,7 @@ class _Criteria:
 
     def findings(self, schema: LandmarkSchema) -> Iterator[Finding]:
         annotation = self.annotation
-        empty = self.as_is.texture < _MIN_TEXTURE * self.typical_texture
+        empty = self.as_is.texture < MIN_TEXTURE * self.typical_texture
         if not (self.outside.any() or self.has_other_shape or empty):
             return
         accepted = [reading for reading in self.others if self._is_accepted(reading)]
@@ -181,7 +106,7 @@ class _Criteria:
         as_is = self.as_is
         if reading.inside < as_is.inside + 0.5 * (1.0 - as_is.inside):
             return False
-        better = reading.texture >= _BETTER * as_is.texture
+        better = reading.texture >= BETTER * as_is.texture
         if not self.has_other_shape and not better:
             return False
         suspicious = self.has_other_shape or self.outside.any()

@@ -7,6 +7,7 @@ import numpy as np
 from scn_keras.datasets.case import Case
 from scn_keras.datasets.check.coarse_image import coarse_image
 from scn_keras.datasets.check.reading import (
+    LEFT_RIGHT,
     Reading,
     local_contrast,
     possible_readings,
@@ -36,6 +37,29 @@ class ImageFacts:
     digest: str
     signature: np.ndarray
     readings: dict[str, tuple[Reading, ...]]
+
+    def without(
+        self, feature: str, rows: Sequence[int], pairs: Sequence[tuple[int, int]]
+    ) -> "ImageFacts":
+        """Returns facts in which some landmarks of one observer are missing.
+
+        Args:
+            feature: Str, the name of the points.
+            rows: Sequence of int, the indices of the landmarks.
+            pairs: Index pairs of the left/right landmarks.
+        """
+        partner = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
+        exchanged = [partner.get(row, row) for row in rows]
+        readings = tuple(
+            reading.without(exchanged if reading.kind == LEFT_RIGHT else rows)
+            for reading in self.readings[feature]
+        )
+        points = {**self.case.points, feature: readings[0].points}
+        return dataclasses.replace(
+            self,
+            case=dataclasses.replace(self.case, points=points),
+            readings={**self.readings, feature: readings},
+        )
 
 
 def read_image_facts(case: Case, pairs: Sequence[tuple[int, int]]) -> ImageFacts:

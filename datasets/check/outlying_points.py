@@ -106,7 +106,10 @@ class _Search:
         annotation = self.annotations[row]
         position = annotation.in_space(annotation.points)[landmark]
         for other in self.annotations:
-            if other.facts is annotation.facts and other.feature != annotation.feature:
+            if (
+                other.case.id == annotation.case.id
+                and other.feature != annotation.feature
+            ):
                 distance = other.in_space(other.points)[landmark] - position
                 if np.linalg.norm(distance) < 0.5 * np.linalg.norm(offset):
                     return True

@@ -13,7 +13,7 @@ _MAX_ROWS = 200
 def print_result(
     result: CheckResult, console: rich.console.Console | None = None
 ) -> None:
-    """Prints the findings as a table, and a summary.
+    """Prints the findings as a table, checks that were not possible, and a summary.
 
     Args:
         result: `CheckResult`.
@@ -39,4 +39,6 @@ def print_result(
         console.print(table)
     if (left := len(result.findings) - _MAX_ROWS) > 0:
         console.print(f"... and {left} more: --json and --out have all of them.")
+    for sentence in result.not_tested:
+        console.print(f"Not tested: {escape(sentence)}", highlight=False)
     console.print(escape(result.summary), highlight=False)

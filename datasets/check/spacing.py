@@ -35,8 +35,8 @@ def find_spacing_problems(facts: Sequence[ImageFacts]) -> list[Finding]:
     side is below 0.1 mm or above 2.5 m, and landmarks whose extent in mm is more than
     3 times as large or as small as that of the others. Notes are pixels that are 1.5
     times as long as wide (3D: 20 times), an image without a spacing where others have
-    one, and, for images without landmarks, a spacing more than 3 times as large or
-    small as the set's median.
+    one, a set without any spacing, and, for images without landmarks, a spacing more
+    than 3 times as large or small as the set's median.
 
     Args:
         facts: Sequence of `ImageFacts`.
@@ -44,7 +44,18 @@ def find_spacing_problems(facts: Sequence[ImageFacts]) -> list[Finding]:
     findings = [finding for fact in facts for finding in _check_image(fact)]
     usable = [fact for fact in facts if _state(fact) == _USABLE]
     unknown = [fact for fact in facts if _state(fact) == _UNKNOWN]
-    if usable:
+    if len(unknown) == len(facts) > 0:
+        findings.append(
+            Finding(
+                NOTE,
+                SPACING,
+                "No image has a spacing.",
+                "Errors will be in pixels. Where the size of a pixel is known, set "
+                "`spacing` under [files] in landmarks.toml, in mm.",
+                tuple(fact.case.id for fact in facts),
+            )
+        )
+    elif usable:
         findings += [
             _finding(fact, NOTE, "The image has no spacing, but others have one.", "")
             for fact in unknown
@@ -96,7 +107,8 @@ def _compare_images(usable: Sequence[ImageFacts]) -> Iterator[Finding]:
 
 def _state(fact: ImageFacts) -> str:
     d = len(fact.size)
-    if np.isnan(fact.affine[:d, :d]).all():
+    # Off the diagonal, an affine of unknown spacing may have zeros.
+    if np.isnan(fact.affine[:d, :d]).any():
         return _UNKNOWN
     if has_usable_spacing(fact.affine, NUMPY):
         return _USABLE

@@ -41,12 +41,20 @@ def write_page(result: CheckResult, folder: str | os.PathLike[str]) -> Path:
         title=html.escape(f"Check of {result.folder.name}"),
         summary=html.escape(result.summary),
         sections="".join(sections) or "<p>Nothing was found.</p>",
+        not_tested=_not_tested(result),
         footer=html.escape(f"scn-keras {scn_keras.__version__}, {result.folder}"),
     )
     path = Path(folder).expanduser() / "check.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
     return path
+
+
+def _not_tested(result: CheckResult) -> str:
+    if not result.not_tested:
+        return ""
+    items = "".join(f"<li>{html.escape(s)}</li>\n" for s in result.not_tested)
+    return f"<h2>Not tested</h2>\n<ul>\n{items}</ul>"
 
 
 def _card(finding: Finding, result: CheckResult, number: int) -> str:

@@ -413,8 +413,11 @@ def test_a_landmark_that_all_cases_lack(tmp_path, d):
         points = planted.points(n)
         points[[0, 1 + n % 2]] = np.nan
         planted.change(n, points)
-    finding = planted.only_finding()
-    assert finding.detail == "In 14 of 14 cases: a 14, b 7, c 7."
+    error, note = planted.check().findings
+    assert (error.severity, error.kind) == ("error", "no points")
+    assert error.what == "A landmark has no point in any case."
+    assert error.landmarks == ("a",)
+    assert note.detail == "In 14 of 14 cases: b 7, c 7."
 
 
 @BOTH

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from scn_keras.datasets.check.check_points import check_points
 from scn_keras.datasets.check.check_result import CheckResult
 from scn_keras.datasets.check.finding import ERROR, NOTE, Finding, View
 from scn_keras.datasets.check.image_facts import ImageFacts, read_image_facts
-from scn_keras.datasets.check.labels import count_fits, find_label_problems
+from scn_keras.datasets.check.labels import NO_POINTS, count_fits, find_label_problems
 from scn_keras.datasets.check.missing_codes import find_missing_codes
 from scn_keras.datasets.check.patients import find_patient_problems
 from scn_keras.datasets.check.repeats import SAME_IMAGE, find_repeated_images
@@ -20,6 +21,7 @@ from scn_keras.landmark_schema import LandmarkSchema
 
 FILE = "file"
 BLANK = "blank image"
+_EMPTY = re.compile("No image has a point|files of points have no point")
 
 # Findings with the same sentence on more cases than this, and on more than a fifth of
 # all cases, are merged into one.
@@ -50,9 +52,13 @@ def check_cases(
         `CheckResult`. The same folder always has the same result.
     """
     facts, findings = _read_images(cases, schema)
+    problems = list(problems)
     findings += [Finding(ERROR, FILE, problem) for problem in problems]
     findings += [Finding(NOTE, FILE, note) for note in notes]
-    findings += find_label_problems(cases, schema)
+    labels = find_label_problems(cases, schema)
+    # Builders that read files name them in a sentence of their own.
+    reported = any(_EMPTY.search(problem) for problem in problems)
+    findings += [f for f in labels if not (reported and f.kind == NO_POINTS)]
     codes, facts = find_missing_codes(facts, schema)
     findings += codes
     findings += find_spacing_problems(facts)

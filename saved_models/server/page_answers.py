@@ -3,7 +3,6 @@
 import base64
 import dataclasses
 import io
-import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -81,10 +80,11 @@ def points_answer(
         title: Str, the user's name of the file.
 
     Returns:
-        Dict with `calibrated`, `trusted`, `notes`, `spacing` (mm, x and y; `None` if
-        unknown), `size` (columns and rows), `landmarks` (dicts with `name`, `px`,
-        `mm`, `score`, `radius90` and `present`), `image` (a data URL for formats that
-        browsers do not show), `csv` and `markups` (the contents of files).
+        Dict with `calibrated`, `trusted`, `notes`, `spacing` (mm, x and y), `size`
+        (columns and rows), `landmarks` (dicts with `name`, `px`, `mm`, `score`,
+        `radius90` and `present`), `image` (a data URL for formats that browsers do not
+        show), `csv` and `markups` (the contents of files). All but `calibrated`,
+        `notes`, `size`, `landmarks`, `name` and `csv` are `None` where unknown.
     """
     prediction = prediction_of(source, outputs)
     titled = dataclasses.replace(prediction, id=title)
@@ -114,13 +114,14 @@ def heatmaps_answer(outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
     Returns:
         Dict with `stages` (data URLs by the names in `STAGES`), `rows` and `columns`
-        of one heatmap, and `grid_to_source`, which maps its pixels to the image's.
+        of one heatmap, and `grid_to_source`, which maps its pixels to the image's;
+        `None` if it is not finite.
     """
     stages = {}
     for name in STAGES:
         if name not in outputs:
             continue
-        maps = np.moveaxis(outputs[name], -1, 0)
+        maps = np.moveaxis(np.nan_to_num(outputs[name]), -1, 0)
         height = np.abs(maps).max(axis=(1, 2), keepdims=True)
         levels = np.rint(128 + 127 * maps / np.maximum(height, 1e-12))
         sheet = levels.astype(np.uint8).reshape(-1, maps.shape[2])
@@ -130,7 +131,7 @@ def heatmaps_answer(outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
         "stages": stages,
         "rows": rows,
         "columns": columns,
-        "grid_to_source": outputs["grid_to_source"].tolist(),
+        "grid_to_source": _finite_or_none(outputs["grid_to_source"]),
     }
 
 
@@ -152,15 +153,19 @@ def _markups(prediction: Prediction, names: Sequence[str]) -> str | None:
 def _landmark(prediction: Prediction, index: int, name: str) -> dict[str, Any]:
     unit = "mm" if prediction.calibrated else "px"
     radii, present = prediction.radius90(unit), prediction.present
-    radius = math.nan if radii is None else float(radii[index])
     return {
         "name": name,
-        "px": prediction.points_px[index].tolist(),
-        "mm": prediction.points_mm[index].tolist() if prediction.calibrated else None,
-        "score": float(prediction.score[index]),
-        "radius90": radius if math.isfinite(radius) else None,
+        "px": _finite_or_none(prediction.points_px[index]),
+        "mm": _finite_or_none(prediction.points_mm[index]),
+        "score": _finite_or_none(prediction.score[index]),
+        "radius90": None if radii is None else _finite_or_none(radii[index]),
         "present": None if present is None else bool(present[index]),
     }
+
+
+def _finite_or_none(values: np.ndarray | np.generic) -> Any:
+    """Returns numbers for strict JSON, `None` if one of them is NaN or infinite."""
+    return values.tolist() if np.isfinite(values).all() else None
 
 
 def _picture(array: np.ndarray) -> str:

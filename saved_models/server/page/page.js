@@ -83,7 +83,10 @@ async function showImage(file) {
   URL.revokeObjectURL(image.src);
   image.src = prediction.image || URL.createObjectURL(file);
   image.alt = `${file.name}, ${prediction.size.join(" x ")} pixels`;
-  await image.decode();
+  // The points keep their places also over an image that the browser cannot show.
+  at("stage").style.aspectRatio = prediction.size.join(" / ");
+  image.hidden = await image.decode().then(() => false, () => true);
+  if (image.hidden) prediction.notes.push("This browser cannot show the image; the points are right all the same.");
 }
 
 function showPrediction() {
@@ -107,6 +110,8 @@ function showVerdict() {
   if (!model.has_calibration) parts.push("This model was not calibrated: the accuracy of its points and the similarity of the image to the training images are unknown.");
   else if (prediction.trusted === false) parts.push("Do not trust this answer: the image is unlike the training images of the model.");
   if (prediction.trusted === true) parts.push("The image is like the training images of the model.");
+  const lost = prediction.landmarks.filter((landmark) => !landmark.px).length;
+  if (lost) parts.push(`${lost} of ${prediction.landmarks.length} landmarks were not found.`);
   if (absent) parts.push(`${absent} of ${prediction.landmarks.length} landmarks are probably not in the image.`);
   if (!prediction.calibrated) parts.push("Without a spacing, coordinates are in pixels.");
   verdict.textContent = parts.join(" ");
@@ -116,28 +121,49 @@ function showVerdict() {
 }
 
 function setDownload(link, text, name, type) {
-  link.hidden = text === null;
   URL.revokeObjectURL(link.href);
+  link.hidden = !isKnown(text);
+  if (link.hidden) return;
   link.href = URL.createObjectURL(new Blob([text], { type }));
   link.download = name;
 }
 
+// Every value of an answer but names, sizes and lists may be null: not known.
+function isKnown(value) {
+  return value !== null && value !== undefined;
+}
+
 function number(value, digits = 1) {
-  return value === null || value === undefined ? "–" : value.toFixed(digits);
+  return isKnown(value) ? value.toFixed(digits) : "–";
+}
+
+function coordinatesOf(landmark) {
+  return (prediction.calibrated ? landmark.mm : landmark.px) || [null, null];
+}
+
+function remarkOn(landmark) {
+  if (!landmark.px) return "not found";
+  return landmark.present === false ? "absent?" : "";
+}
+
+// The radii of a landmark's ellipse in pixels of the image, or null.
+function radiiOf(landmark) {
+  if (!isKnown(landmark.radius90)) return null;
+  if (!prediction.calibrated) return [landmark.radius90, landmark.radius90];
+  return prediction.spacing && prediction.spacing.map((mm) => landmark.radius90 / mm);
 }
 
 function showTable() {
   const unit = prediction.calibrated ? "mm" : "px";
-  const hasRadii = prediction.landmarks.some((landmark) => landmark.radius90 !== null);
+  const hasRadii = prediction.landmarks.some((landmark) => isKnown(landmark.radius90));
   const head = ["landmark", `x ${unit}`, `y ${unit}`, ...(hasRadii ? [`± ${unit}`] : []), "score"];
   at("head").replaceChildren(...head.map((text) => element("th", { scope: "col" }, text)));
   const rows = prediction.landmarks.map((landmark, index) => {
     const row = element("tr", { "data-index": index });
     if (landmark.present === false) row.classList.add("absent");
-    const name = landmark.name + (landmark.present === false ? " (absent?)" : "");
-    row.append(element("th", { scope: "row" }, name));
-    const coordinates = landmark.mm || landmark.px;
-    const cells = [...coordinates.map((v) => number(v)), ...(hasRadii ? [number(landmark.radius90)] : []), number(landmark.score, 2)];
+    const remark = remarkOn(landmark);
+    row.append(element("th", { scope: "row" }, landmark.name + (remark && ` (${remark})`)));
+    const cells = [...coordinatesOf(landmark).map((v) => number(v)), ...(hasRadii ? [number(landmark.radius90)] : []), number(landmark.score, 2)];
     row.append(...cells.map((text) => element("td", {}, text)));
     row.addEventListener("mouseenter", () => select(index));
     row.addEventListener("click", () => select(index));
@@ -155,19 +181,18 @@ function drawPoints() {
   const dot = width / Math.max(at("stage").clientWidth, 1);
   for (const [a, b] of model.schema.links) {
     const [from, to] = [prediction.landmarks[a], prediction.landmarks[b]];
-    if (from.present === false || to.present === false) continue;
     const [p, q] = [from.px, to.px];
+    if (!p || !q || from.present === false || to.present === false) continue;
     svg.append(element("line", { class: "link", x1: p[0], y1: p[1], x2: q[0], y2: q[1] }));
   }
   prediction.landmarks.forEach((landmark, index) => {
+    if (!landmark.px) return;
     const [cx, cy] = landmark.px;
     const text = describe(landmark);
     const group = element("g", { class: "point", tabindex: 0, role: "img", "aria-label": text, "data-index": index });
     if (landmark.present === false) group.classList.add("absent");
-    if (landmark.radius90 !== null) {
-      const [rx, ry] = prediction.spacing.map((s) => landmark.radius90 / (prediction.calibrated ? s : 1));
-      group.append(element("ellipse", { class: "radius", cx, cy, rx, ry }));
-    }
+    const radii = radiiOf(landmark);
+    if (radii) group.append(element("ellipse", { class: "radius", cx, cy, rx: radii[0], ry: radii[1] }));
     group.append(element("circle", { class: "target", cx, cy, r: 9 * dot }));
     group.append(element("circle", { class: "dot", cx, cy, r: 3.5 * dot }));
     group.append(element("title", {}, text));
@@ -177,9 +202,13 @@ function drawPoints() {
 }
 
 function describe(landmark) {
-  const coordinates = landmark.mm ? `${landmark.mm.map((v) => number(v)).join(", ")} mm` : `${landmark.px.map((v) => number(v)).join(", ")} px`;
-  const radius = landmark.radius90 === null ? "" : `, within ${number(landmark.radius90)} ${landmark.mm ? "mm" : "px"} nine times in ten`;
-  return `${landmark.name}: ${coordinates}${radius}, score ${number(landmark.score, 2)}${landmark.present === false ? ", probably not in the image" : ""}`;
+  if (!landmark.px) return `${landmark.name}: not found`;
+  const unit = prediction.calibrated ? "mm" : "px";
+  const parts = [`${landmark.name}: ${coordinatesOf(landmark).map((v) => number(v)).join(", ")} ${unit}`];
+  if (isKnown(landmark.radius90)) parts.push(`within ${number(landmark.radius90)} ${unit} nine times in ten`);
+  parts.push(`score ${number(landmark.score, 2)}`);
+  if (landmark.present === false) parts.push("probably not in the image");
+  return parts.join(", ");
 }
 
 function select(index) {
@@ -188,15 +217,23 @@ function select(index) {
     marked.classList.toggle("picked", Number(marked.dataset.index) === index);
   at("picked").textContent = index === null ? "Point at a landmark, or tap it, for its name." : describe(prediction.landmarks[index]);
   for (const label of at("points").querySelectorAll(".tag")) label.remove();
-  if (index !== null) {
-    const [x, y] = prediction.landmarks[index].px;
-    const [width, height] = prediction.size;
-    const size = (14 * width) / Math.max(at("stage").clientWidth, 1);
-    const right = x > 0.7 * width;
-    const tag = { class: "tag", x: x + (right ? -0.8 : 0.8) * size, y: y < 0.1 * height ? y + 1.5 * size : y - 0.6 * size, "font-size": size };
-    at("points").append(element("text", { ...tag, "text-anchor": right ? "end" : "start" }, prediction.landmarks[index].name));
-  }
+  if (index !== null && prediction.landmarks[index].px) showTag(prediction.landmarks[index]);
   drawHeat();
+}
+
+// Writes the name of a landmark beside it, within the image.
+function showTag(landmark) {
+  const [x, y] = landmark.px;
+  const [width, height] = prediction.size;
+  const size = (14 * width) / Math.max(at("stage").clientWidth, 1);
+  const tag = element("text", { class: "tag", x, y, "font-size": size, "stroke-width": size / 4 }, landmark.name);
+  at("points").append(tag);
+  const length = tag.getComputedTextLength() + size / 2;
+  if (length > width) tag.setAttribute("font-size", (size * width) / length);
+  const left = x > 0.5 * width ? x - 0.8 * size - length : x + 0.8 * size;
+  tag.setAttribute("x", Math.max(size / 4, Math.min(left, width - length)));
+  const above = y - 0.6 * size;
+  tag.setAttribute("y", above < size ? Math.min(y + 1.5 * size, height - size / 2) : Math.min(above, height - size / 2));
 }
 
 async function showStage(name) {
@@ -241,9 +278,9 @@ function drawHeat() {
   if (canvas.hidden) return;
   const { rows, columns, grid_to_source: map } = heatmaps;
   const levels = heatmaps.stages[name];
-  if (!levels) {
+  if (!levels || !map) {
     canvas.hidden = true;
-    showStatus(`This network has no ${STAGES[name]}.`);
+    showStatus(levels ? "The place of the heatmaps in the image is not known." : `This network has no ${STAGES[name]}.`);
     return;
   }
   const size = rows * columns;
@@ -272,7 +309,11 @@ function drawHeat() {
 }
 
 function listen() {
-  at("file").addEventListener("change", () => at("file").files[0] && locate(at("file").files[0]));
+  at("file").addEventListener("change", () => {
+    if (!at("file").files[0]) return;
+    locate(at("file").files[0]);
+    at("file").value = ""; // otherwise the same file could not be chosen again
+  });
   at("ask").addEventListener("submit", (event) => {
     event.preventDefault();
     if (currentFile) locate(currentFile);
@@ -304,8 +345,10 @@ async function start() {
   at("name").textContent = model.name;
   at("about").textContent = `${model.schema.names.length} landmarks, version ${model.version}`;
   if (model.signatures.includes("volumes")) {
-    showStatus("This model takes volumes, which this page does not show. Ask it with `scn-keras predict` and this address.", true);
-    at("ask").hidden = true;
+    showStatus("This model takes volumes, which this page does not show. Ask it by the command:");
+    at("command").textContent = `scn-keras predict ${location.origin}/v1/models/${model.name} FILE`;
+    for (const id of ["ask", "legend"]) at(id).hidden = true;
+    at("command").hidden = false;
     return;
   }
   if (model.signatures.includes("heatmaps")) {

@@ -153,35 +153,32 @@ def test_the_heatmap_lies_over_the_image(page, png, served):
     assert page.locator("#heat").is_hidden()
 
 
+def landmark(name, **known):
+    unknown = dict.fromkeys(("px", "mm", "score", "radius90", "present"))
+    return {"name": name, **unknown, **known}
+
+
+def answer_of(*landmarks, **known):
+    unknown = dict.fromkeys(("trusted", "spacing", "image", "csv", "markups"))
+    fixed = {"calibrated": False, "notes": [], "size": [300, 400]}
+    return {**unknown, **fixed, "landmarks": landmarks, **known}
+
+
 def test_an_untrusted_image_gets_a_warning(page, png):
-    answer = {
-        "calibrated": True,
-        "trusted": False,
-        "notes": ["<b>note</b>"],
-        "spacing": [0.1, 0.2],
-        "size": [300, 400],
-        "landmarks": [
-            {
-                "name": "<i>a</i>",
-                "px": [60, 80],
-                "mm": [6, 16],
-                "score": 0.9,
-                "radius90": 2.0,
-                "present": True,
-            },
-            {
-                "name": "b",
-                "px": [90, 90],
-                "mm": [9, 18],
-                "score": 0.1,
-                "radius90": 9.0,
-                "present": False,
-            },
-        ],
-        "image": None,
-        "csv": "",
-        "markups": "",
-    }
+    answer = answer_of(
+        landmark(
+            *("<i>a</i>",),
+            **{"px": [60, 80], "mm": [6, 16], "score": 0.9},
+            **{"radius90": 2.0, "present": True},
+        ),
+        landmark(
+            *("b",),
+            **{"px": [90, 90], "mm": [9, 18], "score": 0.1},
+            **{"radius90": 9.0, "present": False},
+        ),
+        **{"calibrated": True, "trusted": False, "notes": ["<b>note</b>"]},
+        **{"spacing": [0.1, 0.2], "csv": "", "markups": ""},
+    )
     page.route("**/page/locate*", lambda route: route.fulfill(json=answer))
     page.evaluate("model.has_calibration = true")
     ask(page, png)
@@ -199,6 +196,100 @@ def test_an_untrusted_image_gets_a_warning(page, png):
     answer["trusted"] = True
     page.click("#again")
     page.wait_for_selector("#verdict.good")
+
+
+PX = {"px": [150.0, 200.0]}
+
+
+# Answers, the size of the circle, and what is written of the landmark.
+UNKNOWN = [
+    # A calibrated model and an image without a spacing.
+    (
+        answer_of(landmark("a", **PX, score=0.5, radius90=30.0), trusted=True),
+        (60, 60),
+        "a: 150.0, 200.0 px, within 30.0 px nine times in ten, score 0.50",
+    ),
+    (answer_of(landmark("a", **PX)), None, "a: 150.0, 200.0 px, score –"),
+    (
+        answer_of(
+            landmark("a", **PX, mm=[15.0, 40.0], radius90=3.0),
+            **{"calibrated": True, "spacing": [0.1, 0.2]},
+        ),
+        (60, 30),
+        "a: 15.0, 40.0 mm, within 3.0 mm nine times in ten, score –",
+    ),
+    (
+        answer_of(landmark("a", **PX, radius90=3.0), calibrated=True),
+        None,
+        "a: –, – mm, within 3.0 mm nine times in ten, score –",
+    ),
+    (answer_of(landmark("a", radius90=3.0, present=False)), None, "a: not found"),
+]
+
+
+def test_whatever_is_not_known_the_rest_is_shown(page, png):
+    page.evaluate("model.schema.links = [[0, 0]]")
+    for answer, circle, words in UNKNOWN:
+        shows(page, png, answer, circle, words)
+    assert page.wrong == []
+
+
+def shows(page, png, answer, circle, words):
+    page.unroute_all()
+    page.route("**/page/locate*", lambda route: route.fulfill(json=answer))
+    with page.expect_response("**/page/locate*"):
+        page.set_input_files("#file", str(png))
+    playwright.expect(page.locator("#status")).to_have_text(
+        "Found 1 landmarks in blob.png."
+    )
+    page.locator("#rows tr").first.click()
+    assert page.inner_text("#picked") == words
+    has_point = answer["landmarks"][0]["px"] is not None
+    assert page.locator(".point").count() == page.locator(".tag").count() == has_point
+    assert page.locator(".point .radius").count() == (circle is not None)
+    assert page.locator("#csv").is_hidden() and page.locator("#markups").is_hidden()
+    if circle is not None:
+        box = page.locator(".point .radius").bounding_box()
+        scale = page.locator("#image").bounding_box()["width"] / 300
+        for side, size in zip(("width", "height"), circle, strict=True):
+            assert box[side] == pytest.approx(size * scale, abs=3)
+    if not has_point:
+        assert "1 of 1 landmarks were not found" in page.inner_text("#verdict")
+
+
+def test_nothing_is_cut_at_any_width(page, png):
+    landmarks = [
+        landmark(f"anterior nasal spine {n}", px=px, score=0.5, radius90=111.1)
+        for n, px in enumerate(([1200, 3], [-0.4, 2000], [2399.4, 2999]))
+    ]
+    answer = answer_of(*landmarks, size=[2400, 3000], csv="", markups="")
+    page.route("**/page/locate*", lambda route: route.fulfill(json=answer))
+    ask(page, png)
+    for width in (320, 800, 2560):
+        page.set_viewport_size({"width": width, "height": 700})
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        table = page.locator(".table")
+        assert table.evaluate("(table) => table.scrollWidth <= table.clientWidth")
+        for row in page.locator("#rows tr").all():
+            row.click()
+            tag = page.locator(".tag").bounding_box()
+            stage = page.locator("#stage").bounding_box()
+            for side, extent in (("x", "width"), ("y", "height")):
+                assert tag[side] >= stage[side] - 2.0
+                end = stage[side] + stage[extent] + 2.0
+                assert tag[side] + tag[extent] <= end
+
+
+def test_an_image_that_the_browser_cannot_show_has_its_points(page, png):
+    damaged = "data:image/png;base64,AAAA"
+    answer = answer_of(landmark("a", **PX), image=damaged)
+    page.route("**/page/locate*", lambda route: route.fulfill(json=answer))
+    ask(page, png)
+    assert "cannot show the image" in page.inner_text("#notes")
+    stage = page.locator("#stage").bounding_box()
+    assert stage["height"] / stage["width"] == pytest.approx(4 / 3, abs=0.01)
+    dot = page.locator(".point .dot").bounding_box()
+    assert dot["y"] > stage["y"] + 0.4 * stage["height"]
 
 
 def test_what_cannot_be_read_is_said(page, tmp_path):

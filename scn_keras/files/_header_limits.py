@@ -3,7 +3,7 @@
 MetaIO uses a name with `%` as the format string of `sprintf`, which crashes. Teem
 compares each key of an NRRD header with all others, so that ten megabytes take minutes.
 NIfTI extensions are read into memory whole. MetaImage and NRRD headers may name any
-other file.
+other file. A JPEG of thousands of scans takes minutes.
 """
 
 import gzip
@@ -20,6 +20,9 @@ from scn_keras.files._named_file import require_inside
 MAX_HEADER_BYTES, MAX_HEADER_LINES = 2**20, 5_000
 # DICOM headers and XML that other software copies into extensions have kilobytes.
 _MAX_NIFTI_OFFSET = 2**24
+
+# Each scan of a progressive JPEG goes through the whole image. Encoders write some ten.
+_MAX_SCANS = 100
 
 # MetaIO separates keys from values by = or :, and ends the header with this field.
 _META_DATA = re.compile(rb"ElementDataFile[ \t]*[=:]?[ \t]*([^\r\n]*)", re.IGNORECASE)
@@ -42,6 +45,7 @@ def require_header_limits(path: Path, image_io: str) -> None:
         "MetaImageIO": _check_meta_image,
         "NrrdImageIO": _check_nrrd,
         "NiftiImageIO": _check_nifti,
+        "JPEGImageIO": _check_jpeg,
         "GDCMImageIO": require_shallow_dicom,
     }.get(image_io)
     if check:
@@ -103,6 +107,15 @@ def _require_data_file(path: Path, name: str, field: str) -> None:
         raise ValueError(
             f"{path}: the file of its pixels, {field}, does not exist. Received: "
             f"{name[:100]!r}"
+        )
+
+
+def _check_jpeg(path: Path) -> None:
+    scans = path.read_bytes().count(b"\xff\xda")  # in pixels, FF is followed by 00
+    if scans > _MAX_SCANS:
+        raise ValueError(
+            f"The JPEG file {path} must have at most {_MAX_SCANS} scans. Received: "
+            f"{scans:,}"
         )
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from scn_keras.files._dicom_limits import require_shallow_dicom
+from scn_keras.files._reader_limits import allow_bytes
 from scn_keras.files.image_header import ImageHeader
 from scn_keras.files.image_spacing import (
     PIXEL_SPACING,
@@ -33,6 +35,7 @@ def series_files(folder: Path) -> tuple[Path, ...]:
     """
     import SimpleITK as sitk
 
+    _require_safe(folder)
     reader = sitk.ImageSeriesReader
     warnings_shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # "No Series were found"
@@ -65,6 +68,18 @@ def series_files(folder: Path) -> tuple[Path, ...]:
             f"damaged. Move it away. Received: {len(skipped)} such files."
         )
     return tuple(files)
+
+
+def _require_safe(folder: Path) -> None:
+    """Checks what GDCM opens: all that is in the folder."""
+    for file in folder.iterdir():
+        if not file.is_file() and not file.is_dir() and file.exists():
+            raise ValueError(
+                f"{file} is not a file but a pipe or a device. Move it away."
+            )
+        if file.is_file():
+            allow_bytes(file.stat().st_size)
+            require_shallow_dicom(file)
 
 
 def series_header(

@@ -1,9 +1,14 @@
+import contextlib
 import os
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
+from scn_keras.files._reader_process import in_reader_process
 from scn_keras.files.image_kinds import START, is_dicom
+from scn_keras.files.open_image import open_image
+
+_SERIES = "0020|000e"
 
 # In order of precedence. `.raw`, `.zraw` and `.img` belong to a header beside them.
 IMAGE_SUFFIXES = (
@@ -124,6 +129,8 @@ def _is_surface(path: Path) -> bool:
 
 
 def _is_dicom(path: Path) -> bool:
+    if not path.is_file():  # a pipe would wait for a writer
+        return False
     with path.open("rb") as file:
         return is_dicom(file.read(START)) and path.name != "DICOMDIR"
 
@@ -132,17 +139,19 @@ def _is_series(images: list[Path]) -> bool:
     """Whether images are the slices of one volume instead of separate films."""
     if len(images) < 2 or not all(_is_dicom(path) for path in images):
         return False
-    import SimpleITK as sitk
+    series: list[str | None] = []
+    for path in images:
+        with contextlib.suppress(ValueError):  # reported when the file is read
+            series.append(_series_of(path))
+        if len(series) == 2:
+            break
+    return len(series) == 2 and series[0] is not None and series[0] == series[1]
 
-    series = set()
-    for path in images[:2]:
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        try:
-            reader.ReadImageInformation()
-        except RuntimeError:  # reported when the series is read
-            return True
-        if not reader.HasMetaDataKey("0020|0032"):  # Image Position (Patient)
-            return False
-        series.add(reader.GetMetaData("0020|000e"))
-    return len(series) == 1
+
+@in_reader_process
+def _series_of(path: Path) -> str | None:
+    """Returns the series of a slice with a position in space, None for a film."""
+    reader, _ = open_image(path)
+    if not reader.HasMetaDataKey("0020|0032"):  # Image Position (Patient)
+        return None
+    return reader.GetMetaData(_SERIES) if reader.HasMetaDataKey(_SERIES) else ""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from scn_keras.files._header_limits import require_header_limits
+from scn_keras.files._reader_limits import allow_bytes
 from scn_keras.files.file_damage import file_damage, sniff_image_io
 
 # 512 x 512 x 2048, more than the largest images in use: 1 GB at 16 bits.
@@ -56,6 +57,7 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Any, str]:
     # Before the data are read: a small file may declare, and a compressed file contain,
     # more pixels than fit into memory.
     require_size(path, size, max_pixels)
+    allow_bytes(path.stat().st_size + _bytes_of(reader))
     frames = int(reader.GetMetaData(_FRAMES)) if reader.HasMetaDataKey(_FRAMES) else 1
     if image_io == "TIFFImageIO" and len(size) == 3:
         frames = size[2]
@@ -134,6 +136,16 @@ def smallest_dtype(readers: Sequence[Any]) -> str:
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
             return dtype
     return "float32"
+
+
+def _bytes_of(reader: Any) -> int:
+    """Returns the size of the decoded pixels."""
+    import SimpleITK as sitk
+
+    pixel_type = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    bits = int((re.findall(r"(\d+)-bit", pixel_type) or ["128"])[0])
+    count = int(np.prod(reader.GetSize(), dtype=object))
+    return count * reader.GetNumberOfComponents() * bits // 8
 
 
 def _value_range(reader: Any) -> tuple[float, float]:

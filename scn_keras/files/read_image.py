@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scn_keras.files._reader_process import in_reader_process
 from scn_keras.files.decode_file import decode_file
 from scn_keras.files.open_image import MAX_PIXELS
 from scn_keras.files.orientation import as_stored
@@ -12,6 +13,7 @@ from scn_keras.files.read_image_header import read_image_header
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
+@in_reader_process
 def read_image(
     path: str | os.PathLike[str],
     max_pixels: int = MAX_PIXELS,
@@ -93,7 +95,8 @@ def _to_grey(array: np.ndarray, path: Path) -> np.ndarray:
         np.array_equal(red, array[..., 1]) and np.array_equal(red, array[..., 2])
     ):
         return np.ascontiguousarray(red)
-    luma = array[..., :3] @ _LUMA
-    if np.issubdtype(array.dtype, np.integer):
-        luma = np.rint(luma)
-    return luma.astype(array.dtype)
+    grey = np.empty(array.shape[:-1], array.dtype)
+    for colours, target in zip(array, grey, strict=True):  # in little memory
+        luma = colours[..., :3] @ _LUMA
+        target[...] = np.rint(luma) if array.dtype.kind in "iu" else luma
+    return grey

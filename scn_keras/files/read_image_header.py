@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scn_keras.files._reader_process import in_reader_process
 from scn_keras.files.dicom_series import series_files, series_header
 from scn_keras.files.image_header import ImageHeader
 from scn_keras.files.image_spacing import in_plane, index_to_space, patient_spacing
@@ -11,6 +12,7 @@ from scn_keras.files.open_image import MAX_PIXELS, open_image, smallest_dtype
 from scn_keras.files.orientation import as_stored, require_upright
 
 
+@in_reader_process
 def read_image_header(
     path: str | os.PathLike[str],
     max_pixels: int = MAX_PIXELS,

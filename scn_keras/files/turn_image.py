@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from scn_keras.files._reader_process import in_reader_process
 from scn_keras.files.decode_file import decode_file
 from scn_keras.files.find_images import stem_of
 from scn_keras.files.orientation import (
@@ -24,6 +25,7 @@ from scn_keras.files.read_image_header import read_image_header
 from scn_keras.geometry import apply_affine
 
 
+@in_reader_process
 def turn_image(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Path:
     """Writes a copy of an image file, turned as its orientation tag says.
 

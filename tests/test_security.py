@@ -2,6 +2,7 @@
 
 import ast
 import json
+import zipfile
 from pathlib import Path
 
 import keras
@@ -84,6 +85,18 @@ def test_a_model_file_cannot_bring_code(tmp_path):
     (run.path / CONFIG_FILE).write_text(json.dumps(config))
     with pytest.raises(ValueError, match="[Ll]ambda"):
         run.load_model()  # as a preset
+
+
+def test_a_model_file_cannot_fill_the_memory(tmp_path):
+    recipe = Recipe("bomb", "synthetic_hand", image_to_grid=ImageToGrid(grid=(16, 16)))
+    run = Run.create(tmp_path / "run", recipe, LandmarkSchema(("a",)))
+    image = keras.Input((16, 16, 1))
+    keras.Model(image, keras.layers.Conv2D(1, 1)(image)).save(run.model_path)
+    assert run.load_model().count_params() == 2
+    with zipfile.ZipFile(run.model_path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("assets/zeros", bytes(50_000_000))
+    with pytest.raises(ValueError, match="bytes would become 50,"):
+        run.load_model()
 
 
 def test_arrays_of_objects_are_refused(tmp_path):

@@ -9,6 +9,7 @@ import keras
 
 import scn_keras.losses
 from scn_keras._references import resolve
+from scn_keras.files.model_file import require_sound_model
 from scn_keras.layers import (
     GaussianHeatmap,
     HeatmapPeak,
@@ -18,7 +19,7 @@ from scn_keras.layers import (
 )
 from scn_keras.metrics import PointError, SuccessDetectionRate
 from scn_keras.models import GlobalToLocalNet, LandmarkModel
-from scn_keras.models.from_preset import CONFIG_FILE, from_preset
+from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE, from_preset
 from scn_keras.training._part_classes import LOSSES, find_class
 from scn_keras.training._trial import attempt, make, try_model
 from scn_keras.training.method import Method
@@ -256,13 +257,20 @@ def load_model(recipe: Recipe, path: pathlib.Path, compile: bool = True) -> Any:
     Raises:
         ImportError: If Keras cannot load the model and the module of a user-defined
             part cannot be imported.
+        ValueError: If the file may do harm, see `files.model_file`.
     """
+    is_preset = (path / CONFIG_FILE).is_file()
+    weights = path / WEIGHTS_FILE if is_preset else path
     objects, errors = own_objects(recipe)
     try:
+        if weights.exists():
+            require_sound_model(weights)
         with keras.saving.custom_object_scope(objects):
-            if (path / CONFIG_FILE).is_file():
+            if is_preset:
                 return from_preset(path)
             return keras.models.load_model(path, compile=compile)
+    except RecursionError as error:
+        raise ValueError(f"The layers in {path} are nested too deeply.") from error
     except Exception as error:
         if errors:
             raise errors[0] from error

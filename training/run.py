@@ -11,6 +11,7 @@ import numpy as np
 from scn_keras.files.atomic_write import write_text
 from scn_keras.inference.calibration import Calibration
 from scn_keras.inference.test_time_augmentation import test_time_views
+from scn_keras.files.model_file import require_sound_model
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
 from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE
@@ -343,6 +344,7 @@ class Run:
                 "Expected a .keras file. The file has another format or is damaged. "
                 f"Received: {file}"
             )
+        require_sound_model(file)
         with zipfile.ZipFile(file) as archive:
             embedded = [n for n in archive.namelist() if n.startswith(f"{_INSIDE}/")]
             if f"{_INSIDE}/recipe.json" not in embedded:

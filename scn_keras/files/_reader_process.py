@@ -205,8 +205,8 @@ def _running_reader() -> _Reader:
 
 def _refusal(args: tuple[Any, ...], why: str) -> str:
     return (
-        f"The image file cannot be decoded: {os.fspath(args[0])}: {why}. If it is from "
-        "a source that you trust, convert it with the software that wrote it."
+        f"The file cannot be read: {os.fspath(args[0])}: {why}. If it is from a source "
+        "that you trust, write it anew with the software that it is from."
     )
 
 

@@ -73,7 +73,7 @@ FILE = Path("of a stranger.nii")
     ],
 )
 def test_a_crash_is_one_sentence_and_the_next_file_is_read(readers, name, message):
-    with pytest.raises(ValueError, match=f"cannot be decoded: {FILE}: {message}"):
+    with pytest.raises(ValueError, match=f"cannot be read: {FILE}: {message}"):
         getattr(readers, name)(FILE)
     assert readers.number(FILE) == readers.number(FILE)
 

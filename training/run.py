@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scn_keras.files.atomic_write import write_text
+from scn_keras.files.model_file import require_sound_model
 from scn_keras.inference.calibration import Calibration
 from scn_keras.inference.test_time_augmentation import test_time_views
-from scn_keras.files.model_file import require_sound_model
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
 from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE

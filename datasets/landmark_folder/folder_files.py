@@ -1,13 +1,17 @@
 """Matches the images and the points of a folder."""
 
 import collections
-import csv
 import dataclasses
-import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from scn_keras.datasets.landmark_folder.folder_listing import (
+    irregular_files,
+    lone_images,
+    named_images,
+    unread_files,
+)
 from scn_keras.datasets.landmark_folder.folder_settings import (
     FILE_NAME,
     FolderSettings,
@@ -19,15 +23,17 @@ from scn_keras.files import (
 )
 from scn_keras.files.find_images import (
     composed,
-    find_images,
     image_id,
-    is_image_name,
     path_on_disk,
     stem_of,
+    walk,
 )
-from scn_keras.files.read_points import load_point_sets
-
-_POINTS_SUFFIXES = (".mrk.json", ".fcsv", ".csv", ".tsv", ".json")
+from scn_keras.files.read_points import (
+    POINT_SUFFIXES,
+    is_points_file,
+    load_point_sets,
+    read_rows,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +58,7 @@ class FolderImage:
 
 
 def read_folder(
-    folder: Path, settings: FolderSettings, problems: list[str]
+    folder: Path, settings: FolderSettings, problems: list[str], notes: list[str]
 ) -> list[FolderImage]:
     """Returns the images of a folder with their points, in the order of their ids.
 
@@ -61,10 +67,13 @@ def read_folder(
         settings: `FolderSettings`.
         problems: List of str, to which a sentence is appended for each problem. Files
             that cannot be read are left out.
+        notes: List of str, to which a sentence is appended on files that are passed
+            over.
     """
     root = path_on_disk(folder, settings.images)
-    problems += _no_files(folder)
-    paths = _find_images(root, problems)
+    problems += irregular_files(folder)
+    notes += unread_files(folder)
+    paths = named_images(root, problems, notes)
     points = _read_points(folder, settings, paths, problems)
     attributes = _read_attributes(folder, settings, paths, problems)
     images = []
@@ -84,16 +93,47 @@ def read_folder(
             problems.append(_sentence(path, error))
             continue
         points_path, point_set = sets_of_image[0] if sets_of_image else (None, None)
-        notes = tuple(str(warning.message) for warning in caught)
+        if point_set is not None:
+            point_set = point_set.from_above(header.shape[-2])
+        warned = tuple(str(warning.message) for warning in caught)
         columns = {
             **(point_set.attributes if point_set else {}),
             **attributes.get(id, {}),
         }
-        images.append(FolderImage(id, header, point_set, points_path, columns, notes))
+        images.append(FolderImage(id, header, point_set, points_path, columns, warned))
     for name, sets in points.items():
         for path, point_set in sets:
             problems.append(f"{_source(path, point_set)}: there is no image {name!r}.")
-    return images
+    return _name_numbered(images, settings.names, problems)
+
+
+def _name_numbered(
+    images: list[FolderImage], names: Sequence[str], problems: list[str]
+) -> list[FolderImage]:
+    """Gives points of formats without labels the names of the settings, in order."""
+    sets = [i.points for i in images if i.points is not None and i.points.numbered]
+    if not sets:
+        return images
+    counts = collections.Counter(len(points.labels) for points in sets)
+    expected = len(names) or max(counts, key=lambda count: (counts[count], count))
+    reason = (
+        f"one for each of the names in {FILE_NAME}" if names else "as most files have"
+    )
+    named = []
+    for image in images:
+        points = image.points
+        if points is None or not points.numbered:
+            named.append(image)
+        elif len(points.labels) == expected:
+            points = dataclasses.replace(points, labels=names or points.labels)
+            named.append(dataclasses.replace(image, points=points))
+        else:
+            problems.append(
+                f"{image.points_path}: points without labels are told apart by their "
+                f"order, so that {image.id!r} must have {expected} points, {reason}. "
+                f"Received: {len(points.labels)}."
+            )
+    return named
 
 
 def _with_points(
@@ -123,74 +163,6 @@ def _sentence(path: Path, error: Exception) -> str:
     return str(error)
 
 
-def _no_files(folder: Path) -> Iterator[str]:
-    """Yields a sentence for each entry that is called like a file, but is none."""
-    for parent, subfolders, names in os.walk(folder):
-        subfolders[:] = sorted(n for n in subfolders if not n.startswith("."))
-        for name in sorted(names):
-            path = Path(parent, name)
-            known = is_image_name(name) or name.lower().endswith(_POINTS_SUFFIXES)
-            if name.startswith(".") or not known or path.is_file():
-                continue
-            if path.is_symlink() and not path.exists():
-                yield (
-                    f"{path} is a link to a file that does not exist. Correct or "
-                    f"remove the link. Received: {os.readlink(path)!r}."
-                )
-            else:
-                yield f"{path} must be a regular file. Remove or replace it."
-
-
-def _find_images(folder: Path, problems: list[str]) -> dict[str, Path]:
-    """Returns the image file, or the folder of a DICOM series, of each id.
-
-    Images of equal names, each alone in a folder, are called by their folders, as 3D
-    Slicer saves the scenes of several cases.
-    """
-    found = [*find_images(folder, may_be_series=False)]
-    ids = [composed(image_id(path)) for path in found]
-    if len({*ids}) < len(ids):
-        ids = _folder_names(folder, found) or ids
-    paths: dict[str, Path] = {}
-    for id, path in zip(ids, found, strict=True):
-        if id in paths:
-            problems.append(
-                f"{paths[id]} and {path} have the same id, {id!r}: images must have "
-                "different names without their folders and extensions, or each a "
-                "folder of its own."
-            )
-        paths.setdefault(id, path)
-    if not paths:
-        problems.append(f"There are no images in {folder}.")
-    return dict(sorted(paths.items()))
-
-
-def _folder_names(root: Path, images: Sequence[Path]) -> list[str] | None:
-    """Returns a name for each image from its folders; None if some share a folder."""
-    folders = [path.relative_to(root).parts[:-1] for path in images]
-    if not all(folders) or len({*folders}) < len(folders):
-        return None
-    depth = min(map(len, folders))
-    candidates = [[parts[-level] for parts in folders] for level in range(1, depth + 1)]
-    candidates.append(["_".join(parts) for parts in folders])
-    for names in candidates:
-        names = [composed(name) for name in names]
-        if len({*names}) == len(names):
-            return names
-    return None
-
-
-def _lone_images(root: Path, images: Mapping[str, Path]) -> dict[Path, str]:
-    """Returns the id of the image in each folder below the root that has only one."""
-    ids: dict[Path, list[str]] = collections.defaultdict(list)
-    for id, path in images.items():
-        for parent in (path, *path.parents):
-            if parent == root:
-                break
-            ids[parent].append(id)
-    return {folder: found[0] for folder, found in ids.items() if len(found) == 1}
-
-
 def _read_points(
     folder: Path,
     settings: FolderSettings,
@@ -199,11 +171,11 @@ def _read_points(
 ) -> dict[str, list[tuple[Path, PointSet]]]:
     """Returns the points by id; points without an image have the name of their file."""
     by_id: dict[str, list[tuple[Path, PointSet]]] = {}
-    lone = _lone_images(folder, images)
+    lone = lone_images(folder, images)
     for path, id in _points_files(folder, settings, images, problems):
         try:
             sets = [_composed(p) for p in load_point_sets(path, settings.space)]
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ImportError) as error:
             problems.append(_sentence(path, error))
             continue
         if not sets:
@@ -235,11 +207,8 @@ def _points_files(
         problems.append(f"{folder / FILE_NAME}: 'files.points' does not exist: {root}.")
     return [
         (path, "")
-        for path in sorted(root.rglob("*"))
-        if path.name.lower().endswith(_POINTS_SUFFIXES)
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and path.is_file()
-        and path != table
+        for path in sorted(path for _, paths in walk(root) for path in paths)
+        if path.is_file() and is_points_file(path) and path != table
     ]
 
 
@@ -257,23 +226,26 @@ def _read_attributes(
         problems.append(f"{folder / FILE_NAME}: 'files.table' does not exist: {path}.")
         return {}
     columns: dict[str, dict[str, str]] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, restval="")
-        first = (reader.fieldnames or [""])[0]
-        for row in reader:
-            name = composed(row[first].strip())
-            id = _id_in_table(name, images)
-            where = f"{path}, line {reader.line_num}"
-            if id not in images:
-                problems.append(f"{where}: there is no image {name!r}.")
-            elif id in columns:
-                problems.append(f"{where}: the image {name!r} has a row already.")
-            else:
-                columns[id] = {
-                    composed(k): composed(v.strip())
-                    for k, v in row.items()
-                    if k and k != first
-                }
+    try:
+        table = read_rows(path)
+        rows = table.body()
+    except (ValueError, OSError, ImportError) as error:
+        problems.append(_sentence(path, error))
+        return {}
+    for line, row in rows:
+        name = composed(row[0])
+        id = _id_in_table(name, images)
+        where = f"{path}, line {line}"
+        if id not in images:
+            problems.append(f"{where}: there is no image {name!r}.")
+        elif id in columns:
+            problems.append(f"{where}: the image {name!r} has a row already.")
+        else:
+            columns[id] = {
+                composed(key): composed(value)
+                for key, value in zip(table.header[1:], row[1:], strict=True)
+                if key
+            }
     return columns
 
 
@@ -300,7 +272,7 @@ def _image_of(
     """
     if points.image in images:  # an id with a dot in it
         return points.image
-    name_of_file = composed(stem_of(path.name, _POINTS_SUFFIXES))
+    name_of_file = composed(stem_of(path.name, POINT_SUFFIXES))
     # The path in a labelme file may be that of another computer.
     if name_of_file in images:
         return name_of_file

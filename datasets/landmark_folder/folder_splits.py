@@ -12,6 +12,7 @@ from scn_keras.datasets.landmark_folder.folder_settings import (
     FolderSettings,
 )
 from scn_keras.files.find_images import composed, path_on_disk, stem_of
+from scn_keras.files.text_values import read_text
 
 
 def patients(
@@ -138,7 +139,7 @@ def _lists(
                     f"{folder / FILE_NAME}: 'splits.{split}' does not exist: {path}."
                 )
                 continue
-            entries = tuple(composed(path.read_text("utf-8-sig")).splitlines())
+            entries = tuple(composed(read_text(path, legacy=True)).splitlines())
         for line, entry in enumerate(entries, 1):
             if not (name := entry.strip()):
                 continue

@@ -110,7 +110,10 @@ not in these files belong into {FILE_NAME}: names, pairs, links, patients, split
         """Sets names, dimensions and dtype to those of most of the files."""
         settings, images, problems = self._read(folder)
         if not labelled(images):
-            raise ValueError((*problems, f"There are no points in {folder}.")[0])
+            unread = "".join(f" {note}" for note in self._notes)
+            raise ValueError(
+                (*problems, f"There are no points in {folder}.{unread}")[0]
+            )
         self.SCHEMA = schema_of(folder, settings, images)
         self.DIMENSIONS = dimensions_of(images)
         self.IMAGE_DTYPE = common_dtype(
@@ -152,13 +155,14 @@ not in these files belong into {FILE_NAME}: names, pairs, links, patients, split
     def file_notes(self, folder: Path) -> list[str]:
         """Lists what the files have that is not read, each kind once."""
         settings, images, _ = self._read(folder)
+        notes = [*self._notes]
         kinds: dict[str, dict[str, None]] = {}
         for image, points in labelled(images):
             path = re.escape(str(image.points_path))
             for note in points.notes:
                 kind = re.sub(rf"{path}(, line \d+)?", "", note)
                 kinds.setdefault(kind, {})[note] = None
-        notes = [
+        notes += [
             first + f" (And {len(others)} more images.)" * bool(others)
             for first, *others in kinds.values()
         ]
@@ -247,7 +251,8 @@ not in these files belong into {FILE_NAME}: names, pairs, links, patients, split
         if getattr(self, "_folder", None) != folder:
             problems: list[str] = []
             settings = read_settings(folder)
-            images = read_folder(folder, settings, problems)
+            self._notes: list[str] = []
+            images = read_folder(folder, settings, problems, self._notes)
             self._content = settings, images, problems
             self._folder = folder
         return self._content

@@ -8,7 +8,6 @@ import click
 from scn_keras.cli._command import command_function
 from scn_keras.cli._options import FOLDER
 
-_POINTS = (".mrk.json", ".fcsv", ".csv", ".tsv", ".json")
 _PATH = click.Path(exists=True, path_type=pathlib.Path)
 
 
@@ -46,6 +45,7 @@ def turn(
     from scn_keras.files import read_point_sets, write_points
     from scn_keras.files.find_images import find_images, stem_of
     from scn_keras.files.orientation import read_orientation
+    from scn_keras.files.read_points import POINT_SUFFIXES
     from scn_keras.files.turn_image import turn_image, turn_points
 
     paths = [
@@ -54,7 +54,9 @@ def turn(
         for path in (find_images(file) if file.is_dir() else [file])
     ]
     sets = {path: read_point_sets(path) for path in points}
-    targets = {path: out / f"{stem_of(path.name, _POINTS)}.csv" for path in points}
+    targets = {
+        path: out / f"{stem_of(path.name, POINT_SUFFIXES)}.csv" for path in points
+    }
     for target in targets.values():
         if target.exists() or [*targets.values()].count(target) > 1:
             raise FileExistsError(f"{target} exists. Choose another folder with --out.")

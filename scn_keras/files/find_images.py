@@ -37,15 +37,39 @@ def find_images(folder: Path, may_be_series: bool = True) -> Iterator[Path]:
         image, affine = read_image(path)
     ```
     """
-    for parent, subfolders, names in os.walk(folder):
-        subfolders[:] = sorted(n for n in subfolders if not n.startswith("."))
-        files = [Path(parent, n) for n in sorted(names) if not n.startswith(".")]
-        files = [f for f in files if f.is_file()]  # opening a FIFO would wait
+    for parent, paths in walk(folder):
+        files = [path for path in paths if path.is_file()]
         images = [f for f in files if is_image_name(f.name) and not _is_surface(f)]
         images += [f for f in files if not f.suffix and _is_dicom(f)]
-        if (may_be_series or Path(parent) != folder) and _is_series(images):
-            images = [Path(parent)]
+        if (may_be_series or parent != folder) and _is_series(images):
+            images = [parent]
         yield from images
+
+
+def walk(
+    folder: Path, _parents: frozenset[str] = frozenset()
+) -> Iterator[tuple[Path, list[Path]]]:
+    """Yields each folder below one, with all in it that is no folder, sorted by name.
+
+    Links to folders are followed. Names that begin with a dot are skipped. Entries may
+    be links to nothing, or FIFOs, whose opening would wait: test them with `is_file`.
+
+    Args:
+        folder: Path, the folder.
+    """
+    parents = _parents | {os.path.realpath(folder)}
+    paths, folders = [], []
+    for name in sorted(os.listdir(folder) if folder.is_dir() else ()):
+        path = folder / name
+        if name.startswith("."):
+            continue
+        if not path.is_dir():
+            paths.append(path)
+        elif os.path.realpath(path) not in parents:  # not a link to a parent
+            folders.append(path)
+    yield folder, paths
+    for path in folders:
+        yield from walk(path, parents)
 
 
 def is_image_name(name: str) -> bool:
@@ -54,8 +78,16 @@ def is_image_name(name: str) -> bool:
     Args:
         name: Str, without folders.
     """
-    lower = name.lower()
-    return lower.endswith(IMAGE_SUFFIXES) and not lower.endswith(_SEGMENTATIONS)
+    return name.lower().endswith(IMAGE_SUFFIXES) and not is_segmentation_name(name)
+
+
+def is_segmentation_name(name: str) -> bool:
+    """Tells whether 3D Slicer gives such a name to segmentations, not images.
+
+    Args:
+        name: Str, without folders.
+    """
+    return name.lower().endswith(_SEGMENTATIONS)
 
 
 def composed(text: str) -> str:

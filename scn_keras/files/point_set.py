@@ -29,6 +29,10 @@ class PointSet:
         notes: Sequence of str, remarks for the user on what was not read.
         shapes: Sequence of pairs of str, the label and the kind of each shape of the
             file that is no point, such as `("film", "rectangle")`.
+        numbered: Bool, whether the labels are the numbers of the points in the file,
+            from 1, since the format has no labels.
+        from_below: Bool, whether y counts upwards from the lower edge of the image;
+            `to_pixels` counts it from above.
 
     Raises:
         ValueError: If the number of labels, the shape of the points or the space is
@@ -52,6 +56,8 @@ class PointSet:
     image_size: tuple[int, int] | None = None
     notes: Sequence[str] = ()
     shapes: Sequence[tuple[str, str]] = ()
+    numbered: bool = False
+    from_below: bool = False
 
     def __post_init__(self) -> None:
         points = np.array(self.points, np.float64)
@@ -105,6 +111,13 @@ class PointSet:
                 and the image is not a calibrated 2D image.
         """
         rank = len(image.shape) if isinstance(image, ImageHeader) else len(image) - 1
+        if self.from_below:
+            if not isinstance(image, ImageHeader):
+                raise ValueError(
+                    "Points whose y counts from below need the `ImageHeader` of their "
+                    "image. Received: an affine"
+                )
+            return self.from_above(image.shape[-2]).to_pixels(image)
         points = self.points
         if self.space == "LPS":
             to_space = _index_to_space if points.shape[1] == 3 else _plane_affine
@@ -124,6 +137,18 @@ class PointSet:
                 f"axes. Received: {points.shape[1]} coordinates"
             )
         return dataclasses.replace(self, points=points, space="pixels")
+
+    def from_above(self, height: int) -> "PointSet":
+        """Returns the points with y from above, if it counts from below.
+
+        Args:
+            height: Int, the number of rows of the image.
+        """
+        if not self.from_below:
+            return self
+        points = self.points.copy()
+        points[:, 1] = height - points[:, 1]
+        return dataclasses.replace(self, points=points, from_below=False)
 
     def to_lps(self, image: ImageHeader | np.ndarray) -> "PointSet":
         """Returns the points as x, y, z in the space in which 3D Slicer shows an image.

@@ -1,14 +1,29 @@
+import dataclasses
 import os
 import warnings
 from pathlib import Path
 
+from scn_keras.files._excel_rows import read_excel_rows
+from scn_keras.files._table_rows import TableRows, read_csv_rows
 from scn_keras.files.coco_points import parse_coco
+from scn_keras.files.cvat_points import read_cvat
 from scn_keras.files.json_points import parse_json
+from scn_keras.files.label_studio_points import parse_label_studio
 from scn_keras.files.labelme_points import parse_labelme
 from scn_keras.files.located_json import JsonObject, load_json
 from scn_keras.files.point_set import SPACES, PointSet
+from scn_keras.files.pts_points import read_pts
 from scn_keras.files.slicer_points import parse_markups, read_fcsv
-from scn_keras.files.table_points import read_table
+from scn_keras.files.table_formats import parse_rows
+from scn_keras.files.tps_points import read_tps
+from scn_keras.files.unread_formats import advice_for
+from scn_keras.files.via_points import is_via, parse_via
+
+# In order of precedence. Files with the last three are recognised by their contents.
+POINT_SUFFIXES = (
+    *(".mrk.json", ".fcsv", ".csv", ".tsv", ".json", ".xlsx", ".xlsm", ".tps", ".pts"),
+    *(".xml", ".txt", ".xls"),
+)
 
 
 def read_points(path: str | os.PathLike[str], space: str | None = None) -> PointSet:
@@ -46,15 +61,20 @@ def read_point_sets(
 ) -> list[PointSet]:
     """Reads the points of one or several images.
 
+    See docs/formats.md for the rules of each format.
+
     | file | space | missing landmark |
     |---|---|---|
-    | 3D Slicer `.mrk.json` | LPS, converted from RAS | `positionStatus` undefined |
-    | 3D Slicer `.fcsv`, any version | LPS, converted from RAS | status, or absent |
-    | `.csv`, an image per row: `image,sella_x,sella_y` | pixels; `_mm`: LPS | empty |
-    | `.csv`, a landmark per row: `image,label,x,y` | pixels; `_mm`: LPS | empty |
+    | 3D Slicer `.mrk.json`, `.fcsv` | LPS, converted from RAS | undefined, or absent |
+    | `.csv`, `.xlsx`: `image,sella_x,sella_y` | pixels; `_mm`: LPS | empty |
+    | `.csv`, `.xlsx`: `image,label,x,y` | pixels; `_mm`: LPS | empty |
     | `.json` of `write_points` | as in the file | `null` |
     | labelme `.json`, points and centres of circles | pixels | absent |
     | COCO keypoints `.json` | pixels | visibility 0 |
+    | CVAT `.xml`, Label Studio `.json` | pixels | absent, outside |
+    | VIA 1 and 2 `.json`, `.csv` | pixels | absent |
+    | DeepLabCut `.csv` | pixels | empty |
+    | ImageJ, napari `.csv`; `.tps`; `.pts`: numbered | pixels | TPS: -1, -1 |
 
     Args:
         path: Str or path, the file.
@@ -113,27 +133,92 @@ def load_point_sets(
     path = Path(path)
     if space not in (None, *SPACES):
         raise ValueError(f"`space` must be one of {SPACES}. Received: space={space!r}")
-    suffix = path.suffix.lower()
-    if suffix == ".fcsv":
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        sets = _read(path, space)
+    notes = dict.fromkeys(str(warning.message) for warning in caught)
+    return [
+        dataclasses.replace(points, notes=[*points.notes, *notes]) if notes else points
+        for points in sets
+    ]
+
+
+def is_points_file(path: Path) -> bool:
+    """Returns whether a file is read as points, by its name and its first bytes.
+
+    Args:
+        path: Path, an existing regular file.
+    """
+    name = path.name.lower()
+    if not name.endswith(POINT_SUFFIXES):
+        return False
+    if not name.endswith((".txt", ".xml", ".xls")):
+        return True
+    with path.open("rb") as file:
+        start = file.read(400).replace(b"\0", b"")
+    if name.endswith(".xml"):
+        return b"<annotations" in start
+    # ImageJ writes its tables of results with these extensions, too.
+    header = start.split(b"\n", 1)[0].strip().split(b"\t")
+    return {b"X", b"Y"} <= {*header}
+
+
+def read_rows(path: Path) -> TableRows:
+    """Reads the rows of a table, CSV or Excel.
+
+    Args:
+        path: Path, the file.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ImportError: If it is a workbook and openpyxl is not installed.
+        ValueError: If the file is not a table.
+    """
+    if path.name.lower().endswith((".xlsx", ".xlsm")):
+        return read_excel_rows(path)
+    return read_csv_rows(path)
+
+
+def _read(path: Path, space: str | None) -> list[PointSet]:
+    name = path.name.lower()
+    if name.endswith(".fcsv"):
         return [read_fcsv(path)]
-    if suffix in (".csv", ".tsv"):
-        return read_table(path, space)
-    if suffix != ".json":
-        raise ValueError(
-            "A file of points must be .mrk.json, .fcsv, .csv or .json. Received: "
-            f"{path}"
-        )
+    if name.endswith(".tps"):
+        return read_tps(path)
+    if name.endswith(".pts"):
+        return [read_pts(path)]
+    if name.endswith(".xml"):
+        return read_cvat(path)
+    if name.endswith(".json"):
+        return _read_json(path, space)
+    if not name.endswith((".csv", ".tsv", ".xlsx", ".xlsm")) and path.is_file():
+        if (advice := advice_for(path)) and not is_points_file(path):
+            raise ValueError(advice)
+        if not name.endswith(POINT_SUFFIXES):
+            raise ValueError(
+                f"A file of points must be {', '.join(POINT_SUFFIXES[:-1])} or "
+                f"{POINT_SUFFIXES[-1]}. Received: {path}"
+            )
+    return parse_rows(read_rows(path), space)
+
+
+def _read_json(path: Path, space: str | None) -> list[PointSet]:
     data = load_json(path)
+    if isinstance(data, list) and data:
+        return parse_label_studio(path, data)
     if isinstance(data, JsonObject):
         if "markups" in data:
             return [parse_markups(path, data)]
         if "shapes" in data:
             return [parse_labelme(path, data)]
+        if is_via(data):
+            return parse_via(path, data)
         if "annotations" in data:
             return parse_coco(path, data)
         if "points" in data or "images" in data:
             return parse_json(path, data, space)
     raise ValueError(
-        "A JSON file of points must be of 3D Slicer, labelme, COCO keypoints or "
-        f'`{{"points": [{{"label": ..., "position": [x, y]}}]}}`. Received: {path}'
+        "A JSON file of points must be of 3D Slicer, labelme, COCO keypoints, VIA 2, "
+        'Label Studio or `{"points": [{"label": ..., "position": [x, y]}]}`. Received: '
+        f"{path}"
     )

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from scn_keras.files._table_rows import TableRows, with_decimal_points
 from scn_keras.files.point_set import PointSet
-from scn_keras.files.text_values import parse_position, read_text
+from scn_keras.files.text_values import parse_position
 
 _IMAGE = ("image", "id", "file", "filename", "file_name", "image_id", "case", "path")
 _LABEL = ("label", "landmark", "landmark_name", "name", "point")
-# x, sella_x, sella_x_mm; the unit is "px" (the default) or "mm".
-_COORDINATE = re.compile(r"(?:(.*?)[_ .-])?([xyz])(?:[_ ](px|mm))?", re.IGNORECASE)
+# x, sella_x, sella_x_mm, "sella x (mm)"; the unit is "px" (the default) or "mm".
+_COORDINATE = re.compile(
+    r"(?:(.*?)[_ .-])?([xyz])(?:[_ (\[]+(px|mm)[)\]]?)?", re.IGNORECASE
+)
 _UNITS = {None: "pixels", "px": "pixels", "mm": "LPS"}
 
 # As in COCO: 0 is not labelled, 1 occluded and 2 visible.
@@ -36,23 +39,30 @@ _FORMS = (
 )
 
 
-def read_table(path: Path, space: str | None) -> list[PointSet]:
-    """Reads a CSV file with commas, semicolons or tabs.
+def parse_table(table: TableRows, space: str | None) -> list[PointSet]:
+    """Converts a table with an image or a landmark per row into points.
 
     Args:
-        path: Path, the file.
+        table: `TableRows`.
         space: Str, the space of columns without a unit; None for pixels.
 
     Returns:
         List of `PointSet`, one for each image.
 
     Raises:
-        FileNotFoundError: If the file does not exist.
-        ValueError: If the file is not valid. The message names file and line.
+        ValueError: If the table is not valid. The message names file and line.
     """
-    header, rows = _read_rows(path)
+    path, header = table.path, table.header
+    if repeated := sorted({name for name in header if header.count(name) > 1}):
+        raise ValueError(
+            f"{path}, line {table.rows[0][0]}: the names of columns must differ from "
+            f"each other. Received more than once: {repeated}"
+        )
     groups = _coordinate_columns(path, header, space)
-    names = [name.lower() for name in header]
+    rows = with_decimal_points(
+        table, [index for columns, _ in groups.values() for index in columns]
+    )
+    names = table.names
     image = next((names.index(name) for name in _IMAGE if name in names), None)
     if len(groups) == 1 and "" in groups:
         return _read_long(path, header, rows, groups[""], image)
@@ -94,36 +104,6 @@ def format_table(sets: Sequence[PointSet], layout: str) -> str:
         for points in sets:
             writer.writerow([points.image, *_texts(points.ordered(labels).ravel())])
     return out.getvalue()
-
-
-def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Returns the header and the other rows, with their lines, of a CSV file."""
-    text = read_text(path)
-    first = text.lstrip().split("\n", 1)[0]
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count)
-    )
-    header: list[str] = []
-    rows: list[tuple[int, list[str]]] = []
-    for row in reader:
-        fields = [field.strip() for field in row]
-        if not any(fields):
-            continue
-        if not header:
-            header = fields
-        elif len(fields) != len(header):
-            raise ValueError(
-                f"{path}, line {reader.line_num} must have {len(header)} columns like "
-                f"the header. Received: {len(fields)}"
-            )
-        else:
-            rows.append((reader.line_num, fields))
-    if repeated := sorted({name for name in header if header.count(name) > 1}):
-        raise ValueError(
-            f"{path}, line 1: the names of columns must differ from each other. "
-            f"Received more than once: {repeated}"
-        )
-    return header, rows
 
 
 def _texts(values: np.ndarray) -> list[str]:
@@ -173,7 +153,7 @@ def _coordinate_columns(
 def _read_wide(
     path: Path,
     header: list[str],
-    rows: list[tuple[int, list[str]]],
+    rows: Sequence[tuple[int, list[str]]],
     groups: dict[str, tuple[list[int], str]],
     image: int,
 ) -> list[PointSet]:
@@ -227,7 +207,7 @@ def _read_wide(
 def _read_long(
     path: Path,
     header: list[str],
-    rows: list[tuple[int, list[str]]],
+    rows: Sequence[tuple[int, list[str]]],
     group: tuple[list[int], str],
     image: int | None,
 ) -> list[PointSet]:
@@ -315,7 +295,7 @@ def _position(values: list[str], visibility: str, where: str) -> np.ndarray:
 def _unread(
     path: Path,
     header: list[str],
-    rows: list[tuple[int, list[str]]],
+    rows: Sequence[tuple[int, list[str]]],
     columns: list[int],
 ) -> tuple[str, ...]:
     """Returns a note on those of some columns that consist of numbers."""

@@ -1,5 +1,7 @@
 """Text files and the numbers in them."""
 
+import codecs
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,27 +9,60 @@ from typing import Any
 import numpy as np
 
 
-def read_text(path: Path) -> str:
-    """Reads a text file in UTF-8.
+def read_text(path: Path, legacy: bool = False) -> str:
+    """Reads a text file in UTF-8, or with a byte order mark in UTF-16.
 
     Args:
         path: Path, the file.
+        legacy: Bool, whether a file in no form of Unicode is read as Windows-1252, in
+            which spreadsheets of Western Europe and America write, with a warning.
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the file is empty, not regular or not in UTF-8.
+        ValueError: If the file is empty, not regular or not a text.
     """
     if not path.exists():
         raise FileNotFoundError(f"The file of points does not exist: {path}")
     if not path.is_file():  # reading a FIFO would wait
         raise ValueError(f"The file of points must be a regular file. Received: {path}")
+    data = path.read_bytes()
+    encoding = _encoding(data)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a text file in UTF-8.") from error
+        try:
+            text = data.decode("cp1252" if legacy else encoding)
+        except UnicodeDecodeError:
+            text = "\0"
+        if "\0" in text:
+            raise ValueError(f"{path} is not a text file in UTF-8.") from error
+        warnings.warn(
+            f"{path} is not in UTF-8 and is read as Windows-1252. Save it in UTF-8 if "
+            "letters other than a to z are wrong.",
+            stacklevel=2,
+        )
     if not text.strip():
         raise ValueError(f"The file of points is empty: {path}")
     return text
+
+
+def _encoding(data: bytes) -> str:
+    """Returns the form of Unicode of a text."""
+    for mark, encoding in (
+        (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF32_LE, "utf-32"),  # begins with the mark of UTF-16
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
+        if data.startswith(mark):
+            return encoding
+    # Without a mark, every second byte of Latin letters and digits is 0.
+    start = data[:100]
+    if len(start) > 3 and not any(start[1::2]) and all(start[::2]):
+        return "utf-16-le"
+    if len(start) > 3 and not any(start[::2]) and all(start[1::2]):
+        return "utf-16-be"
+    return "utf-8"
 
 
 def parse_position(values: Sequence[Any], where: str, axes: int) -> np.ndarray:

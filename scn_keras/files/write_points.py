@@ -55,6 +55,11 @@ def write_points(
         raise ValueError(
             f"`points` must not be empty. Received: points={points!r} for {path}"
         )
+    if any(s.from_below for s in sets):
+        raise ValueError(
+            f"The points for {path} must count y from above. Convert them with "
+            "`PointSet.to_pixels`. Received: points whose y counts from below"
+        )
     name = path.name.lower()
     if name.endswith((".mrk.json", ".fcsv")):
         (first, *others) = sets

@@ -326,7 +326,108 @@ def test_segmentations_and_surfaces_are_passed_over(tmp_path):
     assert [*cases_of(folder, tmp_path)] == ["A", "B"]
 
 
+def test_label_maps_beside_images_are_passed_over(tmp_path):
+    folder = tmp_path / "heads"
+    for case in ("case1", "case2"):
+        write_head(folder / case / "CT.nrrd")
+        write_head(folder / case / "CT-label.nrrd")
+        write_head(folder / case / "Segmentation.seg.nrrd")
+        write_markups(folder / case / "F.mrk.json", 1)
+        (folder / case / "scene.mrml").write_text("<MRML></MRML>")
+    assert errors(folder, tmp_path) == []
+    assert [*cases_of(folder, tmp_path)] == ["case1", "case2"]
+    notes = " ".join(f.message for f in check_folder(folder).findings)
+    assert "case1/CT-label.nrrd has the name of a label map and is passed" in notes
+    assert "case1/Segmentation.seg.nrrd is a segmentation" in notes
+    assert "case1/scene.mrml is not read. It is a scene of 3D Slicer." in notes
+    assert "(And 1 more files.)" in notes
+
+
+def test_image_that_is_called_like_a_label_map(tmp_path):
+    folder = tmp_path / "heads"
+    write_head(folder / "A" / "mask.nrrd")
+    write_markups(folder / "A" / "F.mrk.json", 1)
+    assert errors(folder, tmp_path) == []
+    assert [*cases_of(folder, tmp_path)] == ["mask"]
+
+
+# --- Files of other programs ---
+
+
+def test_numbered_points_have_the_names_of_the_settings(tmp_path):
+    folder = write_table(tmp_path / "films", "x", "AB")
+    (folder / "points.csv").unlink()
+    (folder / "all.tps").write_text(
+        f"LM=2\n3 4\n5 6\nIMAGE=A.jpg\nLM=2\n7 8\n9 {HEIGHT}\nIMAGE=B.jpg\n"
+    )
+    assert errors(folder, tmp_path) == []
+    case = cases_of(folder, tmp_path)["B"]
+    np.testing.assert_array_equal(case.points["points"], [[7, HEIGHT - 8], [9, 0]])
+    assert case.labels == ("1", "2")
+    (folder / "landmarks.toml").write_text('names = ["tip", "base"]\n')
+    assert errors(folder, tmp_path) == []
+    assert cases_of(folder, tmp_path)["B"].labels == ("tip", "base")
+    (folder / "landmarks.toml").write_text('names = ["tip", "base", "end"]\n')
+    (finding,) = check_folder(folder).findings
+    assert "all.tps: points without labels are told apart by their" in finding.message
+    assert "each of the names in landmarks.toml. Received: 2." in finding.message
+
+
+def test_numbered_points_of_different_counts(tmp_path):
+    folder = tmp_path / "films"
+    for id, rows in (
+        ("A", "0,1,2\n1,3,4\n"),
+        ("B", "0,1,2\n"),
+        ("C", "0,1,2\n1,3,4\n"),
+    ):
+        write_film(folder / f"{id}.png")
+        (folder / f"{id}.csv").write_text(f"index,axis-0,axis-1\n{rows}")
+    (problem,) = errors(folder, tmp_path)
+    assert problem.startswith("B.csv: points without labels are told apart by their ")
+    assert problem.endswith("'B' must have 2 points, as most files have. Received: 1.")
+
+
+@pytest.mark.parametrize("name", ["scene.mrb", "points.ods", "RoiSet.roi"])
+def test_folder_whose_points_are_in_a_format_that_is_not_read(tmp_path, name):
+    folder = write_table(tmp_path / "films", "x", "A")
+    (folder / "points.csv").unlink()
+    (folder / name).write_bytes(b"x")
+    (finding,) = check_folder(folder).findings
+    assert finding.severity == "error"
+    assert f"{name} is not read. It is a" in finding.message
+
+
+def test_texts_and_xml_of_other_kinds_are_no_points(tmp_path):
+    folder = write_table(tmp_path / "films", "image,a_x,a_y\nA.png,1,2\n", "A")
+    (folder / "readme.txt").write_text("X and Y\n")
+    (folder / "A.xml").write_text("<annotation><object/></annotation>")
+    assert errors(folder, tmp_path) == []
+
+
+def test_table_of_patients_in_any_form(tmp_path):
+    folder = write_table(tmp_path / "films", "image,a_x,a_y\nA.png,1,2\nB.png,3,4\n")
+    (folder / "landmarks.toml").write_text('files.table = "patients.csv"\n')
+    text = "sep=;\nfilm;patient\nA.png;Jörg, E.\nB.png;p2\n"
+    (folder / "patients.csv").write_bytes(text.encode("utf-16"))
+    assert errors(folder, tmp_path) == []
+    assert cases_of(folder, tmp_path)["A"].group == "Jörg, E."
+
+
 # --- Entries of a folder that are no files ---
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    write_film(elsewhere / "A.png")
+    write_film(tmp_path / "store" / "B.png")
+    folder = tmp_path / "films"
+    folder.mkdir()
+    (folder / "site1").symlink_to(elsewhere)
+    (folder / "B.png").symlink_to(tmp_path / "store" / "B.png")
+    (elsewhere / "up").symlink_to(folder)  # a circle
+    (elsewhere / "points.csv").write_text("image,a_x,a_y\nA.png,1,2\nB.png,3,4\n")
+    assert errors(folder, tmp_path) == []
+    assert [*cases_of(folder, tmp_path)] == ["A", "B"]
 
 
 def test_entries_that_are_no_files(tmp_path):

@@ -406,7 +406,7 @@ def markups(**point):
         ("a.csv", "", "file of points is empty: .*a.csv"),
         ("a.json", '{"points": [\n{"label": "a",\n]}', "a.json, line 3 is not JSON"),
         ("a.json", '{"a": 1}', "COCO .* Received: .*a.json"),
-        ("a.json", "[1]", "COCO .* Received: .*a.json"),
+        ("a.json", "[1]", "a.json: a list in JSON must be .*Label Studio"),
         (
             "a.json",
             '{"points": [\n{"label": "a", "position": [1, "x"]}]}',
@@ -487,7 +487,8 @@ def markups(**point):
             "line 1: the position of 'F' must have",
         ),
         ("a.fcsv", "1,1,2,3,0,0,0,1,1,1,0,,,\n", "line 1: the point has no label"),
-        ("a.txt", "1 2", "must be .mrk.json, .fcsv, .csv or .json. Received: .*a.txt"),
+        ("a.txt", "1 2", "line 1 is not the header of a table of points"),
+        ("a.dat", "1 2", "must be .mrk.json, .fcsv, .*or .xls. Received: .*a.dat"),
     ],
 )
 def test_bad_files_of_points(tmp_path, name, text, message):
@@ -500,7 +501,7 @@ def test_bad_files_of_points(tmp_path, name, text, message):
 
 @pytest.mark.parametrize("name", ["a.csv", "a.json", "a.mrk.json", "a.fcsv"])
 def test_file_that_is_no_text(tmp_path, name):
-    (tmp_path / name).write_bytes(b"\xff\xfe\x00\x81")
+    (tmp_path / name).write_bytes(b"\x81\x00\xff\xfe")
     with pytest.raises(ValueError, match=f"{name} is not a text file"):
         read_points(tmp_path / name)
 

@@ -1,0 +1,87 @@
+"""Rows of text from Excel workbooks."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from scn_keras.files._table_rows import TableRows, tidy_rows
+
+# Of the parts of a workbook when unpacked. Points of 10,000 images take some MB.
+_MAX_BYTES = 200_000_000
+
+
+def read_excel_rows(path: Path) -> TableRows:
+    """Reads the only sheet with text of an Excel workbook.
+
+    Args:
+        path: Path, a `.xlsx` or `.xlsm` file.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ImportError: If openpyxl is not installed.
+        ValueError: If the file is not such a workbook, several sheets have text, or a
+            formula has no stored value.
+    """
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise ImportError(
+            f"openpyxl is needed to read {path}. Install it by "
+            "`pip install scn-keras[excel]`, or save the table as CSV."
+        ) from error
+    if not path.exists():
+        raise FileNotFoundError(f"The file of points does not exist: {path}")
+    if not path.is_file():
+        raise ValueError(f"The file of points must be a regular file. Received: {path}")
+    sheets = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+        if size > _MAX_BYTES:
+            raise ValueError(
+                f"{path} must have at most {_MAX_BYTES:,} bytes when unpacked. Save "
+                f"the table as CSV. Received: {size:,} bytes"
+            )
+        values, formulas = (_sheets(openpyxl, path, stored) for stored in (True, False))
+    except (zipfile.BadZipFile, KeyError, OSError, SyntaxError, TypeError) as error:
+        raise ValueError(
+            f"{path} is not an Excel workbook, or is damaged or has a password: {error}"
+        ) from error
+    for name, rows in values.items():
+        texts = []
+        for line, (cells, sources) in enumerate(
+            zip(rows, formulas[name], strict=True), 1
+        ):
+            pairs = zip(cells, sources, strict=False)
+            if any(cell is None and source is not None for cell, source in pairs):
+                raise ValueError(
+                    f"{path}, sheet {name!r}, row {line}: a formula has no stored "
+                    "value. Open the workbook in Excel and save it, or save as CSV."
+                )
+            texts.append((line, [_text(cell) for cell in cells]))
+        if any(any(row) for _, row in texts):
+            sheets[name] = texts
+    if len(sheets) != 1:
+        raise ValueError(
+            f"{path} must have text on one sheet only. Move the points to a workbook "
+            f"of their own. Received: {', '.join(sheets) or 'empty sheets'}"
+        )
+    (rows,) = sheets.values()
+    return tidy_rows(path, rows, "")
+
+
+def _sheets(openpyxl: Any, path: Path, stored: bool) -> dict[str, list[tuple]]:
+    with path.open("rb") as file:
+        book = openpyxl.load_workbook(file, read_only=True, data_only=stored)
+        sheets = {
+            sheet.title: [*sheet.iter_rows(values_only=True)]
+            for sheet in book.worksheets
+        }
+        book.close()
+    return sheets
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return repr(int(value)) if value.is_integer() else repr(value)
+    return "" if value is None else str(value)

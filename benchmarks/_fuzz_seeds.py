@@ -3,6 +3,7 @@
 import io
 import json
 import pathlib
+import re
 import struct
 import tempfile
 from collections.abc import Callable
@@ -29,7 +30,7 @@ def image_seeds() -> dict[str, list[Files]]:
                 *_pillow("jpg", "L", "RGB", "CMYK", quality=90),
                 _pillow_one("jpg", _COLOUR, progressive=True, dpi=(300, 300)),
             ],
-            "bmp": [*_pillow("bmp", "L", "RGB", "P", "1"), _run_length_bmp()],
+            "bmp": [*_pillow("bmp", "L", "RGB", "P"), _run_length_bmp()],
             "tif": [
                 *_pillow("tif", "L", "RGB", "P"),
                 _pillow_one("tif", _DEEP, compression="tiff_lzw"),
@@ -60,7 +61,7 @@ def image_seeds() -> dict[str, list[Files]]:
         }
 
 
-_PILLOW_KINDS = ("1", "L", "P", "RGB", "RGBA", "LA")
+_PILLOW_KINDS = ("1", "L", "P", "RGB", "RGBA")
 
 
 def _pillow(suffix: str, *modes: str, **settings: object) -> list[Files]:
@@ -86,8 +87,20 @@ def _itk(folder: str, name: str, array: np.ndarray, compress: bool = False) -> F
     image = sitk.GetImageFromArray(array)
     image.SetSpacing([0.5] * array.ndim)
     place = pathlib.Path(tempfile.mkdtemp(dir=folder))
-    sitk.WriteImage(image, str(place / name), compress)
+    if name.endswith(".dcm"):  # otherwise new ones each time
+        for number, key in enumerate(("0008|0018", "0020|000d", "0020|000e")):
+            image.SetMetaData(key, f"1.2.{number}")
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    writer.SetUseCompression(compress)
+    writer.SetFileName(str(place / name))
+    writer.Execute(image)
     files = {path.name: path.read_bytes() for path in place.iterdir()}
+    if name.endswith(".dcm"):  # date and time
+        files[name] = re.sub(rb"20\d{6}(?=\x08)", b"20250101", files[name])
+        files[name] = re.sub(
+            rb"\d{6}\.\d{6} (?=\x08)", b"0" * 6 + b" " * 8, files[name]
+        )
     return {name: files.pop(name), **files}
 
 

@@ -94,7 +94,7 @@ def read_settings(folder: Path) -> FolderSettings:
         return FolderSettings()
     try:
         data = tomllib.loads(composed(path.read_text("utf-8-sig")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not TOML: {error}.") from error
     splits = _table(path, data, "splits")
     files, patient = _table(path, data, "files"), _table(path, data, "patient")
@@ -105,7 +105,7 @@ def read_settings(folder: Path) -> FolderSettings:
             if key not in _KEYS[name]:
                 raise ValueError(
                     f"{path}: unknown setting. Known: {', '.join(_KEYS[name])}. "
-                    f"Received: {full_key!r}."
+                    f"Received: {full_key[:100]!r}."
                 )
             expected, types = _KEYS[name][key]
             if not isinstance(value, types):
@@ -159,7 +159,12 @@ def _table(path: Path, data: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _invalid(path: Path, key: str, value: Any, expected: str) -> ValueError:
-    return ValueError(f"{path}: {key!r} must be {expected}. Received: {value!r}.")
+    received = f"{value!r}"
+    if len(received) > 200:
+        received = received[:200] + "..."
+    return ValueError(
+        f"{path}: {key[:100]!r} must be {expected}. Received: {received}."
+    )
 
 
 def _texts(path: Path, key: str, values: list[Any]) -> tuple[str, ...]:

@@ -49,6 +49,10 @@ def load_json(path: Path) -> Any:
         raise ValueError(
             f"{path}, line {error.lineno} is not JSON: {error.msg}."
         ) from error
+    except RecursionError as error:
+        raise ValueError(f"{path} has too many brackets within brackets.") from error
+    except ValueError as error:  # an integer of thousands of digits
+        raise ValueError(f"{path} is not JSON: {error}.") from error
 
 
 def objects_in(path: Path, parent: JsonObject, key: str) -> list[JsonObject]:

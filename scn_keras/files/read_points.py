@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 from scn_keras.files._excel_rows import read_excel_rows
+from scn_keras.files._short_errors import with_short_errors
 from scn_keras.files._table_rows import TableRows, read_csv_rows
 from scn_keras.files.coco_points import parse_coco
 from scn_keras.files.cvat_points import read_cvat
@@ -114,6 +115,7 @@ def read_point_sets(
     return sets
 
 
+@with_short_errors
 def load_point_sets(
     path: str | os.PathLike[str], space: str | None = None
 ) -> list[PointSet]:

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+# A thousand images with a thousand points each. Parsers need ten times as much memory.
+MAX_TEXT_BYTES = 2**26
+
 
 def read_text(path: Path, legacy: bool = False) -> str:
     """Reads a text file in UTF-8, or with a byte order mark in UTF-16.
@@ -19,12 +22,17 @@ def read_text(path: Path, legacy: bool = False) -> str:
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the file is empty, not regular or not a text.
+        ValueError: If the file is empty, not regular, too large or not a text.
     """
     if not path.exists():
         raise FileNotFoundError(f"The file of points does not exist: {path}")
     if not path.is_file():  # reading a FIFO would wait
         raise ValueError(f"The file of points must be a regular file. Received: {path}")
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise ValueError(
+            f"A file of points must have at most {MAX_TEXT_BYTES:,} bytes. Divide it. "
+            f"Received: {path.stat().st_size:,} bytes in {path}"
+        )
     data = path.read_bytes()
     encoding = _encoding(data)
     try:
@@ -87,7 +95,7 @@ def parse_position(values: Sequence[Any], where: str, axes: int) -> np.ndarray:
             continue
         try:
             position[axis] = float(value)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             position[axis] = np.inf
     missing = np.isnan(position)
     if len(position) != axes or np.isinf(position).any():

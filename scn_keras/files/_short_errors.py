@@ -1,0 +1,36 @@
+import csv
+import functools
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+# What a file holds where a number belongs may have megabytes.
+_MAX_CHARACTERS = 800
+
+
+def with_short_errors(function: _Function) -> _Function:
+    """Makes the errors of a reader sentences that can be shown.
+
+    Args:
+        function: Function whose first argument is the file that it reads.
+
+    Returns:
+        A function whose `ValueError`s have 800 characters at most. Those of the module
+        `csv` become such as well.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except csv.Error as error:
+            text = f"{os.fspath(args[0])} is not a table of values: {error}."
+            raise ValueError(text) from error
+        except ValueError as error:
+            if len(text := str(error)) <= _MAX_CHARACTERS:
+                raise
+            raise ValueError(text[:_MAX_CHARACTERS] + "...") from error
+
+    return wrapper  # type: ignore[return-value]

@@ -1,0 +1,89 @@
+"""Mutated files of every format; `benchmarks.fuzz_readers` reads ten thousands."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.fuzz_readers import fuzz, mutations, seeds
+from scn_keras.files import read_image, read_points
+from scn_keras.files.text_values import MAX_TEXT_BYTES
+
+IMAGES = (
+    "png",
+    "jpg",
+    "bmp",
+    "tif",
+    "dcm",
+    "nii",
+    "nii.gz",
+    "mha",
+    "mhd",
+    "nrrd",
+    "nhdr",
+)
+
+
+@pytest.mark.parametrize("kind", [*seeds()])
+def test_mutated_files_get_an_answer_or_a_sentence(kind, tmp_path):
+    result = fuzz(kind, 20, 3, tmp_path)
+    assert result["faults"] == []
+    assert result["count"] == 20
+    # Enough of them are not refused for their first bytes alone.
+    assert result["past_header"] >= 3
+
+
+@pytest.mark.filterwarnings("ignore:.*has no Pixel Spacing")
+@pytest.mark.parametrize("kind", IMAGES)
+def test_valid_files_are_read(kind, tmp_path):
+    for number, content in enumerate(seeds()[kind]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name, data in content.items():
+            (folder / name).write_bytes(data)
+        array, _ = read_image(folder / next(iter(content)))
+        assert np.ptp(array) > 0
+
+
+def test_the_same_seed_gives_the_same_files():
+    for kind in ("dcm", "nii.gz", "json"):
+        first = [*mutations(kind, 10, 1)]
+        assert first == [*mutations(kind, 10, 1)]
+        assert first != [*mutations(kind, 10, 2)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "[" * 200_000 + "]" * 200_000,
+        "9" * 10_000,
+        "1" + "0" * 400,
+        '"' + "A" * 9999 + '"',
+    ],
+)
+def test_odd_values_of_json_get_a_short_sentence(tmp_path, value):
+    path = tmp_path / "a.json"
+    point = {"label": "a", "position": [1, 2]}
+    text = json.dumps({"points": [point, point]}).replace("[1, 2]", value, 1)
+    path.write_text(text)
+    for broken in (text, text.replace(value, f"[{value}, 2]")):
+        path.write_text(broken)
+        with pytest.raises(ValueError, match=f"^{path}") as caught:
+            read_points(path)
+        assert len(str(caught.value)) < 1000
+
+
+def test_a_table_with_a_huge_field_gets_a_sentence(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("image,label,x,y\n1,a,1," + "2" * csv.field_size_limit() + "2\n")
+    with pytest.raises(ValueError, match=f"^{path} is not a table of values"):
+        read_points(path)
+
+
+def test_files_of_points_have_a_largest_size(tmp_path):
+    path = tmp_path / "a.csv"
+    with path.open("wb") as file:
+        file.truncate(MAX_TEXT_BYTES + 1)
+    with pytest.raises(ValueError, match="must have at most 67,108,864 bytes"):
+        read_points(path)

@@ -1,10 +1,12 @@
 """Mutations of valid files that keep enough of their structure to be parsed."""
 
 import gzip
+import io
 import json
 import random
 import re
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -155,6 +157,29 @@ def _mutate_png(data: bytes, draw: random.Random) -> bytes:
     )
 
 
+def _mutate_zip(data: bytes, draw: random.Random) -> bytes:
+    """Changes a file in an archive."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, zlib.error):
+        return _mutate_bytes(data, draw)
+    except (EOFError, RuntimeError):
+        return _mutate_bytes(data, draw)
+    if not files:
+        return _mutate_bytes(data, draw)
+    # Mostly the sheet, which has the cells.
+    sheets = [name for name in files if "sheet1" in name]
+    name = draw.choice(sheets if sheets and draw.random() < 0.7 else [*files])
+    change = _mutate_text if draw.random() < 0.7 else _mutate_bytes
+    files[name] = change(files[name].replace(b"><", b">\n<"), draw)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return out.getvalue()
+
+
 def _mutate_json(data: bytes, draw: random.Random) -> bytes:
     """Changes one value anywhere in a tree."""
     try:
@@ -214,6 +239,11 @@ _STRUCTURED: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "nii": _mutate_fields,
     "nii.gz": _mutate_gzip,
     **dict.fromkeys(("mha", "mhd", "nrrd", "nhdr"), _mutate_text),
-    **dict.fromkeys(("json", "mrk.json", "COCO", "labelme"), _mutate_json),
-    **dict.fromkeys(("csv", "fcsv", "toml"), _mutate_text),
+    **dict.fromkeys(("json", "mrk.json", "COCO", "labelme", "Studio"), _mutate_json),
+    **dict.fromkeys(("csv", "fcsv", "toml", "tps", "pts", "CVAT"), _mutate_text),
+    **dict.fromkeys(("napari", "ImageJ", "DLC"), _mutate_text),
+    "VIA": lambda data, draw: (_mutate_json if data[:1] == b"{" else _mutate_text)(
+        data, draw
+    ),
+    "xlsx": _mutate_zip,
 }

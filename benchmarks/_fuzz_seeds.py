@@ -179,8 +179,18 @@ def point_seeds() -> dict[str, list[Files]]:
             "COCO": [("a.json", _json(_coco()))],
             "labelme": [("a.json", _json(_labelme()))],
             "toml": [("landmarks.toml", _TOML)],
+            "tps": [("a.tps", _TPS)],
+            "pts": [("a.pts", "version: 1\nn_points: 2\n{\n1 1\n30.5 40\n}\n")],
+            "napari": [
+                ("a.csv", "index,axis-0,axis-1\n0.0,20.0,10.0\n1.0,40.0,30.5\n")
+            ],
+            "ImageJ": [("a.csv", _IMAGEJ), ("a.txt", _IMAGEJ.replace(",", "\t"))],
+            "DLC": [("a.csv", _DEEPLABCUT)],
+            "CVAT": [("a.xml", _CVAT)],
+            "Studio": [("a.json", _json(_label_studio()))],
+            "VIA": [("a.json", _json(_via())), ("a.csv", _VIA_TABLE)],
         }.items()
-    }
+    } | {"xlsx": [{"a.xlsx": _workbook()}]}
 
 
 _json: Callable[..., str] = json.dumps
@@ -248,6 +258,86 @@ def _labelme() -> dict[str, object]:
         **{"version": "5.4.1", "flags": {}, "shapes": shapes, "imagePath": "1.png"},
         **{"imageData": None, "imageHeight": 20, "imageWidth": 24},
     }
+
+
+_TPS = """LM=3
+10 40
+12.5 20
+-1 -1
+IMAGE=f1.jpg
+ID=7
+CURVES=1
+POINTS=2
+1 2
+3 4
+SCALE=0.01
+LM=1
+1 2
+ID=2
+"""
+_IMAGEJ = " ,Label,X,Y,Slice\n1,f1.png,10,20,1\n2,f1.png,30.5,40,1\n"
+_DEEPLABCUT = """scorer,Me,Me,Me,Me
+bodyparts,snout,snout,tail,tail
+coords,x,y,x,y
+labeled-data/v/img01.png,10,20,30,40
+labeled-data/v/img02.png,1,2,,
+"""
+_CVAT = """<?xml version="1.0" encoding="utf-8"?>
+<annotations><version>1.1</version>
+<image id="0" name="a.png" width="80" height="60">
+<points label="a" occluded="1" points="10.5,20.50"></points>
+<skeleton label="hip"><points label="b" outside="0" points="30,40"/></skeleton>
+<box label="c" xtl="1" ytl="2" xbr="3" ybr="4"/>
+</image>
+</annotations>
+"""
+_VIA_TABLE = (
+    "filename,file_size,file_attributes,region_count,region_id,"
+    "region_shape_attributes,region_attributes\n"
+    'f1.png,1,"{}",1,0,"{""name"":""point"",""cx"":10,""cy"":20}",'
+    '"{""name"":""a""}"\n'
+)
+
+
+def _label_studio() -> list[object]:
+    results = [
+        {
+            **{"type": "keypointlabels", "image_rotation": 0},
+            **{"original_width": 80, "original_height": 60},
+            "value": {"x": x, "y": y, "width": 0.3, "keypointlabels": [n]},
+        }
+        for n, (x, y) in _POINTS.items()
+    ]
+    image = {"image": "/data/upload/1/1a2b3c4d-f1.png"}
+    return [
+        {
+            **{"id": 1, "data": image},
+            "annotations": [{"result": results, "was_cancelled": False}],
+        }
+    ]
+
+
+def _via() -> dict[str, object]:
+    regions = [
+        {
+            "shape_attributes": {"name": "point", "cx": x, "cy": y},
+            "region_attributes": {"name": n},
+        }
+        for n, (x, y) in _POINTS.items()
+    ]
+    image = {"filename": "f1.png", "size": 123, "regions": regions}
+    return {"_via_settings": {}, "_via_img_metadata": {"f1.png123": image}}
+
+
+def _workbook() -> bytes:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in _wide().splitlines():
+        book.active.append(row.split(","))
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
 
 
 _TOML = """names = ["a", "b", "c"]

@@ -4,10 +4,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from scn_keras.files._reader_limits import allow_bytes
+from scn_keras.files._reader_process import in_reader_process
 from scn_keras.files._table_rows import TableRows, tidy_rows
 
-# Of the parts of a workbook when unpacked. Points of 10,000 images take some MB.
-_MAX_BYTES = 200_000_000
+# Of the parts of a workbook when unpacked. Points of 10,000 images take half of it.
+_MAX_BYTES = 2**25
 
 
 def read_excel_rows(path: Path) -> TableRows:
@@ -23,7 +25,7 @@ def read_excel_rows(path: Path) -> TableRows:
             formula has no stored value.
     """
     try:
-        import openpyxl
+        import openpyxl  # noqa: F401
     except ImportError as error:
         raise ImportError(
             f"openpyxl is needed to read {path}. Install it by "
@@ -33,7 +35,19 @@ def read_excel_rows(path: Path) -> TableRows:
         raise FileNotFoundError(f"The file of points does not exist: {path}")
     if not path.is_file():
         raise ValueError(f"The file of points must be a regular file. Received: {path}")
-    sheets = {}
+    sheets = dict(_sheets_with_text(path))
+    if len(sheets) != 1:
+        raise ValueError(
+            f"{path} must have text on one sheet only. Move the points to a workbook "
+            f"of their own. Received: {', '.join(sheets) or 'empty sheets'}"
+        )
+    (rows,) = sheets.values()
+    return tidy_rows(path, rows, "")
+
+
+@in_reader_process
+def _sheets_with_text(path: Path) -> list[tuple[str, list[tuple[int, list[str]]]]]:
+    """Returns the name of each sheet that has text, and its rows."""
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(info.file_size for info in archive.infolist())
@@ -42,11 +56,15 @@ def read_excel_rows(path: Path) -> TableRows:
                 f"{path} must have at most {_MAX_BYTES:,} bytes when unpacked. Save "
                 f"the table as CSV. Received: {size:,} bytes"
             )
-        values, formulas = (_sheets(openpyxl, path, stored) for stored in (True, False))
-    except (zipfile.BadZipFile, KeyError, OSError, SyntaxError, TypeError) as error:
+        allow_bytes(size)
+        values, formulas = (_sheets(path, stored) for stored in (True, False))
+    except Exception as error:  # openpyxl raises many kinds for damaged workbooks
+        if str(path) in str(error):
+            raise
         raise ValueError(
             f"{path} is not an Excel workbook, or is damaged or has a password: {error}"
         ) from error
+    sheets = []
     for name, rows in values.items():
         texts = []
         for line, (cells, sources) in enumerate(
@@ -60,17 +78,13 @@ def read_excel_rows(path: Path) -> TableRows:
                 )
             texts.append((line, [_text(cell) for cell in cells]))
         if any(any(row) for _, row in texts):
-            sheets[name] = texts
-    if len(sheets) != 1:
-        raise ValueError(
-            f"{path} must have text on one sheet only. Move the points to a workbook "
-            f"of their own. Received: {', '.join(sheets) or 'empty sheets'}"
-        )
-    (rows,) = sheets.values()
-    return tidy_rows(path, rows, "")
+            sheets.append((name, texts))
+    return sheets
 
 
-def _sheets(openpyxl: Any, path: Path, stored: bool) -> dict[str, list[tuple]]:
+def _sheets(path: Path, stored: bool) -> dict[str, list[tuple]]:
+    import openpyxl
+
     with path.open("rb") as file:
         book = openpyxl.load_workbook(file, read_only=True, data_only=stored)
         sheets = {

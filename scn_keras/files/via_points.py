@@ -41,7 +41,7 @@ def parse_via_table(table: TableRows) -> list[PointSet]:
         regions = images.setdefault(name, [])
         try:
             region = json.loads(shape or "{}"), json.loads(attributes or "{}")
-        except json.JSONDecodeError as error:
+        except (RecursionError, ValueError) as error:
             raise ValueError(
                 f"{path}, line {line}: the attributes of a region must be JSON. "
                 f"Received: {shape[:60]!r}"
@@ -75,27 +75,40 @@ def parse_via(path: Path, data: JsonObject) -> list[PointSet]:
     Raises:
         ValueError: If the content is not valid. The message names file and line.
     """
-    images = data.get("_via_img_metadata", data)
+    images = _object(path, data.line, data.get("_via_img_metadata", data), "images")
     sets = []
     for image in images.values():
+        image = _object(path, data.line, image, "an image")
+        line = getattr(image, "line", data.line)
         regions = image.get("regions") or []
         if isinstance(regions, Mapping):  # of version 1
             regions = [*regions.values()]
-        found = [
-            (
-                getattr(region, "line", image.line),
-                region.get("shape_attributes") or {},
-                region.get("region_attributes") or {},
-            )
-            for region in regions
-        ]
+        if not isinstance(regions, list):
+            raise ValueError(f"{path}, line {line}: 'regions' must be a list.")
+        found = []
+        for region in regions:
+            region = _object(path, line, region, "a region")
+            shape = region.get("shape_attributes") or {}
+            attributes = region.get("region_attributes") or {}
+            found.append((getattr(region, "line", line), shape, attributes))
         sets.append(_points(path, str(image.get("filename", "")), found))
     return sets
+
+
+def _object(path: Path, line: int, value: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            f"{path}, line {line}: {what} of VIA must be an object. Received: "
+            f"{str(value)[:60]!r}"
+        )
+    return value
 
 
 def _points(path: Path, image: str, regions: list[tuple[int, Any, Any]]) -> PointSet:
     labels, positions, lines, shapes = [], [], [], []
     for line, shape, attributes in regions:
+        shape = _object(path, line, shape, "shape_attributes")
+        attributes = _object(path, line, attributes, "region_attributes")
         kind = shape.get("name")
         label = _label(path, line, attributes, kind)
         if kind != "point":

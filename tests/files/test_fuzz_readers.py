@@ -75,10 +75,19 @@ def test_odd_values_of_json_get_a_short_sentence(tmp_path, value):
 
 
 def test_a_table_with_a_huge_field_gets_a_sentence(tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_text("image,label,x,y\n1,a,1," + "2" * csv.field_size_limit() + "2\n")
-    with pytest.raises(ValueError, match=f"^{path} is not a table of values"):
-        read_points(path)
+    huge = "A" * (csv.field_size_limit() + 1)
+    for name, text, message in (
+        (
+            "a.csv",
+            f"image,label,x,y\n1,{huge},1,2\n",
+            "line 2 is not CSV: field larger",
+        ),
+        ("a.fcsv", f"1,1,2,3,0,0,0,1,1,1,0,{huge},,\n", "not a table of values: field"),
+    ):
+        path = tmp_path / name
+        path.write_text(text)
+        with pytest.raises(ValueError, match=f"^{path}.*{message}"):
+            read_points(path)
 
 
 def test_files_of_points_have_a_largest_size(tmp_path):

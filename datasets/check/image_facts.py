@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scn_keras.datasets.case import Case
-from scn_keras.datasets.check.coarse_image import coarse_image
+from scn_keras.datasets.check.coarse_image import coarse_image, local_means
 from scn_keras.datasets.check.reading import (
     LEFT_RIGHT,
     Reading,
@@ -27,6 +27,7 @@ class ImageFacts:
         blank: Bool, whether all pixels are equal.
         digest: Str, equal for images with equal pixels.
         signature: Array, see `signature`.
+        contrast: float16 array, see `local_contrast`, of the size of the signature.
         readings: Dict of the names of point features to their possible readings.
     """
 
@@ -36,6 +37,7 @@ class ImageFacts:
     blank: bool
     digest: str
     signature: np.ndarray
+    contrast: np.ndarray
     readings: dict[str, tuple[Reading, ...]]
 
     def without(
@@ -76,6 +78,7 @@ def read_image_facts(case: Case, pairs: Sequence[tuple[int, int]]) -> ImageFacts
     size = image.shape[::-1]
     coarse = coarse_image(image)
     contrast = local_contrast(coarse)
+    features = signature(coarse)
     digest = hashlib.blake2b(f"{image.dtype} {image.shape}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image).data)
     readings = {
@@ -90,6 +93,7 @@ def read_image_facts(case: Case, pairs: Sequence[tuple[int, int]]) -> ImageFacts
         affine,
         bool(image.min() == image.max()),
         digest.hexdigest(),
-        signature(coarse),
+        features,
+        local_means(contrast, features.shape).astype(np.float16),
         readings,
     )

@@ -180,8 +180,8 @@ def test_swapped_axes_of_one_case(tmp_path, d, order, what):
     [
         (2, [1, 0], "x and y", "error"),
         (3, [1, 0, 2], "x and y", "error"),
-        # All are on the image either way: a guess by what they lie on.
-        (3, [2, 1, 0], "x and z", "note"),
+        # All are on the image either way: they look alike if read correctly.
+        (3, [2, 1, 0], "x and z", "error"),
     ],
 )
 def test_swapped_axes_of_all_cases(tmp_path, d, order, axes, severity):
@@ -228,8 +228,7 @@ def test_lps_for_ras_of_all_cases(tmp_path, origin):
     finding = planted.only_finding()
     assert finding.kind == "LPS/RAS"
     assert finding.what.startswith("In the whole set: x and y are negated in space")
-    # Where all points are on the image either way, it is a guess by what they lie on.
-    assert finding.severity == ("note" if origin == "centred" else "error")
+    assert finding.severity == "error"
 
 
 def _negated(planted, n):

@@ -182,6 +182,14 @@ def _read_points(
             problems.append(f"{path} has no points.")
         for points in sets:
             name = id or _image_of(path, points, images, lone)
+            stated = _id_in_table(points.image, images) if points.image else name
+            if stated != name and stated in images:
+                problems.append(
+                    f"{_source(path, points)}: the file has the name of the image "
+                    f"{name!r}, but states the points of {points.image!r}, which is "
+                    "another image. Correct one of them."
+                )
+                continue
             by_id.setdefault(name, []).append((path, points))
     return by_id
 

@@ -10,6 +10,7 @@ from scn_keras.files._table_rows import TableRows, tidy_rows
 
 # Of the parts of a workbook when unpacked. Points of 10,000 images take half of it.
 _MAX_BYTES = 2**25
+_MAX_CELLS = 1_000_000
 
 
 def read_excel_rows(path: Path) -> TableRows:
@@ -77,6 +78,9 @@ def _sheets_with_text(path: Path) -> list[tuple[str, list[tuple[int, list[str]]]
                     "value. Open the workbook in Excel and save it, or save as CSV."
                 )
             texts.append((line, [_text(cell) for cell in cells]))
+        width = max((len(row) for _, row in texts), default=0)
+        for _, row in texts:
+            row += [""] * (width - len(row))
         if any(any(row) for _, row in texts):
             sheets.append((name, texts))
     return sheets
@@ -87,12 +91,26 @@ def _sheets(path: Path, stored: bool) -> dict[str, list[tuple]]:
 
     with path.open("rb") as file:
         book = openpyxl.load_workbook(file, read_only=True, data_only=stored)
-        sheets = {
-            sheet.title: [*sheet.iter_rows(values_only=True)]
-            for sheet in book.worksheets
-        }
-        book.close()
-    return sheets
+        try:
+            return {sheet.title: _cells(path, sheet) for sheet in book.worksheets}
+        finally:
+            book.close()
+
+
+def _cells(path: Path, sheet: Any) -> list[tuple]:
+    # The stated extent may be that of the largest possible sheet.
+    sheet.reset_dimensions()
+    rows: list[tuple] = []
+    count = 0
+    for row in sheet.iter_rows(values_only=True):
+        rows.append(row)
+        count += len(row) + 1
+        if count > _MAX_CELLS:
+            raise ValueError(
+                f"{path}, sheet {sheet.title!r} must have at most {_MAX_CELLS:,} cells "
+                "with the empty ones. Delete unused rows, or save the table as CSV."
+            )
+    return rows
 
 
 def _text(value: Any) -> str:

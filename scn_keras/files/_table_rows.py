@@ -77,7 +77,7 @@ def read_csv_rows(path: Path) -> TableRows:
         header = next(line for line in lines if line.strip())
         outside = "".join(header.split('"')[::2])
         delimiter = max(_DELIMITERS, key=outside.count)
-    body = "\n".join(text.split("\n")[skipped:])
+    body = "".join(text.splitlines(keepends=True)[skipped:])
     reader = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter)
     try:
         rows = [(reader.line_num + skipped, row) for row in reader]

@@ -51,8 +51,8 @@ def walk(
 ) -> Iterator[tuple[Path, list[Path]]]:
     """Yields each folder below one, with all in it that is no folder, sorted by name.
 
-    Links to folders are followed. Names that begin with a dot are skipped. Entries may
-    be links to nothing, or FIFOs, whose opening would wait: test them with `is_file`.
+    Links to folders are followed. Names that begin with . or ~$ are skipped. Entries
+    may be links to nothing, or FIFOs, whose opening would wait: test with `is_file`.
 
     Args:
         folder: Path, the folder.
@@ -61,7 +61,7 @@ def walk(
     paths, folders = [], []
     for name in sorted(os.listdir(folder) if folder.is_dir() else ()):
         path = folder / name
-        if name.startswith("."):
+        if name.startswith((".", "~$")):  # of Excel, while a workbook is open
             continue
         if not path.is_dir():
             paths.append(path)

@@ -17,33 +17,40 @@ _MEASUREMENTS = {
     *("RawIntDen", "%Area", "Slice", "Frame", "Ch", "Counter", "Count", "Perim."),
     *("BX", "BY", "Width", "Height", "Type", "Point", "Pos.", "Group"),
 }
+# Columns that ImageJ does not write.
+_OTHER_TABLES = {"image", "filename", "file", "landmark", "name", "keypoint"}
 
 
 def is_imagej(table: TableRows) -> bool:
     """Returns whether a table has columns X and Y as ImageJ writes them.
 
     The first column, of numbers, has no name; or there are columns of measurements; or
-    the column of labels has names of images.
+    the column `Label` has names of images. A table with other columns of images or
+    landmarks is none of ImageJ.
     """
     header = table.header
-    if not {"X", "Y"} <= {*header} or "image" in table.names:
+    if not {"X", "Y"} <= {*header} or _OTHER_TABLES & {*table.names}:
         return False
-    if not header[0] or _MEASUREMENTS & {*header}:
-        return True
-    return "Label" in header and all(
-        is_image_name(_image(row[header.index("Label")]))
-        for _, row in table.rows[1:]
-        if len(row) == len(header)
-    )
+    if "label" in table.names:
+        if "Label" not in header:
+            return False
+        index = header.index("Label")
+        labels = [row[index] for _, row in table.rows[1:] if len(row) == len(header)]
+        if all(is_image_name(_parts(label)[0]) for label in labels):
+            return True
+        if len({*labels}) == len(labels) > 1:  # names of landmarks
+            return False
+    return not header[0] or bool(_MEASUREMENTS & {*header})
 
 
 def parse_imagej(table: TableRows) -> list[PointSet]:
     """Converts a table of results of ImageJ into points in pixels.
 
-    Points have their number in the image, from 1. The image is that of the column
-    `Label`, without the slice or the region that ImageJ appends. Integer coordinates of
-    points are centres of pixels, from 0. `Slice`, from 1, is z of a volume, if it is
-    not the same for all points.
+    The image is that of the column `Label`. Points are named by the regions of the ROI
+    manager, which ImageJ appends to it (`film.tif:sella`), if these have names of their
+    own, else by their number in the image, from 1. Integer coordinates of points are
+    centres of pixels, from 0. `Slice`, from 1, is z of a volume, if it is not the same
+    for all points.
 
     ImageJ writes calibrated units for calibrated images, and y from below with the
     option "Invert Y coordinates"; neither is in the file.
@@ -61,9 +68,9 @@ def parse_imagej(table: TableRows) -> list[PointSet]:
     if slices is not None and len({fields[slices] for _, fields in rows}) > 1:
         columns.append(slices)
     label = header.index("Label") if "Label" in header else None
-    by_image: dict[str, list[tuple[int, np.ndarray]]] = {}
+    by_image: dict[str, list[tuple[int, str, np.ndarray]]] = {}
     for line, fields in rows:
-        image = "" if label is None else _image(fields[label])
+        image, name = ("", "") if label is None else _parts(fields[label])
         position = parse_position(
             [fields[index] for index in columns],
             f"{path}, line {line}: the position",
@@ -71,26 +78,32 @@ def parse_imagej(table: TableRows) -> list[PointSet]:
         )
         if len(columns) == 3:
             position[2] -= 1.0
-        by_image.setdefault(image, []).append((line, position))
+        by_image.setdefault(image, []).append((line, name, position))
     measured = {i for i, name in enumerate(header) if name in _MEASUREMENTS}
-    notes = unread_columns(table, {*columns, label, slices, 0, *measured})
-    return [_numbered(image, points, notes) for image, points in by_image.items()]
+    unnamed = {i for i, name in enumerate(header) if not name}
+    notes = unread_columns(table, {*columns, label, slices, *unnamed, *measured})
+    return [_points(image, points, notes) for image, points in by_image.items()]
 
 
-def _image(label: str) -> str:
-    """Returns the name of the image in a label such as `film.tif:0001-0023:slice`."""
-    parts = re.split(r":(?![\\/])", label)
-    return parts[0]
+def _parts(label: str) -> tuple[str, str]:
+    """Returns the names of the image and the region of `film.tif:0001-0023:sella`."""
+    image, *parts = re.split(r":(?![\\/])", label)
+    names = [part for part in parts if not re.fullmatch(r"[\d-]+", part)]
+    return image, names[-1] if names else ""
 
 
-def _numbered(
-    image: str, points: Sequence[tuple[int, np.ndarray]], notes: Sequence[str]
+def _points(
+    image: str,
+    points: Sequence[tuple[int, str, np.ndarray]],
+    notes: Sequence[str],
 ) -> PointSet:
+    names = [name for _, name, _ in points]
+    named = all(names) and len({*names}) == len(names)
     return PointSet(
-        [str(number) for number in range(1, len(points) + 1)],
-        np.stack([position for _, position in points]),
+        names if named else [str(n) for n in range(1, len(points) + 1)],
+        np.stack([position for _, _, position in points]),
         image=image,
-        lines=[line for line, _ in points],
+        lines=[line for line, _, _ in points],
         notes=notes,
-        numbered=True,
+        numbered=not named,
     )

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scn_keras.files.located_json import JsonObject, objects_in
+from scn_keras.files._visibility import VISIBILITY, with_visibility
+from scn_keras.files.located_json import JsonObject, image_size_in, objects_in
 from scn_keras.files.point_set import SPACES, PointSet
 from scn_keras.files.text_values import parse_position
 
@@ -55,6 +56,12 @@ def parse_json(path: Path, data: JsonObject, space: str | None) -> list[PointSet
             lines.append(point.line)
         axes = axes or 2
         points = [parse_position(p or [None] * axes, w, axes) for p, w in positions]
+        points = [
+            _with_states(position, point, where)
+            for position, point, (_, where) in zip(
+                points, objects_in(path, image, "points"), positions, strict=True
+            )
+        ]
         sets.append(
             PointSet(
                 labels,
@@ -62,9 +69,32 @@ def parse_json(path: Path, data: JsonObject, space: str | None) -> list[PointSet
                 image_space,
                 str(image.get("image", "")),
                 lines=lines,
+                image_size=image_size_in(path, image, "width", "height"),
+                notes=_unread(path, [data, image], objects_in(path, image, "points")),
             )
         )
     return sets
+
+
+def _with_states(position: np.ndarray, point: JsonObject, where: str) -> np.ndarray:
+    for key in VISIBILITY:
+        if point.get(key) is not None:
+            position = with_visibility(position, point[key], key, where)
+    return position
+
+
+def _unread(
+    path: Path, images: Sequence[JsonObject], points: Sequence[JsonObject]
+) -> Sequence[str]:
+    """Returns a note on the fields that are not read."""
+    known = {"space", "image", "points", "images", "width", "height"}
+    keys = [key for image in images for key in image if key not in known]
+    known = {"label", "position", *VISIBILITY}
+    keys += [key for point in points for key in point if key not in known]
+    if not keys:
+        return ()
+    names = ", ".join(map(repr, dict.fromkeys(keys)))
+    return (f"{path}: fields that are not read: {names}.",)
 
 
 def format_json(sets: Sequence[PointSet]) -> str:

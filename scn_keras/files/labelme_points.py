@@ -24,6 +24,7 @@ def parse_labelme(path: Path, data: JsonObject) -> PointSet:
         ValueError: If the content is not valid. The message names file and line.
     """
     labels, positions, lines, shapes = [], [], [], []
+    flags: dict[str, None] = {}
     for shape in objects_in(path, data, "shapes"):
         label = shape.get("label")
         kind = shape.get("shape_type") or "point"
@@ -57,14 +58,23 @@ def parse_labelme(path: Path, data: JsonObject) -> PointSet:
                 f"{where} must be two numbers. Remove the shape of a landmark that is "
                 f"missing. Received: {position!r}"
             )
+        if isinstance(shape.get("flags"), JsonObject):
+            flags.update(dict.fromkeys(k for k, v in shape["flags"].items() if v))
         labels.append(label)
         positions.append(parsed - 0.5)
         lines.append(shape.line)
+    notes = []
+    if flags:
+        notes.append(
+            f"{path}: flags of points are not read: {', '.join(map(repr, flags))}. A "
+            "flagged point is a point."
+        )
     return PointSet(
         labels,
         np.reshape(positions, (-1, 2)),
         image=str(data.get("imagePath") or ""),
         lines=lines,
         image_size=image_size_in(path, data, "imageWidth", "imageHeight"),
+        notes=notes,
         shapes=shapes,
     )

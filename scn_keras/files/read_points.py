@@ -17,7 +17,7 @@ from scn_keras.files.pts_points import read_pts
 from scn_keras.files.slicer_points import parse_markups, read_fcsv
 from scn_keras.files.table_formats import parse_rows
 from scn_keras.files.tps_points import read_tps
-from scn_keras.files.unread_formats import advice_for
+from scn_keras.files.unread_formats import advice_for, is_sidecar
 from scn_keras.files.via_points import is_via, parse_via
 
 # In order of precedence. Files with the last three are recognised by their contents.
@@ -152,7 +152,7 @@ def is_points_file(path: Path) -> bool:
         path: Path, an existing regular file.
     """
     name = path.name.lower()
-    if not name.endswith(POINT_SUFFIXES):
+    if not name.endswith(POINT_SUFFIXES) or is_sidecar(path):
         return False
     if not name.endswith((".txt", ".xml", ".xls")):
         return True

@@ -1,41 +1,35 @@
 """Points in CSV: an image per row (wide) or a landmark per row (long)."""
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from scn_keras.files._coordinate_columns import (
+    COORDINATE,
+    FORMS,
+    OTHER_UNIT,
+    coordinate_columns,
+)
 from scn_keras.files._table_rows import TableRows, with_decimal_points
+from scn_keras.files._visibility import VISIBILITY, with_visibility
+from scn_keras.files.find_images import is_image_name
 from scn_keras.files.point_set import PointSet
 from scn_keras.files.text_values import parse_position
 
-_IMAGE = ("image", "id", "file", "filename", "file_name", "image_id", "case", "path")
-_LABEL = ("label", "landmark", "landmark_name", "name", "point")
-# x, sella_x, sella_x_mm, "sella x (mm)"; the unit is "px" (the default) or "mm".
-_COORDINATE = re.compile(
-    r"(?:(.*?)[_ .-])?([xyz])(?:[_ (\[]+(px|mm)[)\]]?)?", re.IGNORECASE
+_IMAGE = (
+    *("image", "id", "file", "filename", "file_name", "image_id", "image_name"),
+    *("image name", "file name", "image_path", "img", "case", "path"),
 )
-_UNITS = {None: "pixels", "px": "pixels", "mm": "LPS"}
-
-# As in COCO: 0 is not labelled, 1 occluded and 2 visible.
-_VISIBILITY = ("visibility", "visible", "vis")
-_VISIBLE = {
-    **dict.fromkeys(("0", "0.0", "false", "no"), False),
-    **dict.fromkeys(("1", "1.0", "2", "2.0", "true", "yes"), True),
-}
-_OTHER_UNIT = re.compile(
-    r"(?:(.*?)[_ .-])?[xyz][_ (\[]+"
-    r"(?:[cdnuµ]?m|in|inch|pixels?|vox|voxels?|norm|rel|%)[)\]]*",
-    re.IGNORECASE,
+_LABEL = (
+    *("label", "landmark", "landmark_name", "landmark name", "name", "point"),
+    *("keypoint", "bodypart"),
 )
-
-_FORMS = (
-    "It must name the columns `image,sella_x,sella_y,...` (an image per row) or "
-    "`image,label,x,y` (a landmark per row), with z in 3D and `_mm` at the end for "
-    "millimetres (LPS)."
+# The size of the image, in pairs.
+_SIZES = tuple(
+    (f"{prefix}width", f"{prefix}height")
+    for prefix in ("", "image_", "img_", "original_", "image", "image ")
 )
 
 
@@ -58,96 +52,59 @@ def parse_table(table: TableRows, space: str | None) -> list[PointSet]:
             f"{path}, line {table.rows[0][0]}: the names of columns must differ from "
             f"each other. Received more than once: {repeated}"
         )
-    groups = _coordinate_columns(path, header, space)
+    groups = coordinate_columns(path, header, space)
     rows = with_decimal_points(
         table, [index for columns, _ in groups.values() for index in columns]
     )
     names = table.names
     image = next((names.index(name) for name in _IMAGE if name in names), None)
+    if image is None:
+        image = _column_of_images(rows)
     if len(groups) == 1 and "" in groups:
         return _read_long(path, header, rows, groups[""], image)
     if "" in groups:
         raise ValueError(
             f"{path}, line 1: each column of coordinates must begin with the name of a "
-            f"landmark. {_FORMS} Received: {header[groups[''][0][0]]!r}"
+            f"landmark. {FORMS} Received: {header[groups[''][0][0]]!r}"
         )
     if image is None:
-        if _COORDINATE.fullmatch(header[0]):
-            raise ValueError(f"{path}, line 1 has no column of images. {_FORMS}")
+        if COORDINATE.fullmatch(header[0]):
+            raise ValueError(f"{path}, line 1 has no column of images. {FORMS}")
         image = 0
     return _read_wide(path, header, rows, groups, image)
 
 
-def format_table(sets: Sequence[PointSet], layout: str) -> str:
-    """Returns the text of a CSV file.
-
-    Args:
-        sets: Sequence of `PointSet` in one space, one for each image.
-        layout: Str, `"long"` or `"wide"`.
-    """
-    space, axes = sets[0].space, sets[0].points.shape[1]
-    unit = "_mm" if space == "LPS" else ""
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    if layout == "long":
-        named = any(points.image for points in sets)
-        columns = [f"{axis}{unit}" for axis in "xyz"[:axes]]
-        writer.writerow([*["image"] * named, "label", *columns])
-        for points in sets:
-            for label, row in zip(points.labels, points.points, strict=True):
-                writer.writerow([*[points.image] * named, label, *_texts(row)])
-    else:
-        labels = [*dict.fromkeys(label for points in sets for label in points.labels)]
-        writer.writerow(
-            ["image", *(f"{n}_{a}{unit}" for n in labels for a in "xyz"[:axes])]
-        )
-        for points in sets:
-            writer.writerow([points.image, *_texts(points.ordered(labels).ravel())])
-    return out.getvalue()
+def _column_of_images(rows: Sequence[tuple[int, list[str]]]) -> int | None:
+    """Returns the only column with names of image files."""
+    columns = [
+        index
+        for index in range(len(rows[0][1]) if rows else 0)
+        if all(is_image_name(fields[index]) for _, fields in rows)
+    ]
+    return columns[0] if len(columns) == 1 else None
 
 
-def _texts(values: np.ndarray) -> list[str]:
-    return ["" if np.isnan(value) else repr(value) for value in values.tolist()]
-
-
-def _coordinate_columns(
-    path: Path, header: list[str], space: str | None
-) -> dict[str, tuple[list[int], str]]:
-    """Returns columns x, y(, z) and the space of each label, `""` in the long form."""
-    columns_of: dict[tuple[str, str], dict[str, int]] = {}
-    for index, name in enumerate(header):
-        if match := _COORDINATE.fullmatch(name):
-            label, axis, unit = match.groups()
-            column_space = _UNITS[unit and unit.lower()]
-            if unit is None and space is not None:
-                column_space = space
-            key = label or "", column_space
-            columns_of.setdefault(key, {})[axis.lower()] = index
-    groups: dict[str, tuple[list[int], str]] = {}
-    preferred = space or "pixels"
-    for (label, column_space), axes in columns_of.items():
-        # Of pixels and millimetres, those in the preferred space are read.
-        if label in groups and column_space != preferred:
-            continue
-        if sorted(axes) not in (["x", "y"], ["x", "y", "z"]):
-            raise ValueError(
-                f"{path}, line 1: {label or 'the point'!r} must have columns for x and "
-                f"y, or for x, y and z. Received: {sorted(axes)}"
-            )
-        groups[label] = ([axes[axis] for axis in sorted(axes)], column_space)
-    kinds = {(len(columns), space) for columns, space in groups.values()}
-    for name in header:
-        match = _OTHER_UNIT.fullmatch(name)
-        if groups and match and (match[1] or "") not in groups:
-            raise ValueError(
-                f"{path}, line 1: the unit of the column {name!r} must be px or mm. "
-                "Convert the coordinates to one of them."
-            )
-    if not groups or len(kinds) > 1:
-        raise ValueError(
-            f"{path}, line 1 is not the header of a table of points. {_FORMS}"
-        )
-    return groups
+def _size(
+    path: Path, line: int, header: list[str], fields: list[str]
+) -> tuple[int, int] | None:
+    """Returns the width and the height of the image in a row."""
+    names = [name.lower() for name in header]
+    for pair in _SIZES:
+        if all(name in names for name in pair):
+            texts = [fields[names.index(name)] for name in pair]
+            if not any(texts):
+                return None
+            try:
+                width, height = (float(text) for text in texts)
+            except ValueError:
+                width = height = 0.5
+            if width % 1 or height % 1:
+                raise ValueError(
+                    f"{path}, line {line}: the columns {pair[0]} and {pair[1]} must be "
+                    f"the size of the image in pixels. Received: {', '.join(texts)}"
+                )
+            return int(width), int(height)
+    return None
 
 
 def _read_wide(
@@ -163,7 +120,7 @@ def _read_wide(
         for label in groups
         for index, name in enumerate(header)
         if re.split(r"[_ .-](?=[^_ .-]*$)", name.lower())
-        in ([label.lower(), word] for word in _VISIBILITY)
+        in ([label.lower(), word] for word in VISIBILITY)
     }
     used |= {*visibility.values()}
     notes = _unread(
@@ -191,7 +148,7 @@ def _read_wide(
         points = [
             _position(
                 [fields[index] for index in columns],
-                fields[visibility[label]] if label in visibility else "",
+                *_state(header, fields, visibility.get(label)),
                 f"{path}, line {line}: the position of {label!r}",
             )
             for label, (columns, _) in groups.items()
@@ -199,7 +156,14 @@ def _read_wide(
         attributes = {header[i]: v for i, v in enumerate(fields) if i not in used}
         lines = [line] * len(groups)
         sets[id] = PointSet(
-            [*groups], np.stack(points), space, id, attributes, lines, notes=notes
+            [*groups],
+            np.stack(points),
+            space,
+            id,
+            attributes,
+            lines,
+            _size(path, line, header, fields),
+            notes,
         )
     return list(sets.values())
 
@@ -215,15 +179,15 @@ def _read_long(
     names = [name.lower() for name in header]
     label = next((names.index(name) for name in _LABEL if name in names), None)
     if label is None:
-        raise ValueError(f"{path}, line 1 has no column of labels. {_FORMS}")
-    visible = next((names.index(name) for name in _VISIBILITY if name in names), None)
+        raise ValueError(f"{path}, line 1 has no column of labels. {FORMS}")
+    visible = next((names.index(name) for name in VISIBILITY if name in names), None)
     used = {image, label, visible, *columns}
     others = [index for index in range(len(header)) if index not in used]
     extra = [
         index
         for index in others
         if re.fullmatch(r"[xyz]\W*\d*|row|col|column|slice|depth", names[index])
-        or _OTHER_UNIT.fullmatch(names[index])
+        or OTHER_UNIT.fullmatch(names[index])
     ]
     notes = _unread(path, header, rows, extra)
     images: dict[str, list[tuple[int, list[str]]]] = {}
@@ -239,7 +203,7 @@ def _read_long(
         points = [
             _position(
                 [fields[index] for index in columns],
-                "" if visible is None else fields[visible],
+                *_state(header, fields, visible),
                 f"{path}, line {line}: the position of {fields[label]!r}",
             )
             for line, fields in part
@@ -254,42 +218,39 @@ def _read_long(
         lines = [line for line, _ in part]
         sets.append(
             PointSet(
-                labels, np.stack(points), space, id, attributes, lines, notes=notes
+                labels,
+                np.stack(points),
+                space,
+                id,
+                attributes,
+                lines,
+                _size(path, part[0][0], header, part[0][1]),
+                notes,
             )
         )
     return sets
 
 
-def _position(values: list[str], visibility: str, where: str) -> np.ndarray:
+def _state(header: list[str], fields: list[str], column: int | None) -> tuple[str, str]:
+    """Returns the value and the kind of a column of visibility."""
+    if column is None:
+        return "", ""
+    return fields[column], re.split(r"[_ .-]", header[column].lower())[-1]
+
+
+def _position(values: list[str], state: str, kind: str, where: str) -> np.ndarray:
     """Returns a position, NaN for a landmark that is not labelled.
 
     Args:
         values: List of str, the coordinates.
-        visibility: Str, the value of the column of visibility; `""` for none.
+        state: Str, the value of the column of visibility; `""` for none.
+        kind: Str, the name of this column, see `VISIBILITY`.
         where: Str, the beginning of an error message.
     """
     position = parse_position(values, where, len(values))
-    if not visibility:
+    if not state:
         return position
-    labelled = _VISIBLE.get(visibility.lower())
-    missing = bool(np.isnan(position[0]))
-    if labelled is None:
-        raise ValueError(
-            f"{where} must have the visibility 0 (not labelled), 1 (occluded) or 2 "
-            f"(visible). Received: {visibility!r}"
-        )
-    if not labelled and not missing and position.any():
-        raise ValueError(
-            f"{where} must be empty where its visibility is {visibility}. Empty it if "
-            "the landmark is not labelled, or write 1 if it is labelled but occluded. "
-            f"Received: {', '.join(values)}"
-        )
-    if labelled and missing:
-        raise ValueError(
-            f"{where} must be numbers where its visibility is {visibility}. Write the "
-            f"visibility 0 if the landmark is not labelled. Received: no coordinates"
-        )
-    return position if labelled else np.full(len(values), np.nan)
+    return with_visibility(position, state, kind, where)
 
 
 def _unread(

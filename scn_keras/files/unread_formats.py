@@ -8,6 +8,8 @@ _ADVICE = {
     "volumes as .nrrd in the same folder.",
     ".mrb": "It is a scene of 3D Slicer. Save its point lists as .mrk.json and its "
     "volumes as .nrrd (File, Save Data).",
+    ".tfm": "It is a transform of ITK. Harden it on the points and images in 3D "
+    "Slicer, and save these.",
     ".acsv": "It is an annotation of 3D Slicer 4. Save the point list as .mrk.json.",
     ".roi": "It is a region of ImageJ. Measure its points (Analyze, Measure) and save "
     "the results as CSV.",
@@ -25,6 +27,8 @@ _ADVICE = {
         "Convert the image to PNG or TIFF, upright and in its full size.",
     ),
 }
+# Keys of the sidecars of scans.
+_SIDECARS = (b'"ConversionSoftware"', b'"BIDSVersion"', b'"Manufacturer"')
 
 
 def advice_for(path: Path) -> str | None:
@@ -44,7 +48,36 @@ def advice_for(path: Path) -> str | None:
             "It is a set of regions of ImageJ. Measure its points (Analyze, Measure) "
             "and save the results as CSV."
         )
+    if suffix in (".xml", ".json") and advice is None:
+        advice = _advice_for_text(path)
     return f"{path} is not read. {advice}" if advice else None
+
+
+def is_sidecar(path: Path) -> bool:
+    """Returns whether a JSON file has the parameters of a scan, as of dcm2niix (BIDS).
+
+    Args:
+        path: Path, an existing regular file.
+    """
+    if path.suffix.lower() != ".json" or path.name.lower().endswith(".mrk.json"):
+        return False
+    with path.open("rb") as file:
+        start = file.read(100_000)
+    return any(key in start for key in _SIDECARS) and not any(
+        key in start for key in (b'"points"', b'"shapes"', b'"annotations"')
+    )
+
+
+def _advice_for_text(path: Path) -> str | None:
+    if is_sidecar(path):
+        return "It has the parameters of a scan (BIDS), and no points."
+    with path.open("rb") as file:
+        start = file.read(4000)
+    if path.suffix.lower() == ".xml" and b"<dataset" in start and b"<part" in start:
+        return "It is a file of dlib. Convert its parts to CSV: image,label,x,y."
+    if path.suffix.lower() == ".xml" and b"<annotation>" in start:
+        return "It has boxes in the form of Pascal VOC. Export points, for example CSV."
+    return None
 
 
 def _has_regions(path: Path) -> bool:

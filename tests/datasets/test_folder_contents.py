@@ -77,6 +77,28 @@ def test_size_that_a_file_of_points_states(tmp_path, kind, size, message):
             raise ValueError(problems[0])
 
 
+def test_image_that_a_file_of_points_states(tmp_path):
+    folder = tmp_path / "films"
+    for id, image in (("A", "B.png"), ("B", "..\\elsewhere\\old name.png")):
+        write_film(folder / f"{id}.png")
+        shape = {"label": "a", "points": [[3, 4]], "shape_type": "point"}
+        data = {"shapes": [shape], "imagePath": image}
+        (folder / f"{id}.json").write_text(json.dumps(data))
+    problem = errors(folder, tmp_path)[0]
+    assert problem.startswith("A.json, line 1: the file has the name of the image 'A',")
+
+
+def test_sidecars_of_scans_and_open_workbooks(tmp_path):
+    folder = tmp_path / "heads"
+    write_head(folder / "A.nii.gz")
+    write_markups(folder / "A.mrk.json", 1)
+    (folder / "A.json").write_text('{"Modality": "MR", "Manufacturer": "X"}')
+    (folder / "~$points.xlsx").write_bytes(b"lock")
+    assert errors(folder, tmp_path) == []
+    notes = " ".join(f.message for f in check_folder(folder).findings)
+    assert "A.json is not read. It has the parameters of a scan" in notes
+
+
 # --- Landmarks without a point ---
 
 

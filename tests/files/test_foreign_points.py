@@ -9,9 +9,10 @@ from scn_keras.files import (
     read_image_header,
     read_point_sets,
     read_points,
+    unread_formats,
     write_points,
 )
-from scn_keras.files.read_points import load_point_sets
+from scn_keras.files.read_points import is_points_file, load_point_sets
 
 NAN = float("nan")
 
@@ -166,6 +167,16 @@ def test_results_of_imagej_of_several_images(tmp_path):
     assert (first.image, second.image) == ("f1.png", "f2.png")
 
 
+def test_regions_of_imagej_name_points(tmp_path):
+    text = (
+        " ,Label,X,Y\n1,f1.tif:sella,10,20\n2,f1.tif:nasion,30,40\n"
+        "3,f2.tif:0001-0007-0009,1,2\n4,f2.tif:0001-0008-0010,3,4\n"
+    )
+    first, second = read_point_sets(write(tmp_path / "a.csv", text))
+    assert_points(first, ("sella", "nasion"), [[10, 20], [30, 40]], "f1.tif")
+    assert (second.labels, second.numbered) == (("1", "2"), True)
+
+
 def test_slices_of_imagej_are_z(tmp_path):
     text = " ,X,Y,Slice\n1,10,20,1\n2,30,40,7\n"
     found = read_points(write(tmp_path / "a.csv", text))
@@ -173,9 +184,16 @@ def test_slices_of_imagej_are_z(tmp_path):
 
 
 def test_own_tables_are_no_results_of_imagej(tmp_path):
-    text = "label,X,Y\nsella,10,20\n"
-    found = read_points(write(tmp_path / "a.csv", text))
-    assert found.labels == ("sella",)
+    for text in (
+        "label,X,Y\nsella,10,20\nnasion,30,40\n",
+        ",label,X,Y\n0,sella,10,20\n1,nasion,30,40\n",  # of pandas
+        ",Label,X,Y\n0,sella,10,20\n1,nasion,30,40\n",
+        "image,label,X,Y,Area\n,sella,10,20,1\n,nasion,30,40,1\n".replace(
+            "image,", ""
+        ).replace("\n,", "\n"),
+    ):
+        found = read_points(write(tmp_path / "a.csv", text))
+        assert_points(found, ("sella", "nasion"), [[10, 20], [30, 40]])
 
 
 # --- DeepLabCut ---
@@ -449,6 +467,7 @@ def test_via_that_is_refused(tmp_path):
     [
         ("scene.mrml", "It is a scene of 3D Slicer. Save its point lists"),
         ("scene.mrb", "It is a scene of 3D Slicer"),
+        ("LinearTransform.tfm", "transform of ITK. Harden it on the points"),
         ("F.acsv", "annotation of 3D Slicer 4"),
         ("a.roi", "a region of ImageJ. Measure its points"),
         ("a.ods", "spreadsheet of LibreOffice. Save the table as"),
@@ -469,3 +488,21 @@ def test_regions_of_imagej_in_an_archive(tmp_path):
         archive.writestr("0001-0010-0020.roi", b"Iout")
     with pytest.raises(ValueError, match="RoiSet.zip is not read. It is a set of"):
         read_point_sets(tmp_path / "RoiSet.zip")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "a.json",
+            {"Modality": "CT", "Manufacturer": "X", "SliceThickness": 1},
+            "It has the parameters of a scan",
+        ),
+        ("a.xml", "<dataset><images><part name='1'/></images></dataset>", "of dlib"),
+        ("a.xml", "<annotation><object/></annotation>", "of Pascal VOC"),
+    ],
+)
+def test_texts_that_are_named(tmp_path, name, text, message):
+    path = write(tmp_path / name, text)
+    assert message in unread_formats.advice_for(path)
+    assert not is_points_file(path)

@@ -372,7 +372,7 @@ def test_ids_of_coco_that_occur_twice(tmp_path):
         ("", "", "no", [NAN, NAN]),
     ],
 )
-@pytest.mark.parametrize("name", ["visibility", "visible", "vis"])
+@pytest.mark.parametrize("name", ["visibility", "visible", "vis", "v", "present"])
 def test_columns_of_visibility(tmp_path, x, y, visible, expected, name):
     wide = f"image,a_x,a_y,a_{name},b_x,b_y\n1.png,{x},{y},{visible},3,4\n"
     found = read_points(write(tmp_path / "a.csv", wide))
@@ -388,7 +388,7 @@ def test_columns_of_visibility(tmp_path, x, y, visible, expected, name):
     ("text", "message"),
     [
         ("i,a_x,a_y,a_vis\n1,2,3,0\n", "line 2: .*'a' must be empty .* Received: 2, 3"),
-        ("i,a_x,a_y,a_vis\n1,,,1\n", "line 2: .*'a' must be numbers where its visib"),
+        ("i,a_x,a_y,a_vis\n1,,,1\n", "line 2: .*'a' must be numbers where 'vis' is 1"),
         ("label,x,y,visible\na,2,3,0.7\n", "line 2: .*'a' must .* Received: '0.7'"),
         (
             "id,a_x_mm,a_y_mm,b_x_cm,b_y_cm\n1,2,3,4,5\n",
@@ -421,3 +421,77 @@ def test_columns_of_numbers_that_are_not_read(tmp_path, text, unread):
             f"a.csv: columns of numbers that are no coordinates of "
             f"the points are not read: {unread}."
         )
+
+
+@pytest.mark.parametrize("name", ["missing", "outside", "absent"])
+def test_columns_of_missing_landmarks(tmp_path, name):
+    wide = f"image,a_x,a_y,a_{name},b_x,b_y,b_{name}\n1.png,,,1,3,4,0\n"
+    found = read_points(write(tmp_path / "a.csv", wide))
+    np.testing.assert_array_equal(found.points, [[NAN, NAN], [3, 4]])
+    long = f"label,x,y,{name}\na,1,2,1\n"
+    with pytest.raises(ValueError, match=f"'a' must be empty where '{name}' is 1"):
+        read_points(write(tmp_path / "a.csv", long))
+
+
+@pytest.mark.parametrize(
+    ("header", "first", "second"),
+    [
+        ("image_name,label,x,y", "A.png,a,1,2", "B.png,a,3,4"),
+        ("scan,label,x,y", "A.png,a,1,2", "B.png,a,3,4"),
+        ("n,Image Name,a_x,a_y", "1,A.png,1,2", "2,B.png,3,4"),
+        ("n,scan,a_x,a_y", "1,A.png,1,2", "2,B.png,3,4"),
+    ],
+)
+def test_columns_of_images(tmp_path, header, first, second):
+    sets = read_point_sets(write(tmp_path / "a.csv", f"{header}\n{first}\n{second}\n"))
+    assert [points.image for points in sets] == ["A.png", "B.png"]
+
+
+@pytest.mark.parametrize("names", ["width,height", "image_width,image_height"])
+def test_columns_of_the_size_of_images(tmp_path, names):
+    wide = f"image,a_x,a_y,{names}\n1.png,1,2,80,60\n"
+    assert read_points(write(tmp_path / "a.csv", wide)).image_size == (80, 60)
+    long = f"image,label,x,y,{names}\n1.png,a,1,2,80,60\n"
+    assert read_points(write(tmp_path / "a.csv", long)).image_size == (80, 60)
+    with pytest.raises(ValueError, match="must be the size of the image .* wide, 60"):
+        read_points(write(tmp_path / "a.csv", long.replace("80", "wide")))
+
+
+# --- JSON of this package ---
+
+
+def test_visibility_and_size_in_json(tmp_path):
+    points = [
+        {"label": "a", "position": [1, 2], "visible": True},
+        {"label": "b", "position": [0, 0], "visibility": 0},
+        {"label": "c", "position": None, "missing": 1},
+    ]
+    data = {"points": points, "width": 80, "height": 60}
+    found = read_points(write(tmp_path / "a.json", data))
+    np.testing.assert_array_equal(found.points, [[1, 2], [NAN, NAN], [NAN, NAN]])
+    assert found.image_size == (80, 60)
+    points[0]["visible"] = False
+    with pytest.raises(ValueError, match="'a' must be empty where 'visible' is False"):
+        read_points(write(tmp_path / "a.json", data))
+
+
+def test_fields_of_json_that_are_not_read(tmp_path):
+    data = {"points": [{"label": "a", "position": [1, 2], "score": 1}], "spacing": [1]}
+    with pytest.warns(
+        UserWarning, match="fields that are not read: 'spacing', 'score'"
+    ):
+        read_points(write(tmp_path / "a.json", data))
+
+
+def test_flags_of_labelme(tmp_path):
+    shape = {"label": "a", "shape_type": "point", "points": [[1, 2]]}
+    flags = {"occluded": True, "other": False}
+    path = labelme(tmp_path / "a.json", {**shape, "flags": flags})
+    with pytest.warns(UserWarning, match="flags of points are not read: 'occluded'. A"):
+        read_points(path)
+
+
+def test_json_that_python_cannot_read(tmp_path):
+    for text in ('{"points": ' + "[" * 100_000, '{"points": [' + "9" * 5000 + "]}"):
+        with pytest.raises(ValueError, match="a.json"):
+            read_points(write(tmp_path / "a.json", text))

@@ -27,6 +27,8 @@ def read(path):
         codecs.BOM_UTF16_BE + PLAIN.encode("utf-16-be"),
         PLAIN.encode("utf-16-le"),
         PLAIN.replace("\n", "\r\n").encode(),
+        PLAIN.replace("\n", "\r").encode(),
+        b"sep=,\r" + PLAIN.replace("\n", "\r").encode(),
         PLAIN.replace(",", "\t").encode("utf-16"),
         PLAIN.replace(",", "|").encode(),
         b"sep=,\r\n" + PLAIN.encode(),
@@ -71,6 +73,7 @@ def test_windows_1252_is_read_with_a_warning(tmp_path):
         ("label;x;y\na;1.234;1.5\n", [1.234, 1.5]),
         ("label,x,y\na,\u22121.5,2e-1\n", [-1.5, 0.2]),
         ("label,x (mm),y [mm]\na,1,2\n", [1, 2]),
+        ("label,x [px],y (pixels)\na,1,2\n", [1, 2]),
     ],
 )
 def test_numbers(tmp_path, text, expected):
@@ -147,6 +150,15 @@ def test_workbooks_that_are_refused(tmp_path, workbook):
     path.write_bytes(b"PK\x03\x04 no workbook")
     with pytest.raises(ValueError, match="a.xlsx is not an Excel workbook"):
         read_points(path)
+
+
+def test_workbook_of_a_huge_extent(tmp_path, workbook):
+    workbook.active.append(["label", "x", "y"])
+    workbook.active.append(["a", 1, 2])
+    workbook.active.cell(1_048_576, 1).value = "end"
+    workbook.save(tmp_path / "a.xlsx")
+    with pytest.raises(ValueError, match="a.xlsx, sheet 'Sheet' must have at most"):
+        read_points(tmp_path / "a.xlsx")
 
 
 def test_workbook_without_the_library(tmp_path, monkeypatch):

@@ -21,8 +21,13 @@ MAX_HEADER_BYTES, MAX_HEADER_LINES = 2**20, 5_000
 # DICOM headers and XML that other software copies into extensions have kilobytes.
 _MAX_NIFTI_OFFSET = 2**24
 
+# Teem writes longer fields into its error messages, beyond their ends.
+_MAX_NRRD_FIELD = 1000
+
 # Each scan of a progressive JPEG goes through the whole image. Encoders write some ten.
 _MAX_SCANS = 100
+
+_MAY_REFER_TO_FILES = ("HDF5ImageIO", "MINCImageIO")
 
 # MetaIO separates keys from values by = or :, and ends the header with this field.
 _META_DATA = re.compile(rb"ElementDataFile[ \t]*[=:]?[ \t]*([^\r\n]*)", re.IGNORECASE)
@@ -41,6 +46,11 @@ def require_header_limits(path: Path, image_io: str) -> None:
         ValueError: If the header is larger or more deeply nested than any in use, or if
             it names a list or a pattern of files, or a file outside the folder.
     """
+    if image_io in _MAY_REFER_TO_FILES:
+        raise ValueError(
+            f"{path} is an HDF5 file, which can refer to other files. Convert it to "
+            "MetaImage, NRRD or NIfTI."
+        )
     check = {
         "MetaImageIO": _check_meta_image,
         "NrrdImageIO": _check_nrrd,
@@ -86,6 +96,13 @@ def _check_nrrd(path: Path) -> None:
                 raise ValueError(
                     f"The header of {path} must have at most {MAX_HEADER_BYTES:,} "
                     f"bytes and {MAX_HEADER_LINES:,} lines. Received: more"
+                )
+            is_free = line.startswith(b"#") or b":=" in line
+            if len(line) > _MAX_NRRD_FIELD and not is_free:
+                raise ValueError(
+                    f"The fields in the header of {path} must have at most "
+                    f"{_MAX_NRRD_FIELD} bytes. Received: {len(line):,} bytes, "
+                    f"{line[:40].decode('latin-1')!r}..."
                 )
             lines.append(line)
     for line in lines:

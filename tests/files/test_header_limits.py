@@ -151,6 +151,16 @@ def test_headers_name_files_of_their_folder_only(
                 read(path)
 
 
+@pytest.mark.parametrize("name", ["a.h5", "a.hdf5", "a.mnc"])
+def test_hdf5_is_refused(tmp_path, name):
+    import SimpleITK as sitk
+
+    pixels = sitk.GetImageFromArray(np.zeros((2, 8, 8), np.uint8))
+    sitk.WriteImage(pixels, str(tmp_path / name))
+    with pytest.raises(ValueError, match="is an HDF5 file, which can refer to other"):
+        read_image(tmp_path / name)
+
+
 def test_a_comment_cannot_hide_the_field_of_the_pixels(folder):
     path = folder / "a.mhd"
     comment = "Comment = ElementDataFile = LOCAL\n"
@@ -184,6 +194,20 @@ def test_nrrd_headers_have_limits(tmp_path, lines):
         with pytest.raises(ValueError, match="at most 1,048,576 bytes and 5,000 line"):
             read_image(path)
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    "line", ["A" * 5000, "space origin: (" + "A" * 5000, "k: 1" * 300]
+)
+def test_nrrd_fields_are_short_and_values_of_keys_may_be_long(tmp_path, line):
+    path = tmp_path / "a.nrrd"
+    free = "# " + "c" * 5000 + "\nkey:=" + "v" * 50_000 + "\n"
+    head = NRRD.format(free, "spacings", "0.5 0.5")
+    path.write_bytes(head.encode() + PIXELS)
+    np.testing.assert_array_equal(read_image(path)[0].ravel(), [*PIXELS])
+    path.write_bytes(head.replace("type:", f"{line}\ntype:").encode() + PIXELS)
+    with pytest.raises(ValueError, match="must have at most 1000 bytes. Received: "):
+        read_image(path)
 
 
 @pytest.mark.parametrize("offset", [1e9, -1e9, float("nan"), float("inf")])

@@ -24,6 +24,7 @@ if __name__ == "datasets":
         name="datasets",
     )
 
+from scn_keras.datasets._subsets import has_split as has_split
 from scn_keras.datasets.builders import builder_class as builder_class
 from scn_keras.datasets.builders import builder_names as builder_names
 from scn_keras.datasets.case import Case as Case

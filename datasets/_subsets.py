@@ -15,18 +15,33 @@ def check_split(builder: "LandmarkBuilder", split: str) -> None:
         builder: `LandmarkBuilder` of a prepared set.
         split: Str, a TFDS split, slices and sums included, or a subset.
     """
-    splits = builder.info.splits
-
-    def is_known(split: str) -> bool:
-        base, _ = builder.SUBSETS.get(split, (split, None))
-        return all(part.partition("[")[0].strip() in splits for part in base.split("+"))
-
-    if not is_known(split):
-        names = (*sorted(splits), *sorted(filter(is_known, builder.SUBSETS)))
+    if not has_split(builder, split):
+        splits = builder.info.splits
+        subsets = (name for name in builder.SUBSETS if has_split(builder, name))
+        names = (*sorted(splits), *sorted(subsets))
+        others = "+".join(sorted(splits)[1:])
+        hint = ""
+        if split == "train" and others:
+            hint = (
+                "Choose those for the training and for the test, for example with "
+                f"--set train_split={others} --set test_split={min(splits)}. "
+            )
         raise ValueError(
-            f"The data set {builder.name!r} has the splits {', '.join(names)}. "
+            f"The data set {builder.name!r} has the splits {', '.join(names)}. {hint}"
             f"Received: split={split!r}"
         )
+
+
+def has_split(builder: "LandmarkBuilder", split: str) -> bool:
+    """Returns whether a prepared builder has a split, slices and sums included.
+
+    Args:
+        builder: `LandmarkBuilder` of a prepared set.
+        split: Str, a TFDS split, slices and sums included, or a subset.
+    """
+    base, _ = builder.SUBSETS.get(split, (split, None))
+    splits = builder.info.splits
+    return all(part.partition("[")[0].strip() in splits for part in base.split("+"))
 
 
 def subset(samples: "tf.data.Dataset", ids: frozenset[str]) -> "tf.data.Dataset":

@@ -173,7 +173,7 @@ def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
         ValueError: If the optimiser or the schedule is unknown.
     """
     settings = recipe.optimizer
-    arguments: dict[str, Any] = {"learning_rate": _make_schedule(recipe)}
+    arguments: dict[str, Any] = {"learning_rate": make_schedule(recipe)}
     if settings.clip_norm is not None:
         arguments["global_clipnorm"] = settings.clip_norm
     if settings.average is not None:
@@ -331,7 +331,10 @@ def _make_peak(recipe):
     return peak
 
 
-def _make_schedule(recipe):
+def make_schedule(
+    recipe: Recipe,
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """Returns the learning rate of a recipe, or its schedule over the steps."""
     settings = recipe.optimizer
     if settings.schedule == "constant":
         return settings.learning_rate

@@ -98,7 +98,7 @@ def fit(
             return run
     else:
         _prepare(recipe, training)
-        run = Run.create(path, recipe, source.schema)
+        run = Run.create(path, recipe, source.schema, _locations(data_dir, arrays))
         if resume:
             _print(f"There is no run in {path} yet: a new training starts.")
     if recipe.coarse is not None:
@@ -149,6 +149,15 @@ def _prepare(recipe: Recipe, training: "_NetworkTraining") -> None:
             coarse.augmentation.validate(coarse.grid)
         if coarse.uses_network:
             training.try_stage(coarse)
+
+
+def _locations(data_dir, arrays):
+    """Returns the absolute paths of the data, with which the run can be resumed."""
+    return {
+        name: str(pathlib.Path(path).expanduser().absolute())
+        for name, path in (("data_dir", data_dir), ("arrays", arrays))
+        if path is not None
+    }
 
 
 def _require_same_settings(run: Run, recipe: Recipe) -> None:

@@ -4,26 +4,28 @@ import pathlib
 import shlex
 import warnings
 import zipfile
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scn_keras.files.atomic_write import write_text
-from scn_keras.files.model_file import require_sound_model
 from scn_keras.inference.calibration import Calibration
 from scn_keras.inference.test_time_augmentation import test_time_views
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
 from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE
+from scn_keras.training._model_file import (
+    copy_without_files,
+    embed_files,
+    extract_files,
+)
 from scn_keras.training.build import load_model, make_method
 from scn_keras.training.environment import environment
 from scn_keras.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from scn_keras.inference.locator import HasLocalizer, Locator
-
-# The folder in a model file with the files of the run, besides the entries of Keras.
-_INSIDE = "run"
 
 
 class Run:
@@ -55,9 +57,19 @@ class Run:
 
     @classmethod
     def create(
-        cls, path: str | pathlib.Path, recipe: Recipe, schema: LandmarkSchema
+        cls,
+        path: str | pathlib.Path,
+        recipe: Recipe,
+        schema: LandmarkSchema,
+        data: Mapping[str, str | None] | None = None,
     ) -> "Run":
         """Creates the folder of a new run.
+
+        Args:
+            path: The folder.
+            recipe: `Recipe`.
+            schema: `LandmarkSchema` of its data set.
+            data: Mapping, the arguments `data_dir` and `arrays` of `fit`.
 
         Raises:
             FileExistsError: If the folder exists and is not empty.
@@ -72,7 +84,7 @@ class Run:
         # The folder is a run as soon as the last file exists.
         contents = {
             "landmarks.json": schema.to_dict(),
-            "environment.json": environment(),
+            "environment.json": {**environment(), "data": dict(data or {})},
             "recipe.json": recipe.stored_form(),
         }
         existed = path.exists()
@@ -145,7 +157,7 @@ class Run:
             FileNotFoundError: If the training is not finished.
         """
         digest = hashlib.sha256()
-        if (self.path / CONFIG_FILE).is_file():
+        if self.is_preset:
             digest.update((self.path / WEIGHTS_FILE).read_bytes())
         else:
             self._require_finished()
@@ -216,6 +228,11 @@ class Run:
         )
 
     @property
+    def is_preset(self) -> bool:
+        """Whether the folder is a preset, which has no history and no checkpoints."""
+        return (self.path / CONFIG_FILE).is_file()
+
+    @property
     def is_ensemble(self) -> bool:
         """Whether the run consists of several models."""
         return len(self._inference["members"]) > 1
@@ -252,7 +269,7 @@ class Run:
             ImportError: If Keras requires the module of a user-defined part, which
                 cannot be imported.
         """
-        if not (self.path / CONFIG_FILE).is_file():
+        if not self.is_preset:
             self._require_finished()
             if not self.recipe.uses_network:
                 return make_method(self.recipe).load(self)
@@ -278,21 +295,20 @@ class Run:
     def _require_finished(self):
         if not self.model_path.is_file():
             raise FileNotFoundError(
-                f"{self.path} holds no trained model yet. {self._continuation()}"
+                f"{self.path} holds no trained model yet. Finish its training with "
+                f"`{self.resume_command}`."
             )
 
-    def _continuation(self):
-        """Describes how the training of the run is finished."""
+    @property
+    def data(self) -> dict[str, str | None]:
+        """The arguments `data_dir` and `arrays` with which the run was started."""
         path = self.path / "environment.json"
-        command = _read_json(path)["command"] if path.is_file() else []
-        if command[1:2] not in (["train"], ["crossval"]):
-            return (
-                "Finish its training with scn_keras.training.fit.fit(recipe, "
-                f"{str(self.path)!r}, resume=True) and the recipe of the run."
-            )
-        arguments = [argument for argument in command[1:] if argument != "--resume"]
-        line = shlex.join(["scn-keras", *arguments, "--resume"])
-        return f"Finish its training with `{line}`."
+        return (_read_json(path) if path.is_file() else {}).get("data", {})
+
+    @property
+    def resume_command(self) -> str:
+        """The command that continues an interrupted training of the run."""
+        return shlex.join(["scn-keras", "train", "--resume", str(self.path)])
 
     def save_model(self, model: LandmarkModel | LandmarkEnsemble) -> None:
         """Writes `model.keras`, which also contains files of the run.
@@ -302,7 +318,8 @@ class Run:
         """
         temporary = self.path / "model.tmp.keras"
         model.save(temporary)
-        self._embed_files(temporary)
+        embed_files(self.path, temporary)
+        temporary.replace(self.model_path)
 
     def write_calibration(self, calibration: Calibration) -> None:
         """Writes `calibration.json` and, if it exists, adds it to `model.keras`."""
@@ -310,20 +327,8 @@ class Run:
         if not (self.recipe.uses_network and self.model_path.is_file()):
             return
         temporary = self.path / "model.tmp.keras"
-        with (
-            zipfile.ZipFile(self.model_path) as old,
-            zipfile.ZipFile(temporary, "w") as new,
-        ):
-            for entry in old.infolist():
-                if not entry.filename.startswith(f"{_INSIDE}/"):
-                    new.writestr(entry, old.read(entry))
-        self._embed_files(temporary)
-
-    def _embed_files(self, temporary):
-        """Adds the files of the run to a model file and moves it to `model_path`."""
-        with zipfile.ZipFile(temporary, "a") as archive:
-            for path in _embedded_files(self.path):
-                archive.write(path, f"{_INSIDE}/{path.relative_to(self.path)}")
+        copy_without_files(self.model_path, temporary)
+        embed_files(self.path, temporary)
         temporary.replace(self.model_path)
 
     @classmethod
@@ -338,24 +343,8 @@ class Run:
         Raises:
             ValueError: If it is not a `.keras` file or does not contain a recipe.
         """
-        file, folder = pathlib.Path(file), pathlib.Path(folder)
-        if not zipfile.is_zipfile(file):
-            raise ValueError(
-                "Expected a .keras file. The file has another format or is damaged. "
-                f"Received: {file}"
-            )
-        require_sound_model(file)
-        with zipfile.ZipFile(file) as archive:
-            embedded = [n for n in archive.namelist() if n.startswith(f"{_INSIDE}/")]
-            if f"{_INSIDE}/recipe.json" not in embedded:
-                raise ValueError(
-                    "The file contains no recipe, which defines the preprocessing of "
-                    "images, and no names of landmarks. It is not a model.keras of "
-                    "`scn-keras train`, or was written by an early version. Give the "
-                    f"folder of its run instead. Received: {file}"
-                )
-            archive.extractall(folder, embedded)
-        run = cls(folder / _INSIDE)
+        file = pathlib.Path(file)
+        run = cls(extract_files(file, pathlib.Path(folder)))
         run.model_path.symlink_to(file.resolve())
         return run
 
@@ -376,19 +365,6 @@ class Run:
         path.parent.mkdir(exist_ok=True)
         write_json(path, result)
         return path
-
-
-def _embedded_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Lists the files of a run that are required to use its model."""
-    names = (
-        *("recipe.json", "landmarks.json", "inference.json", "shape.json"),
-        "calibration.json",
-    )
-    files = [folder / name for name in names if (folder / name).is_file()]
-    coarse = folder / "coarse"
-    if coarse.is_dir():
-        files += [*_embedded_files(coarse), coarse / "model.keras"]
-    return files
 
 
 def write_json(path: pathlib.Path, data: Any) -> None:

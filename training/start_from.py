@@ -4,6 +4,7 @@ import numpy as np
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkModel
 from scn_keras.training.build import build_model
+from scn_keras.training.latest_model import latest_model
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 
@@ -24,7 +25,7 @@ def start_from(
         model: `LandmarkModel`, built by `recipe` for `schema`; it is modified.
         recipe: `Recipe`.
         schema: `LandmarkSchema` of the new model.
-        source: `Run` or preset, finished.
+        source: `Run` or preset. Of an unfinished run, the last checkpoint is used.
 
     Returns:
         A summary of the copied and the newly initialised layers and landmarks.
@@ -35,7 +36,7 @@ def start_from(
     """
     old, new = source.recipe.network, recipe.network
     axes = len(source.recipe.grid), len(recipe.grid)
-    trained = source.load_model()
+    trained, note = latest_model(source)
     if old.kind != new.kind or axes[0] != axes[1]:
         raise ValueError(
             "A training can start from a network of the same kind only. Received: "
@@ -85,7 +86,8 @@ def start_from(
             f"No layer of {source.path} has the shapes of the recipe's network. "
             f"Received: {', '.join(differing)}"
         )
-    return _summary(source, layers, initialised, schema, known)
+    summary = _summary(source, layers, initialised, schema, known)
+    return summary if note is None else f"{summary}\n{note}"
 
 
 def _summary(source, layers, initialised, schema, known):

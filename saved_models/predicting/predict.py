@@ -21,6 +21,7 @@ from scn_keras.saved_models.predicting.image_source import (
     read_image_source,
 )
 from scn_keras.saved_models.predicting.prediction import Prediction, prediction_of
+from scn_keras.training.latest_model import latest_model
 from scn_keras.training.run import Run
 
 
@@ -38,7 +39,8 @@ def predict(
 
     Args:
         model: The name of a preset; the folder of a preset, of a run or of a version of
-            an exported model; or the file `model.keras` of a run.
+            an exported model; or the file `model.keras` of a run. Of an unfinished run,
+            the last checkpoint is used, which each prediction notes.
         files: Image files and folders. All images in a folder and its subfolders are
             used. A folder with the slices of one DICOM series is one image.
         spacing: Millimetres per pixel, x and y, for 2D files without a spacing.
@@ -54,7 +56,7 @@ def predict(
     """
     paths, problems = find_files(files)
     with _folder_of(model) as folder:
-        file_locator = _file_locator(folder, problems)
+        file_locator, notes = _file_locator(folder, problems)
 
         def readable() -> Iterator[ImageSource]:
             for path in paths:
@@ -75,7 +77,10 @@ def predict(
             console=console,
             disable=console is None,
         )
-        return [prediction_of(*image) for image in located], problems
+        return [
+            prediction_of(source._replace(notes=(*source.notes, *notes)), outputs)
+            for source, outputs in located
+        ], problems
 
 
 def schema_of(model: str | pathlib.Path) -> LandmarkSchema:
@@ -102,11 +107,15 @@ def _folder_of(model: str | pathlib.Path) -> Iterator[pathlib.Path]:
 
 def _file_locator(
     model: pathlib.Path, problems: list[str]
-) -> "RunFileLocator | ExportFileLocator":
+) -> tuple["RunFileLocator | ExportFileLocator", tuple[str, ...]]:
+    """Returns the locator of a model, and notes on the model for each prediction."""
     if (model / "recipe.json").is_file():
-        return RunFileLocator(Run(model).locator(), problems)
+        run = Run(model)
+        trained, note = latest_model(run)
+        notes = () if note is None else (note,)
+        return RunFileLocator(run.locator(trained), problems), notes
     if (model / "saved_model.pb").is_file():
-        return ExportFileLocator(model, problems)
+        return ExportFileLocator(model, problems), ()
     raise FileNotFoundError(_neither(model))
 
 

@@ -5,26 +5,36 @@ import pathlib
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scn_keras.training import Recipe
 
 
-def next_command(command: str, recipe: "Recipe") -> str:
+def next_command(
+    arguments: Sequence[object],
+    recipe: "Recipe",
+    data_dir: str | os.PathLike[str] | None = None,
+) -> str:
     """Returns the line for a command that works with a run of a recipe.
 
     If the recipe has user-defined parts that Python does not find from the working
     directory, the command starts with the folder of their modules.
 
     Args:
-        command: Str, such as `"scn-keras evaluate runs/hands"`.
+        arguments: Sequence of objects, such as `("evaluate", run.path)`. They are
+            quoted for the shell.
         recipe: `Recipe` of the run.
+        data_dir: The folder of prepared data sets, if it is not the default.
 
     Returns:
         Str, such as `"Next: PYTHONPATH=mine scn-keras evaluate runs/hands"`.
     """
+    words = ["scn-keras", *map(str, arguments)]
+    if data_dir is not None:
+        words += ["--data-dir", str(data_dir)]
+    command = shlex.join(words)
     given = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
     from_environment = {pathlib.Path(path).resolve() for path in given}
     found = {pathlib.Path(path).resolve() for path in sys.path} - from_environment

@@ -162,7 +162,7 @@ def calibrate(
     loaded = Run(run)
     calibrate_run(loaded, folds or 4, crossval, settings, data_dir)
     click.echo(f"Calibrated: {loaded.calibration_path}")
-    click.echo(next_command(f"scn-keras evaluate {run}", loaded.recipe))
+    click.echo(next_command(["evaluate", run], loaded.recipe, data_dir))
 
 
 @click.command()
@@ -186,4 +186,5 @@ def ensemble(out: pathlib.Path, runs: tuple[pathlib.Path, ...], views: bool) -> 
     members = [Run(path) for path in runs]
     run = make_ensemble(members, out, views)
     click.echo(f"Made: {run.path}, {run.inference}")
-    click.echo(next_command(f"scn-keras evaluate {run.path}", members[0].recipe))
+    data_dir = members[0].data.get("data_dir")
+    click.echo(next_command(["evaluate", run.path], members[0].recipe, data_dir))

@@ -110,7 +110,7 @@ def predict(
         prediction_files.print_points(results, schema.names)
     for path in filter(None, (json_path, csv_path, markups, overlay)):
         click.echo(f"Written: {path}")
-    for note in (note for result in results for note in result.notes):
+    for note in dict.fromkeys(note for result in results for note in result.notes):
         click.echo(f"Note: {note}", err=True)
     for problem in problems:
         click.echo(f"Error: {problem}", err=True)

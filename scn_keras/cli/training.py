@@ -2,12 +2,18 @@
 
 import dataclasses
 import pathlib
+import sys
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from scn_keras.cli._command import command_function
 from scn_keras.cli._next_command import next_command
 from scn_keras.cli._options import DATA_DIR, FOLDER, settings_option
+
+if TYPE_CHECKING:
+    from scn_keras.training.recipe import Recipe
+    from scn_keras.training.run import Run
 
 
 @click.command()
@@ -20,13 +26,16 @@ from scn_keras.cli._options import DATA_DIR, FOLDER, settings_option
     "literal; the keys are listed in docs/recipes.md. May be repeated.",
 )
 @click.option(
-    "--steps", type=click.IntRange(min=1), help="Short form of --set steps=STEPS."
+    "--steps",
+    type=click.IntRange(min=1),
+    help="Short form of --set steps=STEPS. With --resume, more steps than those of a "
+    "finished run continue it in another folder.",
 )
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="Use the number of steps that fit into this time; the speed is measured at "
-    "the start.",
+    help="Use the number of steps that fit into this time, start-up included; the "
+    "speed is measured at the start.",
 )
 @click.option(
     "--from",
@@ -38,7 +47,8 @@ from scn_keras.cli._options import DATA_DIR, FOLDER, settings_option
 @click.option(
     "--resume",
     is_flag=True,
-    help="Continue the run in --out, or start it if there is none.",
+    help="Continue the run in --out, or start it if there is none. `train --resume "
+    "RUN` continues the run in that folder with its own recipe and data.",
 )
 @click.option(
     "--tensorboard",
@@ -65,10 +75,19 @@ def train(
     data_dir: pathlib.Path | None,
     arrays: pathlib.Path | None,
 ) -> None:
-    """Train a model by a RECIPE: a name, or a Python file.
+    """Train a model by a RECIPE: a name, a Python file or, to resume, a run.
 
     A Python file must define recipe(). An interrupted run that is continued with
     --resume gives the same result as an uninterrupted one.
+
+    \b
+      scn-keras train synthetic_hand --out runs/hands
+      scn-keras train --resume runs/hands                 after an interruption
+      scn-keras train --resume runs/hands --steps 9000    after the end
+
+    With --resume and more --steps than those of a finished run, the training continues
+    in a new run, RUN_STEPS unless --out is given. Its learning rate is that of the
+    schedule of all steps, from the step that was reached.
     """
     from scn_keras.training.fit import fit
     from scn_keras.training.recipes import load_recipe
@@ -78,14 +97,24 @@ def train(
         raise click.UsageError("Give --steps or --minutes, not both.")
     if data_dir is not None and arrays is not None:
         raise click.UsageError("Give --data-dir or --arrays, not both.")
-    resolved = load_recipe(recipe).override(settings)
+    existing = None
+    if resume and (pathlib.Path(recipe) / "recipe.json").is_file():
+        existing = Run(recipe)
+        resolved = existing.recipe.override(settings)
+        if data_dir is None and arrays is None:
+            recorded = {name: pathlib.Path(p) for name, p in existing.data.items() if p}
+            data_dir, arrays = recorded.get("data_dir"), recorded.get("arrays")
+    else:
+        resolved = load_recipe(recipe).override(settings)
     if start is not None:
         resolved = dataclasses.replace(resolved, start=start)
     path = out or pathlib.Path("runs") / resolved.name
+    if existing is None and resume and (path / "recipe.json").is_file():
+        existing = Run(path)
     if minutes is not None:
-        if resume and (path / "recipe.json").is_file():
+        if existing is not None:
             # A new measurement would give another number of steps, thus another recipe.
-            measured = Run(path).recipe
+            measured = existing.recipe
         else:
             from scn_keras.training.experiments.budget import recipe_within
 
@@ -97,9 +126,44 @@ def train(
             resolved = resolved.override([f"coarse.steps={measured.coarse.steps}"])
     if steps is not None:
         resolved = resolved.override([f"steps={steps}"])
-    run = fit(resolved, path, data_dir, resume, tensorboard, arrays)
+    if existing is not None:
+        path = _resumed_path(existing, resolved, out)
+    try:
+        run = fit(resolved, path, data_dir, resume, tensorboard, arrays)
+    except KeyboardInterrupt:
+        _exit_interrupted(next_command(["train", "--resume", path], resolved), path)
     click.echo(f"Trained: {run.model_path}")
-    click.echo(next_command(f"scn-keras evaluate {run.path}", resolved))
+    click.echo(next_command(["evaluate", run.path], resolved, data_dir))
+
+
+def _resumed_path(
+    existing: "Run", recipe: "Recipe", out: pathlib.Path | None
+) -> pathlib.Path:
+    """Returns the folder of a resumed run, a new one for a continuation."""
+    from scn_keras.training.continuation import continue_run, is_continuation
+
+    if not is_continuation(existing, recipe):
+        return existing.path
+    path = out
+    if path is None or path.resolve() == existing.path.resolve():
+        path = existing.path.with_name(f"{existing.path.name}_{recipe.steps}")
+    if not (path / "recipe.json").is_file():
+        continue_run(existing, recipe.steps, path)
+        click.echo(
+            f"{existing.path} is finished. It continues from step "
+            f"{existing.recipe.steps} in {path}."
+        )
+    return path
+
+
+def _exit_interrupted(command: str, path: pathlib.Path) -> NoReturn:
+    """Exits as a program that Ctrl-C has ended, and names the command to continue."""
+    click.echo(err=True)
+    if (path / "recipe.json").is_file():
+        click.echo(f"Interrupted. {command}", err=True)
+    else:
+        click.echo("Interrupted before the training started.", err=True)
+    sys.exit(130)
 
 
 @click.command()
@@ -145,9 +209,14 @@ def crossval(
 
     resolved = load_recipe(recipe).override(settings)
     path = out or pathlib.Path("runs") / f"{resolved.name}_{folds}fold"
-    results = cross_validate(resolved, folds, path, data_dir, resume)
+    try:
+        results = cross_validate(resolved, folds, path, data_dir, resume)
+    except KeyboardInterrupt:
+        arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+        command = next_command([*arguments, "--resume"], resolved)
+        _exit_interrupted(command, path / "fold0")
     print_results(results)
     report = write_report(Run(path / "all"), data_dir=data_dir)
     click.echo(f"Report: {report}")
-    runs = " ".join(str(path / f"fold{k}") for k in range(folds))
-    click.echo(next_command(f"scn-keras ensemble {path}_ensemble {runs}", resolved))
+    runs = [path / f"fold{k}" for k in range(folds)]
+    click.echo(next_command(["ensemble", f"{path}_ensemble", *runs], resolved))

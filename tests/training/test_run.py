@@ -52,24 +52,23 @@ def test_a_folder_that_is_no_run(tmp_path):
             Run(path)
 
 
-@pytest.mark.parametrize(
-    ("command", "expected"),
-    [
-        (
-            ["/bin/scn-keras", "train", "my parts.py", "--set", "loss=m:L", "--resume"],
-            "`scn-keras train 'my parts.py' --set loss=m:L --resume`",
-        ),
-        (["scn-keras", "crossval", "tiny"], "`scn-keras crossval tiny --resume`"),
-        (["notebook.py"], "fit(recipe, "),
-    ],
-)
-def test_an_unfinished_run_names_the_command_that_continues_it(
-    tmp_path, recipe, monkeypatch, command, expected
-):
-    monkeypatch.setattr("sys.argv", command)
-    run = Run.create(tmp_path, recipe, SCHEMA)
+def test_an_unfinished_run_names_the_command_that_continues_it(tmp_path, recipe):
+    run = Run.create(tmp_path / "my run", recipe, SCHEMA)
+    expected = f"`scn-keras train --resume '{run.path}'`"
     with pytest.raises(FileNotFoundError, match=re.escape(expected)):
         run.load_model()
+
+
+def test_a_run_keeps_the_place_of_its_data(tmp_path, recipe):
+    data = {"data_dir": "/data/prepared"}
+    assert Run.create(tmp_path / "run", recipe, SCHEMA, data).data == data
+    assert Run.create(tmp_path / "other", recipe, SCHEMA).data == {}
+    # Runs of earlier versions do not have it.
+    file = tmp_path / "run" / "environment.json"
+    older = json.loads(file.read_text())
+    del older["data"]
+    write_json(file, older)
+    assert Run(tmp_path / "run").data == {}
 
 
 def default_of_another_type(num_landmarks, image_shape, act=keras.activations.relu):

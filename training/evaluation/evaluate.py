@@ -53,9 +53,10 @@ def evaluate(
     Args:
         run: `Run`, finished.
         split: Str, a TFDS split, a subset of the builder, or `"held_out"` for the
-            images that the recipe holds out of its training split; `None` for the
-            recipe's `test_split`. For a folder, a split that the folder defines, or
-            `None` for all of its images.
+            images that the recipe holds out of its training split, the validation
+            images; `None` for the recipe's `test_split` or, if the data set has no such
+            split, for those. For a folder, a split that the folder defines, or `None`
+            for all of its images.
         observers: Sequence of str, the truths: observers of the data set and
             `"mean"`. `None` for all truths.
         data_dir: The folder of prepared data sets.
@@ -112,6 +113,12 @@ def evaluate_images(
         raise ValueError(
             f"The data set {images.dataset!r} has the truths {list(images.truths)}. "
             f"Received: {unknown}"
+        )
+    if images.name == HELD_OUT:
+        console.print(
+            "[yellow]Validation: these images were held out of the training split. "
+            "They did not choose the weights, which are those of the last step, but "
+            "settings may have been chosen with them."
         )
     locator = locator_for(run, images)
     located, seconds = locate_images(locator, images, run.recipe, batch_size, console)

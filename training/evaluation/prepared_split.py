@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from scn_keras.datasets import LandmarkBuilder, has_split
 from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.input import selection
 from scn_keras.training.input.stored_source import training_samples
@@ -21,7 +22,7 @@ class PreparedSplit:
         recipe: `Recipe` of the run.
         split: Str, a TFDS split, a subset of the builder, or `"held_out"` for the
             images that the recipe holds out of its training split; `None` for the
-            recipe's `test_split`.
+            recipe's `test_split` or, if the data set has no such split, for those.
         data_dir: The folder of prepared data sets.
 
     Attributes:
@@ -42,8 +43,8 @@ class PreparedSplit:
     ) -> None:
         self.recipe = recipe
         self.data_dir = data_dir
-        self.name = split or recipe.test_split
         self.builder = data.prepared_builder(recipe.dataset, data_dir)
+        self.name = split or _default_split(recipe, self.builder)
         self.dataset = self.builder.info.full_name
         where = [] if data_dir is None else ["--data-dir", str(data_dir)]
         self.arguments = ["--split", self.name, *where]
@@ -104,3 +105,10 @@ class PreparedSplit:
         """Returns single samples by their ids."""
         split = self.recipe.train_split if self.name == HELD_OUT else self.name
         return data.find_samples(self.recipe.dataset, split, ids, self.data_dir)
+
+
+def _default_split(recipe: Recipe, builder: LandmarkBuilder) -> str:
+    holds_out = recipe.validation > 0.0 or recipe.fold is not None
+    if holds_out and not has_split(builder, recipe.test_split):
+        return HELD_OUT
+    return recipe.test_split

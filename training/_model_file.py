@@ -1,0 +1,74 @@
+"""The files of a run inside its `model.keras`, beside the entries of Keras."""
+
+import pathlib
+import zipfile
+
+from scn_keras.files.model_file import require_sound_model
+
+# The folder in the archive.
+INSIDE = "run"
+
+
+def embed_files(run: pathlib.Path, model: pathlib.Path) -> None:
+    """Adds the files of a run that are required to use its model to a model file.
+
+    Args:
+        run: Path, the folder of the run.
+        model: Path, a `.keras` file, which is changed.
+    """
+    with zipfile.ZipFile(model, "a") as archive:
+        for path in _embedded_files(run):
+            archive.write(path, f"{INSIDE}/{path.relative_to(run)}")
+
+
+def copy_without_files(model: pathlib.Path, target: pathlib.Path) -> None:
+    """Copies a model file without the files of its run."""
+    with zipfile.ZipFile(model) as old, zipfile.ZipFile(target, "w") as new:
+        for entry in old.infolist():
+            if not entry.filename.startswith(f"{INSIDE}/"):
+                new.writestr(entry, old.read(entry))
+
+
+def extract_files(model: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """Extracts the files of the run from a model file.
+
+    Args:
+        model: Path, a `.keras` file.
+        folder: Path, an empty folder.
+
+    Returns:
+        Path of the folder of the run.
+
+    Raises:
+        ValueError: If it is not a `.keras` file, may do harm or does not contain a
+            recipe.
+    """
+    if not zipfile.is_zipfile(model):
+        raise ValueError(
+            "Expected a .keras file. The file has another format or is damaged. "
+            f"Received: {model}"
+        )
+    require_sound_model(model)
+    with zipfile.ZipFile(model) as archive:
+        embedded = [n for n in archive.namelist() if n.startswith(f"{INSIDE}/")]
+        if f"{INSIDE}/recipe.json" not in embedded:
+            raise ValueError(
+                "The file contains no recipe, which defines the preprocessing of "
+                "images, and no names of landmarks. It is not a model.keras of "
+                "`scn-keras train`, or was written by an early version. Give the "
+                f"folder of its run instead. Received: {model}"
+            )
+        archive.extractall(folder, embedded)
+    return folder / INSIDE
+
+
+def _embedded_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    names = (
+        *("recipe.json", "landmarks.json", "inference.json", "shape.json"),
+        "calibration.json",
+    )
+    files = [folder / name for name in names if (folder / name).is_file()]
+    coarse = folder / "coarse"
+    if coarse.is_dir():
+        files += [*_embedded_files(coarse), coarse / "model.keras"]
+    return files

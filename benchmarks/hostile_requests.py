@@ -39,7 +39,7 @@ from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkModel, SpatialConfigurationNet
 from scn_keras.saved_models.exporting.export import export
 from scn_keras.saved_models.server.served_model import ServedModel
-from scn_keras.saved_models.server.server import create_app
+from scn_keras.saved_models.server.server import UVICORN_SETTINGS, create_app
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 
@@ -400,7 +400,9 @@ def attack(
         has grown since the first of each kind.
     """
     config = uvicorn.Config(
-        create_app(model, "attacked"), port=0, log_level="critical", lifespan="off"
+        create_app(model, "attacked"),
+        port=0,
+        **{**UVICORN_SETTINGS, "log_level": "critical"},
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

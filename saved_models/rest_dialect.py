@@ -193,7 +193,10 @@ def _to_array(key: str, value: Any, wanted: Input) -> np.ndarray:
                     f"`{key}` must hold {wanted.dtype} alone. Received: {array.dtype}"
                 )
         with np.errstate(over="ignore"):
-            array = array.astype(wanted.dtype)
+            exact, array = array, array.astype(wanted.dtype)
+        if array.dtype.kind == "f" and np.isinf(array).any():
+            if np.isfinite(exact[np.isinf(array)]).any():
+                raise ValueError(f"`{key}` has a number beyond {wanted.dtype}.")
     if array.ndim != len(wanted.shape) or any(
         size not in (None, given)
         for size, given in zip(wanted.shape, array.shape, strict=True)
@@ -249,8 +252,14 @@ def _to_bytes(key, item):
     if isinstance(item, str):
         return item.encode("utf-8", "surrogatepass")
     if isinstance(item, dict) and set(item) == {"b64"} and isinstance(item["b64"], str):
+        text = item["b64"]
         try:
-            return base64.b64decode(item["b64"], validate=True)
+            return base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            # TF Serving, too, takes lines, and texts without padding.
+            text = "".join(text.split()).rstrip("=")
+        try:
+            return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
         except (binascii.Error, ValueError) as error:
             raise ValueError(f"`{key}`: the base64 text is damaged: {error}") from error
     raise ValueError(f'Each of `{key}` must be a text or {{"b64": "..."}}.')

@@ -1,12 +1,16 @@
 """Files for TF Serving: warm-up requests and the list of models."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from scn_keras.saved_models.serving_messages import PredictionLog, set_tensor
+from scn_keras.saved_models.serving_messages import (
+    PredictionLog,
+    get_tensor,
+    set_tensor,
+)
 
 WARM_UP = "tf_serving_warmup_requests"
 
@@ -49,6 +53,28 @@ def write_warm_up(
             for name, value in inputs.items():
                 set_tensor(request.inputs.add(key=name).value, value)
             writer.write(log.SerializeToString())
+
+
+def read_warm_up(
+    folder: pathlib.Path,
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Reads the requests of `write_warm_up`, none if there is no such file.
+
+    Args:
+        folder: Path, the version of an exported model.
+
+    Yields:
+        The name of a signature and a dict of input names to arrays.
+    """
+    path = folder / "assets.extra" / WARM_UP
+    if not path.is_file():
+        return
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        request = PredictionLog.FromString(record).predict_log.request
+        yield (
+            request.model_spec.signature_name,
+            {entry.key: get_tensor(entry.value) for entry in request.inputs},
+        )
 
 
 def models_config(name: str) -> str:

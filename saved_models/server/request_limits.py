@@ -1,7 +1,9 @@
 import asyncio
 import contextlib
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +14,8 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 # How many bodies of the largest size are held in memory at a time.
 _MAX_LARGEST_BODIES = 8
+# Seconds in which the next bytes of a body must arrive.
+_MAX_PAUSE = 10.0
 # Answers to the page and heatmaps take many times the memory of their request.
 _MAX_LARGE_ANSWERS = 2
 
@@ -28,44 +32,59 @@ class RequestLimits:
     Attributes:
         large_answers: `asyncio.Semaphore`, held while an answer is made that takes
             much memory: those of the page, and heatmaps.
+        held_bytes: Int, the size of all bodies that are held.
     """
 
     def __init__(self, max_bytes: int, timeout: float) -> None:
         self.large_answers = asyncio.Semaphore(_MAX_LARGE_ANSWERS)
         self._max_bytes = max_bytes
         self._timeout = timeout
-        self._held_bytes = 0
+        self.held_bytes = 0
 
     @contextlib.asynccontextmanager
     async def read_body(self, request: Request) -> AsyncIterator[bytes]:
         """Yields the body of a request; it counts as held until the block ends.
 
         Raises:
-            HTTPException: 403 if a page of another origin sends the request, 413 if it
-                is too large.
+            HTTPException: 403 if a page of another origin sends the request, 408 if
+                its body stops arriving, 413 if it is too large, 415 if it is
+                compressed otherwise than by gzip.
             ServerBusyError: If too many large bodies are held.
+            ValueError: If it is not a whole gzip file.
         """
         origin = request.headers.get("origin")
         if origin and origin.partition("://")[2] != request.headers.get("host"):
             raise HTTPException(
                 403, f"A page of {origin[:80]} may not ask this server."
             )
+        encoding = request.headers.get("content-encoding", "identity").lower()
+        if encoding not in ("identity", "gzip"):
+            raise HTTPException(
+                415,
+                "Send the body by gzip or without compression. Received: "
+                f"Content-Encoding: {encoding[:80]}",
+            )
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > self._max_bytes:
             raise self._too_large()
         size, chunks = 0, []
         try:
-            async for chunk in request.stream():
+            async for chunk in _without_pauses(request.stream()):
                 size += len(chunk)
-                self._held_bytes += len(chunk)
+                self.held_bytes += len(chunk)
                 if size > self._max_bytes:
                     raise self._too_large()
-                if self._held_bytes > _MAX_LARGEST_BODIES * self._max_bytes:
+                if self.held_bytes > _MAX_LARGEST_BODIES * self._max_bytes:
                     raise ServerBusyError("Too many large requests. Ask again later.")
                 chunks.append(chunk)
-            yield b"".join(chunks)
+            body = b"".join(chunks)
+            if encoding == "gzip":
+                body = await run_in_threadpool(self._unpack, body)
+                size += len(body)
+                self.held_bytes += len(body)
+            yield body
         finally:
-            self._held_bytes -= size
+            self.held_bytes -= size
 
     def with_timeout(self, endpoint: Endpoint) -> Endpoint:
         """Returns an endpoint that raises TimeoutError when it takes too long."""
@@ -76,7 +95,33 @@ class RequestLimits:
 
         return endpoint_with_timeout
 
+    def _unpack(self, body: bytes) -> bytes:
+        unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        try:
+            unpacked = unpacker.decompress(body, self._max_bytes + 1)
+        except zlib.error as error:
+            raise ValueError(f"The body is no gzip file: {error}") from error
+        if len(unpacked) > self._max_bytes:
+            raise self._too_large()
+        if not unpacker.eof:
+            raise ValueError("The body is the beginning of a gzip file only.")
+        return unpacked
+
     def _too_large(self) -> HTTPException:
         return HTTPException(
             413, f"The request has more than {self._max_bytes:,} bytes."
         )
+
+
+async def _without_pauses(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            async with asyncio.timeout(_MAX_PAUSE):
+                chunk = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            raise HTTPException(
+                408, f"Nothing more of the body came within {_MAX_PAUSE:.0f} seconds."
+            ) from error
+        yield chunk

@@ -1,5 +1,6 @@
 import collections
 import concurrent.futures
+import logging
 import pathlib
 import re
 import threading
@@ -11,7 +12,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from scn_keras.inference.decode import MAX_DECODED_PIXELS, promised_size
+from scn_keras.saved_models.exporting.tf_serving import read_warm_up
 from scn_keras.saved_models.rest_dialect import Input
+
+_log = logging.getLogger("scn_keras.server")
 
 # How many images one call may hold; calls of `heatmaps` may hold one batch.
 MAX_IMAGES = 64
@@ -23,7 +27,7 @@ _promised_size = tf.function(
 
 
 class ServerBusyError(RuntimeError):
-    """Too many calls are waiting; the caller should ask again later."""
+    """The server takes no call now; the caller should ask again later."""
 
 
 class ServedModel:
@@ -41,8 +45,13 @@ class ServedModel:
         max_waiting: Int, how many calls may wait.
         threads: Int, how many batches run at a time: one is decoded while another is
             in the network.
+        warm_up: Bool, whether to answer the requests that the export holds for this
+            purpose before any other. Calls wait meanwhile.
 
     Attributes:
+        state: Str, in TF Serving's words: `"LOADING"` during the warm-up, then
+            `"AVAILABLE"`, or `"END"` if the warm-up failed.
+        failure: Str, the error of the warm-up, otherwise empty.
         signatures: Dict of the signatures' names to their inputs, by name, see
             `rest_dialect.Input`.
         signature_defs: Dict of the signatures' names to their `SignatureDef` messages.
@@ -64,6 +73,7 @@ class ServedModel:
         batch_size: int = 8,
         max_waiting: int = 64,
         threads: int = 2,
+        warm_up: bool = False,
     ) -> None:
         self.folder = pathlib.Path(folder)
         self.batch_size = batch_size
@@ -83,8 +93,11 @@ class ServedModel:
         self._waiting: collections.deque[_Job] = collections.deque()
         self._changed = threading.Condition()
         self._closed = False
+        self.state = "LOADING" if warm_up else "AVAILABLE"
+        self.failure = ""
         self._threads = [
-            threading.Thread(target=self._work, daemon=True) for _ in range(threads)
+            threading.Thread(target=self._work, args=(warm_up and first,), daemon=True)
+            for first in [True] + [False] * (threads - 1)
         ]
         for thread in self._threads:
             thread.start()
@@ -93,6 +106,11 @@ class ServedModel:
     def version(self) -> str:
         """The number of the version: the folder's name, `"1"` if that is no number."""
         return self.folder.name if self.folder.name.isdigit() else "1"
+
+    @property
+    def waiting(self) -> int:
+        """The number of calls that wait."""
+        return len(self._waiting)
 
     def submit(
         self, signature: str, inputs: Mapping[str, np.ndarray]
@@ -109,7 +127,7 @@ class ServedModel:
 
         Raises:
             RuntimeError: If the model is closed.
-            ServerBusyError: If too many calls are waiting.
+            ServerBusyError: If too many calls are waiting, or the warm-up failed.
             ValueError: If there are too many images, or the header of one declares
                 more than `MAX_DECODED_PIXELS`.
         """
@@ -125,6 +143,8 @@ class ServedModel:
         with self._changed:
             if self._closed:
                 raise RuntimeError("The model is closed.")
+            if self.failure:
+                raise ServerBusyError(f"The model is out of order: {self.failure}")
             if len(self._waiting) >= self.max_waiting:
                 raise ServerBusyError(
                     f"{self.max_waiting} calls are waiting already. Ask again later."
@@ -150,10 +170,30 @@ class ServedModel:
     def __exit__(self, *exception: Any) -> None:
         self.close()
 
-    def _work(self):
+    def _work(self, warm_up):
+        if warm_up:
+            self._warm_up()
         while (jobs := self._next_jobs()) is not None:
             if jobs:
                 self._answer(jobs)
+
+    def _warm_up(self):
+        failure = ""
+        try:
+            for signature, inputs in read_warm_up(self.folder):
+                if self._closed:
+                    return
+                self._run(signature, inputs)
+        except Exception as error:
+            _log.exception("The warm-up of %s failed.", self.folder)
+            failure = str(error)[:500]
+        with self._changed:
+            self.failure = failure
+            self.state = "END" if failure else "AVAILABLE"
+            while failure and self._waiting:
+                refusal = ServerBusyError(f"The model is out of order: {failure}")
+                self._waiting.popleft().answer.set_exception(refusal)
+            self._changed.notify_all()
 
     def _answer(self, jobs):
         try:
@@ -169,7 +209,9 @@ class ServedModel:
     def _next_jobs(self):
         """Returns the calls of the next batch, or `None` if the model is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
+            self._changed.wait_for(
+                lambda: self._closed or (self._waiting and self.state == "AVAILABLE")
+            )
             if self._closed:
                 return None
             first = self._waiting.popleft()

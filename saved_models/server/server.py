@@ -6,9 +6,13 @@ the stock image of TF Serving, see docs/serving.md.
 
 import contextlib
 import ipaddress
+import logging
 import pathlib
+import signal
+import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import uvicorn
@@ -18,19 +22,33 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
 
 from scn_keras.models import preset_path
 from scn_keras.saved_models.exporting.export import export
+from scn_keras.saved_models.server.guarded_protocol import GuardedProtocol
+from scn_keras.saved_models.server.monitoring_api import MonitoringApi
 from scn_keras.saved_models.server.page_api import PageApi
 from scn_keras.saved_models.server.request_limits import RequestLimits
+from scn_keras.saved_models.server.request_watch import RequestWatch
 from scn_keras.saved_models.server.rest_api import RestApi
 from scn_keras.saved_models.server.served_model import ServedModel, ServerBusyError
+from scn_keras.saved_models.server.server_metrics import ServerMetrics
 from scn_keras.training.run import Run
 
 # Volumes travel as numbers in JSON, 2D images as the bytes of files.
 _MAX_BYTES_2D, _MAX_BYTES_VOLUMES = 2**25, 2**27
-# uvicorn answers connections beyond this number with 503.
-_MAX_CONNECTIONS = 100
+# Seconds for running requests after SIGTERM; they have 60 themselves.
+_MAX_END_SECONDS = 75
+# How uvicorn runs the application.
+UVICORN_SETTINGS: dict[str, Any] = {
+    "http": GuardedProtocol,
+    "ws": "none",
+    "lifespan": "off",
+    "log_level": "warning",
+    "server_header": False,
+    "timeout_graceful_shutdown": _MAX_END_SECONDS,
+}
 
 
 def serve(
@@ -39,10 +57,14 @@ def serve(
     port: int = 8501,
     batch_size: int = 8,
     report: Callable[[str], None] = print,
+    labels: Sequence[str] = (),
+    access_log: bool = True,
 ) -> None:
-    """Serves a model until the process is interrupted.
+    """Serves a model until the process is interrupted or gets SIGTERM.
 
-    A run or a preset is exported to a temporary folder first.
+    A run or a preset is exported to a temporary folder first. At the end, running
+    requests are answered and new ones refused. The logs `scn_keras.access` and
+    `scn_keras.server` are written to standard error.
 
     Args:
         model: Str or path: a run, a preset's name or folder, or the folder of an
@@ -51,9 +73,12 @@ def serve(
         port: Int, the port to listen at.
         batch_size: Int, see `ServedModel`.
         report: Function that is called with each line of text for the user.
+        labels: Sequence of str, names of the version in addresses, as in TF Serving.
+        access_log: Bool, whether each request is logged, see `RequestWatch`.
 
     Raises:
         FileNotFoundError: If `model` is none of these.
+        ValueError: If a file differs from the checksum of its export.
 
     Example:
 
@@ -61,7 +86,12 @@ def serve(
     serve("synthetic_hand")  # http://127.0.0.1:8501/
     ```
     """
-    with _exported(model) as (folder, name), ServedModel(folder, batch_size) as served:
+    with (
+        _log_to_stderr(access_log),
+        _exit_on_sigterm(),
+        _exported(model) as (folder, name),
+        ServedModel(folder, batch_size, warm_up=True) as served,
+    ):
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         report(f"Serving {name}: {url}/ is a page to try it.")
         report(f"REST, as TF Serving: {url}/v1/models/{name}:predict")
@@ -72,14 +102,10 @@ def serve(
                 "anyone may ask. Put a proxy with TLS and log-in before it."
             )
         uvicorn.run(
-            create_app(served, name, host),
+            create_app(served, name, host, labels=labels),
             host=host,
             port=port,
-            log_level="warning",
-            ws="none",
-            lifespan="off",
-            server_header=False,
-            limit_concurrency=_MAX_CONNECTIONS,
+            **UVICORN_SETTINGS,
         )
 
 
@@ -89,7 +115,8 @@ def create_app(
     host: str = "127.0.0.1",
     max_request_bytes: int | None = None,
     timeout: float = 60.0,
-) -> Starlette:
+    labels: Sequence[str] = (),
+) -> ASGIApp:
     """Returns the ASGI application that serves one version of one model.
 
     Args:
@@ -102,23 +129,26 @@ def create_app(
             refused before it is read. `None` for 32 MB, or 128 MB for a model of
             volumes.
         timeout: Float, seconds after which a request is given up.
+        labels: Sequence of str, names of the version in addresses.
 
     Example:
 
     ```python
-    with ServedModel("models/hands/1") as model:
-        uvicorn.run(create_app(model, "hands"), port=8501)
+    with ServedModel("models/hands/1", warm_up=True) as model:
+        uvicorn.run(create_app(model, "hands"), port=8501, **UVICORN_SETTINGS)
     ```
     """
     if max_request_bytes is None:
         volumes = "volumes" in model.signatures
         max_request_bytes = _MAX_BYTES_VOLUMES if volumes else _MAX_BYTES_2D
     limits = RequestLimits(max_request_bytes, timeout)
+    metrics = ServerMetrics(model, name, limits)
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=_allowed_hosts(host))
-    return Starlette(
+    app = Starlette(
         routes=[
             *PageApi(model, name, limits).routes(),
-            *RestApi(model, name, limits).routes(),
+            *MonitoringApi(model, metrics).routes(),
+            *RestApi(model, name, limits, labels).routes(),
         ],
         middleware=[hosts],
         exception_handlers={
@@ -131,6 +161,7 @@ def create_app(
             Exception: _answer_with(500, "The server failed. See its log."),
         },
     )
+    return RequestWatch(app, metrics)
 
 
 def _answer_with(status: int, text: str = "") -> Callable[..., Awaitable[Response]]:
@@ -159,6 +190,37 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+@contextlib.contextmanager
+def _log_to_stderr(access_log: bool) -> Iterator[None]:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
+    log, access = logging.getLogger("scn_keras"), logging.getLogger("scn_keras.access")
+    level = access.level
+    log.addHandler(handler)
+    access.setLevel(logging.INFO if access_log else logging.WARNING)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        access.setLevel(level)
+
+
+@contextlib.contextmanager
+def _exit_on_sigterm() -> Iterator[None]:
+    """Turns SIGTERM into an exit with code 0, which leaves no temporary files.
+
+    uvicorn answers what is running first and then raises the signal again.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -23,8 +23,27 @@ from scn_keras.cli._command import command_function
     show_default=True,
     help="Maximum number of waiting images in one batch; 1 disables batching.",
 )
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    help="Label of the version in addresses, as in TF Serving; may be repeated.",
+)
+@click.option(
+    "--access-log/--no-access-log",
+    default=True,
+    show_default=True,
+    help="Log one line for each request, without images, names or points.",
+)
 @command_function
-def serve(model: pathlib.Path, host: str, port: int, batch_size: int) -> None:
+def serve(
+    model: pathlib.Path,
+    host: str,
+    port: int,
+    batch_size: int,
+    labels: tuple[str, ...],
+    access_log: bool,
+) -> None:
     """Serve a MODEL on this machine, with a page to try it.
 
     MODEL is a run, the name or the folder of a preset, or an exported model. The server
@@ -38,4 +57,4 @@ def serve(model: pathlib.Path, host: str, port: int, batch_size: int) -> None:
             f"The server requires {error.name}, which is not installed. Install it "
             "with `pip install 'scn-keras[serve]'`."
         ) from error
-    serve_model(model, host, port, batch_size, click.echo)
+    serve_model(model, host, port, batch_size, click.echo, labels, access_log)

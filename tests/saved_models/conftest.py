@@ -115,12 +115,12 @@ def serve_model():
     """Serves a `ServedModel` as `blob` on a port: `with serve_model(model) as url`."""
     import uvicorn
 
-    from scn_keras.saved_models.server.server import create_app
+    from scn_keras.saved_models.server.server import UVICORN_SETTINGS, create_app
 
     @contextlib.contextmanager
     def serve(model):
         app = create_app(model, "blob")
-        config = uvicorn.Config(app, port=0, log_level="error", lifespan="off")
+        config = uvicorn.Config(app, port=0, **UVICORN_SETTINGS)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()

@@ -87,6 +87,17 @@ def test_floats_are_written_as_short_as_they_can_be_read_exactly():
         assert json.loads(body)["inputs"]["image"] is not None
 
 
+def test_base64_may_have_lines_and_no_padding():
+    for text in ("iVBORw==", "iVBO\nRw==\n", "iVBORw", " iVBO Rw "):
+        call = {"image_bytes": [{"b64": text}], "spacing_mm": [[0, 0]]}
+        assert parse({"inputs": call}).inputs["image_bytes"][0] == b"\x89PNG"[:4]
+
+
+def test_infinity_is_a_number():
+    body = b'{"inputs": {"image_bytes": ["a"], "spacing_mm": [[Infinity, 1]]}}'
+    assert np.isinf(parse_call(body, SIGNATURES).inputs["spacing_mm"][0, 0])
+
+
 def test_texts_among_numbers_take_no_room():
     call = {"image_bytes": [B64], "spacing_mm": ["a" * 50_000] + [""] * 20_000}
     tracemalloc.start()
@@ -127,6 +138,7 @@ ONE = {"image_bytes": [B64], "spacing_mm": [[0, 0]]}
         ({"inputs": {**ONE, "spacing_mm": [["0.1", "0.1"]]}}, "numbers alone"),
         ({"inputs": {**ONE, "spacing_mm": [[None, 1]]}}, "numbers alone"),
         ({"inputs": {**ONE, "spacing_mm": [[10**30, 1]]}}, "numbers alone"),
+        ({"inputs": {**ONE, "spacing_mm": [[1e300, 1]]}}, "beyond float32"),
         ({"inputs": {**ONE, "spacing_mm": [[True, False]]}}, "float32 alone"),
         ({"inputs": {**ONE, "spacing_mm": [[0, 0]] * 2}}, "1 of image_bytes, 2 of"),
         ({"inputs": {**ONE, "image_bytes": B64}}, "must be a list"),

@@ -519,7 +519,7 @@ def test_the_address_may_say_model_and_version(address, png):
         with Client(address + path) as client:
             assert isinstance(client.predict([png])[0], Prediction)
     with Client(f"{address}/v1/models/blob/versions/7") as client:
-        with pytest.raises(RuntimeError, match="version 7"):
+        with pytest.raises(RuntimeError, match=r"Specific\(blob, 7\)"):
             client.predict([png])
 
 

@@ -22,7 +22,7 @@ from scn_keras.inference import ImageToGrid
 from scn_keras.saved_models import Client, Prediction
 from scn_keras.saved_models.exporting.export import export
 from scn_keras.saved_models.predicting import image_source
-from scn_keras.saved_models.server import page_answers, page_api, server
+from scn_keras.saved_models.server import page_answers, server, uploads
 from scn_keras.saved_models.server.request_limits import RequestLimits
 from scn_keras.saved_models.server.served_model import (
     MAX_IMAGES,
@@ -101,8 +101,12 @@ def test_status_and_metadata_have_the_form_of_tf_serving(http, served):
         ("GET", f"{MODEL}/versions/2", 404, "Servable not found"),
         ("POST", "/v1/models/other:predict", 404, "Servable not found"),
         ("GET", f"{MODEL}:predict", 400, "Malformed request: GET"),
-        ("POST", f"{MODEL}:classify", 400, "Malformed request: POST"),
-        ("GET", "/v1/models", 400, "Malformed request: GET"),
+        ("POST", f"{MODEL}:classify", 400, "no signature for :classify"),
+        ("POST", f"{MODEL}/versions/1:regress", 400, "no signature for :regress"),
+        ("POST", f"{MODEL}:explain", 400, "Malformed request: POST"),
+        ("GET", "/v1/models", 400, "Missing model name in request"),
+        ("GET", f"{MODEL}/labels/canary", 400, "version label: canary"),
+        ("DELETE", MODEL, 400, "Malformed request: DELETE"),
         ("GET", "/etc/passwd", 404, "Not Found"),
         ("GET", "/..%2f..%2fetc/passwd", 404, "Not Found"),
         ("GET", "/page/../server.py", 404, "Not Found"),
@@ -174,7 +178,7 @@ def test_eight_of_the_largest_requests_are_held(served):
     asyncio.run(hold(8))
     with pytest.raises(ServerBusyError):
         asyncio.run(hold(9))
-    assert limits._held_bytes == 0
+    assert limits.held_bytes == 0
 
 
 def test_a_slow_model_is_a_504_and_a_busy_one_a_503(served, png, monkeypatch):
@@ -392,7 +396,7 @@ def test_the_page_answer_has_points_and_files(http, png, tmp_path):
 def test_the_page_works_on_two_images_at_a_time(served, png, monkeypatch):
     running, most = 0, 0
     count = threading.Lock()
-    read = page_api.read_upload
+    read = uploads.read_upload
 
     def slow(*call):
         nonlocal running, most
@@ -404,7 +408,7 @@ def test_the_page_works_on_two_images_at_a_time(served, png, monkeypatch):
             running -= 1
         return read(*call)
 
-    monkeypatch.setattr(page_api, "read_upload", slow)
+    monkeypatch.setattr(uploads, "read_upload", slow)
     app = server.create_app(served, "blob")
 
     async def ask():

@@ -1,11 +1,33 @@
+import contextlib
+import contextvars
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from scn_keras.files import read_image
 from scn_keras.geometry import affine_from_spacing
+
+_stored_pixels = contextvars.ContextVar("stored_pixels", default=False)
+
+
+@contextlib.contextmanager
+def reading_stored_pixels() -> Iterator[None]:
+    """Images with an orientation tag are read as they are stored, not refused.
+
+    For checks that find out which orientation the points fit.
+    """
+    token = _stored_pixels.set(True)
+    try:
+        yield
+    finally:
+        _stored_pixels.reset(token)
+
+
+def reads_stored_pixels() -> bool:
+    """Returns whether the call is within `reading_stored_pixels`."""
+    return _stored_pixels.get()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +78,9 @@ class Case:
                 from that of the points. The message names the file.
         """
         try:
-            array, affine = read_image(self.image_path)
+            array, affine = read_image(
+                self.image_path, stored_pixels=reads_stored_pixels()
+            )
         except FileNotFoundError as error:
             raise ValueError(str(error)) from error
         dimensions = {points.shape[-1] for points in self.points.values()}

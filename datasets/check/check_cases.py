@@ -7,13 +7,14 @@ from pathlib import Path
 
 from rich import progress
 
-from scn_keras.datasets.case import Case
+from scn_keras.datasets.case import Case, reading_stored_pixels
 from scn_keras.datasets.check.check_points import check_points
 from scn_keras.datasets.check.check_result import CheckResult
 from scn_keras.datasets.check.finding import ERROR, NOTE, Finding, View
 from scn_keras.datasets.check.image_facts import ImageFacts, read_image_facts
 from scn_keras.datasets.check.labels import NO_POINTS, count_fits, find_label_problems
 from scn_keras.datasets.check.missing_codes import find_missing_codes
+from scn_keras.datasets.check.orientation_tags import find_orientation_tags
 from scn_keras.datasets.check.patients import find_patient_problems
 from scn_keras.datasets.check.repeats import SAME_IMAGE, find_repeated_images
 from scn_keras.datasets.check.spacing import find_spacing_problems
@@ -59,10 +60,10 @@ def check_cases(
     # Builders that read files name them in a sentence of their own.
     reported = any(_EMPTY.search(problem) for problem in problems)
     findings += [f for f in labels if not (reported and f.kind == NO_POINTS)]
-    codes, facts = find_missing_codes(facts, schema)
-    findings += codes
-    findings += find_spacing_problems(facts)
     same_images = find_repeated_images(facts)
+    tags, facts = find_orientation_tags(facts, schema)
+    codes, facts = find_missing_codes(facts, schema)
+    findings += [*tags, *codes, *find_spacing_problems(facts)]
     repeated = {frozenset(f.cases) for f in same_images if f.kind == SAME_IMAGE}
     findings += [*same_images, *find_patient_problems(cases, repeated)]
     point_findings, not_tested = check_points(facts, schema)
@@ -86,7 +87,7 @@ def _read_images(
     for case in progress.track(cases, "read images", transient=True):
         path = (str(case.image_path),)
         # Warnings, for example of the spacing of a detector, become notes.
-        with warnings.catch_warnings(record=True) as caught:
+        with reading_stored_pixels(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
                 pairs = schema.pairs if count_fits(case, schema) else ()

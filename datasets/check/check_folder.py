@@ -4,6 +4,7 @@ from pathlib import Path
 
 from scn_keras.datasets._checked_samples import checked_cases
 from scn_keras.datasets.builders import builder_class
+from scn_keras.datasets.case import reading_stored_pixels
 from scn_keras.datasets.check.check_cases import FILE, check_cases
 from scn_keras.datasets.check.check_result import CheckResult
 from scn_keras.datasets.check.finding import ERROR, Finding
@@ -43,7 +44,7 @@ def check_folder(
     cls = builder_class(name)
     problems: list[str] = []
     # With another `data_dir`, the builder could take its landmarks from a prepared set.
-    with tempfile.TemporaryDirectory() as empty:
+    with reading_stored_pixels(), tempfile.TemporaryDirectory() as empty:
         try:
             builder = cls(folder=folder, data_dir=empty)
             cases = checked_cases(builder, folder, problems)

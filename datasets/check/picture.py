@@ -8,6 +8,7 @@ from matplotlib import figure
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from scn_keras.datasets.case import reading_stored_pixels
 from scn_keras.datasets.check.finding import Finding, View
 from scn_keras.datasets.check.reading import outside
 from scn_keras.geometry import spacing_of
@@ -37,7 +38,8 @@ def draw_finding(finding: Finding, schema: LandmarkSchema) -> bytes | None:
     panels: list[_Panel] = []
     for view in finding.views:
         try:
-            image, affine = view.case.read_image()
+            with reading_stored_pixels():
+                image, affine = view.case.read_image()
         except ValueError:
             return None
         panels += _panels(view, image, spacing_of(affine))

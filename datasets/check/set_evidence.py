@@ -24,6 +24,8 @@ _MIN_EXTENT = 0.1
 _MIN_EXTENT_RATIO = 0.8
 # Wrong readings of volumes in any pose gain in resemblance, and lose contrast.
 _MIN_KEPT_CONTRAST = 0.7
+# The strength of all points moved inside.
+_INSIDE = 10.0
 # Added to a contrast before ratios are taken.
 _FLOOR = 0.05
 
@@ -131,6 +133,30 @@ class SetEvidence:
         better &= (inside > self._inside) | (contrast > MIN_TEXTURE)
         worse = self._contrast > np.maximum(BETTER * contrast, MIN_TEXTURE)
         return 2 * int(better.sum()) >= len(contrast) >= 10 * int(worse.sum())
+
+
+def mean_strengths(
+    annotations: Sequence[Annotation], points: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Returns how much better other points fit the images than the points as they are.
+
+    Args:
+        annotations: Sequence of A `Annotation`.
+        points: Sequence of A arrays `(N, D)`.
+
+    Returns:
+        Array `(A,)`, in units of the smallest decisive difference of a set; negative
+        if the points as they are fit better.
+    """
+    total = np.zeros(len(annotations))
+    for sign, values in ((-1.0, [a.points for a in annotations]), (1.0, points)):
+        pairs = list(zip(annotations, values, strict=True))
+        contrast = np.array([mean_contrast(*pair) for pair in pairs])
+        inside = np.array([_inside(*pair) for pair in pairs])
+        scores = appearance_scores(annotations, values)
+        contrasts = np.log(contrast + _FLOOR) / np.log(_MIN_CONTRAST_RATIO)
+        total += sign * (scores / MIN_GAIN + contrasts + _INSIDE * inside)
+    return total
 
 
 def _has_contrast(ratios: np.ndarray, contrast: np.ndarray) -> bool:

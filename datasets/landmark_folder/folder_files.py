@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from scn_keras.datasets.case import reads_stored_pixels
 from scn_keras.datasets.landmark_folder.folder_listing import (
     irregular_files,
     lone_images,
@@ -88,7 +89,7 @@ def read_folder(
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                header = read_image_header(path)
+                header = read_image_header(path, stored_pixels=reads_stored_pixels())
         except (ValueError, OSError) as error:
             problems.append(_sentence(path, error))
             continue

@@ -23,7 +23,8 @@ from scn_keras.files.image_kinds import BIG_TIFF, JPEG, PNG, TIFF
 # was a rule have stored pixels, whatever the tag. The two are never mixed.
 REFUSED, STORED_PIXELS = "refused", "stored pixels"
 
-_SHOWN = {
+# How viewers show the stored pixels of each tag but 1.
+SHOWN = {
     2: "with left and right exchanged",
     3: "turned by 180 degrees",
     4: "with top and bottom exchanged",
@@ -92,7 +93,7 @@ def require_upright(path: Path) -> None:
     if (orientation := read_orientation(path)) != 1:
         raise ValueError(
             f"{path} has the orientation tag {orientation}: viewers show it "
-            f"{_SHOWN[orientation]}, other programs as it is stored. Write a turned "
+            f"{SHOWN[orientation]}, other programs as it is stored. Write a turned "
             f"copy with `scn-keras turn {shlex.quote(str(path))} --out FOLDER`."
         )
 
@@ -111,7 +112,7 @@ def stored_pixels_note(path: Path) -> str | None:
     return (
         f"{path} has the orientation tag {orientation} and is used as it is stored, "
         "because the model was made before such files were refused. Viewers show it "
-        f"{_SHOWN[orientation]}."
+        f"{SHOWN[orientation]}."
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from scn_keras.files._axis_units import require_millimetres
 from scn_keras.files._header_limits import MAX_HEADER_BYTES
 from scn_keras.files.open_image import numbers_of
 
@@ -29,6 +30,9 @@ def patient_spacing(reader: Any, path: Path, image_io: str) -> tuple[float, ...]
 
     Returns:
         Tuple of floats; None if the file has none.
+
+    Raises:
+        ValueError: If the units of axes are not mm.
 
     Warns:
         UserWarning: If a DICOM file has only the spacing of the detector or of a film
@@ -62,6 +66,7 @@ def patient_spacing(reader: Any, path: Path, image_io: str) -> tuple[float, ...]
             header = file.read(MAX_HEADER_BYTES)
         end = b"ElementDataFile" if image_io == "MetaImageIO" else b"\n\n"
         header = header.split(end)[0]
+        require_millimetres(path, image_io, header)
         keys = (b"ElementSpacing", b"ElementSize", b"spacings:", b"space directions:")
         if not any(key in header for key in keys):
             return None

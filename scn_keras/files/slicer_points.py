@@ -75,20 +75,24 @@ def parse_markups(path: Path, data: JsonObject) -> PointSet:
             lines.append(point.line)
             if point.get("positionStatus") in ("preview", "edit"):
                 tentative.append(label)
-    notes = []
-    if tentative:
-        notes.append(
-            f"{path}: the positions of {', '.join(tentative)} are tentative "
-            "(`positionStatus` preview or edit); they are used as points."
-        )
     return PointSet(
         labels,
         np.reshape(positions, (-1, 3)),
         "LPS",
         lines=lines,
-        notes=notes,
+        notes=_tentative(path, tentative),
         shapes=shapes,
     )
+
+
+def _tentative(path: Path, labels: list[str]) -> list[str]:
+    """Returns a note on positions of the status preview or edit."""
+    if not labels:
+        return []
+    return [
+        f"{path}: the positions of {', '.join(labels)} are tentative "
+        "(`positionStatus` preview or edit); they are used as points."
+    ]
 
 
 def _factor(path: Path, node: JsonObject) -> np.ndarray:
@@ -192,6 +196,7 @@ def read_fcsv(path: Path) -> PointSet:
     labels: list[str] = []
     positions: list[np.ndarray] = []
     numbers: list[int] = []
+    tentative: list[str] = []
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if line.startswith("#"):
             key, _, value = line.strip("#, ").partition("=")
@@ -213,19 +218,23 @@ def read_fcsv(path: Path) -> PointSet:
             continue
         if not line.strip():
             continue
-        position, label = _parse_fcsv_row(path, number, line, columns)
+        position, label, status = _parse_fcsv_row(path, number, line, columns)
+        if status in ("1", "preview", "edit"):
+            tentative.append(label)
         where = f"{path}, line {number}: the position of {label!r}"
         labels.append(label)
         positions.append(parse_position(position, where, 3))
         numbers.append(number)
     points = np.reshape(positions, (-1, 3)) * _SIGN.get(system, 1.0)
-    return PointSet(labels, points, "LPS" if system else "pixels", lines=numbers)
+    space = "LPS" if system else "pixels"
+    notes = _tentative(path, tentative)
+    return PointSet(labels, points, space, lines=numbers, notes=notes)
 
 
 def _parse_fcsv_row(
     path: Path, number: int, line: str, columns: tuple[str, ...]
-) -> tuple[list[str], str]:
-    """Returns the texts of x, y and z, empty for a missing landmark, and the label."""
+) -> tuple[list[str], str, str]:
+    """Returns x, y and z as text, empty if missing, the label and the status."""
     (fields,) = csv.reader([line])
     fields = [field.strip() for field in fields]
     indices = [columns.index(name) for name in ("x", "y", "z", "label")]
@@ -260,13 +269,13 @@ def _parse_fcsv_row(
                 f"missing. Received: {fields[status]!r} in {line[:60]!r}"
             )
         if not known[fields[status].lower()]:
-            return [""] * 3, label
+            return [""] * 3, label, fields[status]
         if not any(position):
             raise ValueError(
                 f"{where}: the position of {label!r} must be three numbers where its "
                 f"status is {fields[status]}. Received: {line[:60]!r}"
             )
-    return position, label
+    return position, label, "" if status is None else fields[status].lower()
 
 
 def format_fcsv(points: PointSet, coordinate_system: str, old: bool) -> str:

@@ -52,15 +52,17 @@ def test_position_status_of_fcsv(tmp_path, status, expected, version):
         f"# Markups fiducial file version = {version}\n# CoordinateSystem = LPS\n"
         f"{FCSV_HEADER}1,1,2,3,0,0,0,1,1,1,0,a,,,{status},0\n"
     )
-    found = read_points(write(tmp_path / "a.fcsv", text))
+    (found,) = load_point_sets(write(tmp_path / "a.fcsv", text))
     np.testing.assert_array_equal(found.points, [expected])
+    assert len(found.notes) == (status == "1")
 
 
 @pytest.mark.parametrize("status", ["1", "preview"])
 def test_fcsv_with_a_column_of_the_status(tmp_path, status):
     header = FCSV_HEADER.strip() + ",positionStatus\n"
     text = f"# CoordinateSystem = LPS\n{header}1,1,2,3,0,0,0,1,1,1,0,a,,,{status}\n"
-    found = read_points(write(tmp_path / "a.fcsv", text))
+    with pytest.warns(UserWarning, match="the positions of a are tentative"):
+        found = read_points(write(tmp_path / "a.fcsv", text))
     np.testing.assert_array_equal(found.points, [[1, 2, 3]])
 
 

@@ -101,10 +101,13 @@ def train_folds(
     """Trains the runs `PATH/fold{k}` if they are not finished, and yields them.
 
     Raises:
-        ValueError: If there are fewer patients than folds.
+        ValueError: If there are fewer patients than folds, or a landmark has no point
+            outside of one of the folds.
     """
     recipes = fold_recipes(recipe, folds)
-    training_samples(recipes[0], data_dir)  # raises an error for too many folds
+    # Raises an error for too many folds, or a fold without a point of a landmark.
+    for fold_recipe in recipes:
+        training_samples(fold_recipe, data_dir)
     for k, fold_recipe in enumerate(recipes):
         console.print(f"Fold {k + 1} of {folds}")
         yield fit(fold_recipe, path / f"fold{k}", data_dir, resume=True)

@@ -5,9 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from rich.console import Console
 
 from scn_keras import LandmarkSchema
 from scn_keras.datasets import LandmarkBuilder, prepare
+from scn_keras.training.experiments.crossval import train_folds
 from scn_keras.training.fit import fit
 from scn_keras.training.input import selection
 from scn_keras.training.input.prepare_arrays import prepare_arrays
@@ -83,6 +85,14 @@ def test_held_out_images_do_not_count(recipe, data_dir, tmp_path):
         recipe = dataclasses.replace(recipe, fold=(1, 2))
     with pytest.raises(ValueError, match=r"the 2 training images.* no point of: b$"):
         fit(recipe, tmp_path / "run", data_dir)
+
+
+def test_all_folds_are_tested_before_the_first_is_trained(recipe, data_dir, tmp_path):
+    recipe = of(recipe, "train+test[:1]")
+    folds = train_folds(recipe, 4, tmp_path / "folds", data_dir, Console())
+    with pytest.raises(ValueError, match=r"the 3 training images.* no point of: b$"):
+        next(folds)
+    assert not (tmp_path / "folds").exists()
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from scn_keras.files import (
     PointSet,
     read_image_header,
 )
+from scn_keras.files._good_rows import BadRow
 from scn_keras.files.find_images import (
     composed,
     image_id,
@@ -170,18 +171,29 @@ def _read_points(
     images: dict[str, Path],
     problems: list[str],
 ) -> dict[str, list[tuple[Path, PointSet]]]:
-    """Returns the points by id; points without an image have the name of their file."""
+    """Returns the points by id; points without an image have the name of their file.
+
+    Images of invalid rows are removed from `images`.
+    """
     by_id: dict[str, list[tuple[Path, PointSet]]] = {}
     lone = lone_images(folder, images)
     for path, id in _points_files(folder, settings, images, problems):
+        bad_rows: list[BadRow] = []
         try:
-            sets = [_composed(p) for p in load_point_sets(path, settings.space)]
+            loaded = load_point_sets(path, settings.space, bad_rows)
+            sets = [_composed(p) for p in loaded]
         except (ValueError, OSError, ImportError) as error:
             problems.append(_sentence(path, error))
             continue
+        problems += [row.problem for row in bad_rows]
+        broken = {_image_of_row(row, images) for row in bad_rows}
+        for name in broken & {*images}:
+            del images[name]  # it is named, and has not all of its points
         if not sets:
             problems.append(f"{path} has no points.")
         for points in sets:
+            if _id_in_table(points.image, images) in broken - {""}:
+                continue
             name = id or _image_of(path, points, images, lone)
             stated = _id_in_table(points.image, images) if points.image else name
             if stated != name and stated in images:
@@ -290,6 +302,12 @@ def _image_of(
     if id is not None and name in ("", composed(image_id(images[id]))):
         return id
     return _id_in_table(points.image, images) if name else name_of_file
+
+
+def _image_of_row(row: BadRow, images: Mapping[str, Path]) -> str:
+    """Returns the id of the first image that a row names; `""` if it names none."""
+    ids = (_id_in_table(text, images) for text in row.texts if text)
+    return next((id for id in ids if id in images), "")
 
 
 def _id_in_table(name: str, images: Mapping[str, Path]) -> str:

@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 from scn_keras.files._excel_rows import read_excel_rows
+from scn_keras.files._good_rows import BadRow, parse_good_rows
 from scn_keras.files._short_errors import with_short_errors
 from scn_keras.files._table_rows import TableRows, read_csv_rows
 from scn_keras.files.coco_points import parse_coco
@@ -117,13 +118,17 @@ def read_point_sets(
 
 @with_short_errors
 def load_point_sets(
-    path: str | os.PathLike[str], space: str | None = None
+    path: str | os.PathLike[str],
+    space: str | None = None,
+    bad_rows: list[BadRow] | None = None,
 ) -> list[PointSet]:
     """Reads points like `read_point_sets`, without its warnings.
 
     Args:
         path: Str or path, see `read_point_sets`.
         space: Str, see `read_point_sets`.
+        bad_rows: List, to which invalid rows of a table are appended; None to raise
+            the error of the first one.
 
     Returns:
         List of `PointSet`, in which `notes` and `shapes` are what is not used.
@@ -137,7 +142,7 @@ def load_point_sets(
         raise ValueError(f"`space` must be one of {SPACES}. Received: space={space!r}")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        sets = _read(path, space)
+        sets = _read(path, space, bad_rows)
     notes = dict.fromkeys(str(warning.message) for warning in caught)
     return [
         dataclasses.replace(points, notes=[*points.notes, *notes]) if notes else points
@@ -181,7 +186,9 @@ def read_rows(path: Path) -> TableRows:
     return read_csv_rows(path)
 
 
-def _read(path: Path, space: str | None) -> list[PointSet]:
+def _read(
+    path: Path, space: str | None, bad_rows: list[BadRow] | None
+) -> list[PointSet]:
     name = path.name.lower()
     if name.endswith(".fcsv"):
         return [read_fcsv(path)]
@@ -201,6 +208,8 @@ def _read(path: Path, space: str | None) -> list[PointSet]:
                 f"A file of points must be {', '.join(POINT_SUFFIXES[:-1])} or "
                 f"{POINT_SUFFIXES[-1]}. Received: {path}"
             )
+    if bad_rows is not None:
+        return parse_good_rows(read_rows(path), space, bad_rows)
     return parse_rows(read_rows(path), space)
 
 

@@ -266,3 +266,39 @@ def test_the_command_prints_what_was_not_tested(tmp_path):
     assert "Not tested: Coordinates of the whole set" in result.output
     assert len(json.loads(out.read_text())["not_tested"]) >= 3
     assert check_folder(tmp_path).errors == 0
+
+
+# --- Files ---
+
+
+@pytest.mark.parametrize("form", ["wide", "long"])
+def test_rows_that_are_broken_are_named_and_the_others_checked(tmp_path, form):
+    planted = Planted(tmp_path, 2)
+    planted.change(6, planted.points(6)[[0, 7, 2, 3, 4, 5, 6, 1]])
+    rows = []
+    for n, image in enumerate(planted.images):
+        Image.fromarray(image).save(tmp_path / f"{n}.png")
+        points = [[f"{v:.2f}" for v in point] for point in planted.points(n)]
+        if n == 2:
+            points[3][0] = "left"
+        if n == 9:
+            points[7] = points[7][:1]  # a column too few
+        if form == "wide":
+            rows.append([str(n), *(v for point in points for v in point)])
+        else:
+            pairs = zip(NAMES, points, strict=True)
+            rows += [[str(n), name, *point] for name, point in pairs]
+    columns = [f"{name}_{axis}" for name in NAMES for axis in "xy"]
+    if form == "long":
+        columns = ["label", "x", "y"]
+    rows.insert(0, ["image", *columns])
+    (tmp_path / "p.csv").write_text("".join(f"{','.join(row)}\n" for row in rows))
+    result = check_folder(tmp_path)
+    assert sum(result.splits.values()) == 12
+    messages = [f.message for f in result.findings if f.kind == "file"]
+    lines = (4, 11) if form == "wide" else (2 + 2 * 8 + 3, 2 + 9 * 8 + 7)
+    assert len(messages) == 2
+    for line in lines:
+        assert any(f"p.csv, line {line}" in message for message in messages), messages
+    (exchanged,) = [f for f in result.findings if f.kind == "exchanged landmarks"]
+    assert exchanged.cases == ("6",)

@@ -43,6 +43,12 @@ def load_json(path: Path) -> Any:
         ValueError: If it is not JSON. The message names the file and the line.
     """
     text = read_text(path)
+    for what, sign, largest in (("objects", "{", 500_000), ("values", ",", 4_000_000)):
+        if (count := text.count(sign)) > largest:
+            raise ValueError(
+                f"A JSON file of points must have at most {largest:,} {what}. Divide "
+                f"it. Received: {count:,} in {path}"
+            )
     try:
         return _Decoder(text).decode(text)
     except json.JSONDecodeError as error:

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.fuzz_readers import fuzz, mutations, seeds
 from scn_keras.files import read_image, read_points
-from scn_keras.files.text_values import MAX_TEXT_BYTES
+from scn_keras.files.text_values import MAX_LINES, MAX_TEXT_BYTES
 
 IMAGES = (
     "png",
@@ -94,5 +94,19 @@ def test_files_of_points_have_a_largest_size(tmp_path):
     path = tmp_path / "a.csv"
     with path.open("wb") as file:
         file.truncate(MAX_TEXT_BYTES + 1)
-    with pytest.raises(ValueError, match="must have at most 67,108,864 bytes"):
+    with pytest.raises(ValueError, match="must have at most 33,554,432 bytes"):
         read_points(path)
+    path.write_text("label,x,y\n" + "\n" * MAX_LINES)
+    with pytest.raises(ValueError, match="must have at most 250,000 lines"):
+        read_points(path)
+    path = tmp_path / "a.json"
+    path.write_text('{"points": [' + "{}," * 500_001 + "{}]}")
+    with pytest.raises(ValueError, match="must have at most 500,000 objects"):
+        read_points(path)
+    path.write_text('{"points": [' + "1," * 4_000_001 + "1]}")
+    with pytest.raises(ValueError, match="must have at most 4,000,000 values"):
+        read_points(path)
+    path.write_text(
+        '{"points": [{"label": "a",\n"position": [1, 2]}]}' + "\n" * MAX_LINES
+    )
+    assert read_points(path).labels == ("a",)

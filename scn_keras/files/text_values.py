@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-# Ten thousand images with twenty-five points each, some ten seconds. Parsers need ten times
-# as much memory as the text. Files of labelme can hold an image.
+# Ten thousand images with twenty-five points each, some ten seconds. Parsers need ten
+# times as much memory as the text. Files of labelme can hold an image.
 MAX_TEXT_BYTES, MAX_LINES = 2**25, 250_000
 
 

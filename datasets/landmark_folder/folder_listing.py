@@ -21,6 +21,8 @@ from scn_keras.files.unread_formats import advice_for
 _LABEL_MAP = re.compile(
     r"(.*[-_. ])?(label(map)?|seg(mentation)?|mask)s?", re.IGNORECASE
 )
+# Pixels of a header beside them.
+_PIXELS = (".raw", ".zraw", ".img", ".gz", ".bin")
 
 
 def irregular_files(folder: Path) -> Iterator[str]:
@@ -40,15 +42,21 @@ def irregular_files(folder: Path) -> Iterator[str]:
 
 def unread_files(folder: Path) -> Iterator[str]:
     """Yields a sentence for each kind of files that are recognised but not read."""
+    paths = [path for _, paths in walk(folder) for path in paths if path.is_file()]
+    stems = {image_id(path) for path in paths if is_image_name(path.name)}
     found: dict[str, list[str]] = {}
-    for path in (path for _, paths in walk(folder) for path in paths):
-        if not path.is_file() or is_points_file(path):
+    for path in paths:
+        if is_image_name(path.name) or is_points_file(path):
             continue
         if advice := advice_for(path):
             kind = advice.removeprefix(str(path))
             found.setdefault(kind, []).append(advice)
         elif is_segmentation_name(path.name):
             kind = " is a segmentation and is passed over."
+            found.setdefault(kind, []).append(f"{path}{kind}")
+        elif path.stem in stems and path.suffix.lower() not in _PIXELS:
+            kind = f" has the name of an image, but is not read: {path.suffix} is no "
+            kind += "known format of points. Convert its points to CSV, if it has any."
             found.setdefault(kind, []).append(f"{path}{kind}")
     for first, *others in found.values():
         yield first + f" (And {len(others)} more files.)" * bool(others)

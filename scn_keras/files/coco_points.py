@@ -8,9 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from scn_keras.files.located_json import JsonObject, image_size_in, objects_in
+from scn_keras.files.located_json import (
+    JsonObject,
+    image_size_in,
+    objects_in,
+    text_fields,
+)
 from scn_keras.files.point_set import PointSet
 from scn_keras.files.text_values import parse_position
+
+# Fields of an image that are none of the patient.
+_OF_COCO = (
+    *("id", "file_name", "width", "height", "license", "flickr_url", "coco_url"),
+    "date_captured",
+)
 
 
 def parse_coco(path: Path, data: JsonObject) -> list[PointSet]:
@@ -201,6 +212,7 @@ def _join(
     return dataclasses.replace(
         joined,
         image=image["file_name"],
+        attributes=text_fields(image, _OF_COCO),
         image_size=image_size_in(path, image, "width", "height"),
         shapes=shapes,
     )

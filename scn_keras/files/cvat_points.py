@@ -89,6 +89,8 @@ def _image(path: Path, element: Any) -> PointSet:
         labels,
         np.reshape(positions, (-1, 2)),
         image=name,
+        # The subset of a project, such as Train.
+        attributes={"subset": element.get("subset")} if element.get("subset") else {},
         image_size=(int(size[0]), int(size[1])) if any(size) else None,
         shapes=shapes,
     )

@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from scn_keras.files.located_json import JsonObject, image_size_in, objects_in
+from scn_keras.files.find_images import is_image_name
+from scn_keras.files.located_json import (
+    JsonObject,
+    image_size_in,
+    objects_in,
+    text_fields,
+)
 from scn_keras.files.point_set import PointSet
 from scn_keras.files.text_values import parse_position
 
@@ -86,6 +92,12 @@ def _from_minimal(region: JsonObject) -> JsonObject:
 def _points(path: Path, task: JsonObject, results: list[JsonObject]) -> PointSet:
     labels, positions, lines, shapes = [], [], [], []
     size = None
+    notes = []
+    if task.get("predictions") and not results:
+        notes.append(
+            f"{path}, line {task.line}: predictions of Label Studio are not read. "
+            "Accept those that are right as annotations."
+        )
     for result in results:
         value, kind = result.get("value"), str(result.get("type"))
         if not isinstance(value, JsonObject) or kind == "choices":
@@ -120,10 +132,20 @@ def _points(path: Path, task: JsonObject, results: list[JsonObject]) -> PointSet
         labels,
         np.reshape(positions, (-1, 2)),
         image=_image_name(task),
+        attributes=_attributes(task),
         lines=lines,
         image_size=size,
+        notes=notes,
         shapes=shapes,
     )
+
+
+def _attributes(task: JsonObject) -> dict[str, str]:
+    """Returns the data of a task other than the image, such as the patient."""
+    data = task.get("data")
+    if not isinstance(data, JsonObject):
+        return {}
+    return {key: v for key, v in text_fields(data).items() if not is_image_name(v)}
 
 
 def _image_name(task: JsonObject) -> str:

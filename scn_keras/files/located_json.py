@@ -3,6 +3,7 @@
 import bisect
 import json
 import re
+from collections.abc import Mapping, Sequence
 from json import decoder, scanner
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,19 @@ def image_size_in(
             f"{height}={values[1]!r}"
         )
     return int(values[0]), int(values[1])  # type: ignore[arg-type]
+
+
+def text_fields(
+    parent: Mapping[str, Any], without: Sequence[str] = ()
+) -> dict[str, str]:
+    """Returns the texts and numbers of an object as texts.
+
+    Args:
+        parent: Mapping, the object.
+        without: Sequence of str, the keys to leave out.
+    """
+    return {
+        key: str(value)
+        for key, value in parent.items()
+        if key not in without and isinstance(value, str | int | float)
+    }

@@ -1,5 +1,6 @@
 """Points of the VGG Image Annotator (VIA), versions 1 and 2, in JSON and CSV."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from scn_keras.files._table_rows import TableRows
-from scn_keras.files.located_json import JsonObject
+from scn_keras.files.located_json import JsonObject, text_fields
 from scn_keras.files.point_set import PointSet
 from scn_keras.files.text_values import parse_position
 
@@ -91,7 +92,11 @@ def parse_via(path: Path, data: JsonObject) -> list[PointSet]:
             shape = region.get("shape_attributes") or {}
             attributes = region.get("region_attributes") or {}
             found.append((getattr(region, "line", line), shape, attributes))
-        sets.append(_points(path, str(image.get("filename", "")), found))
+        points = _points(path, str(image.get("filename", "")), found)
+        texts = image.get("file_attributes")
+        if isinstance(texts, Mapping):
+            points = dataclasses.replace(points, attributes=text_fields(texts))
+        sets.append(points)
     return sets
 
 

@@ -419,6 +419,21 @@ def test_folder_whose_points_are_in_a_format_that_is_not_read(tmp_path, name):
     assert f"{name} is not read. It is a" in finding.message
 
 
+def test_files_called_like_images_are_named(tmp_path):
+    folder = write_table(tmp_path / "films", "image,a_x,a_y\nA.png,1,2\nB.png,3,4\n")
+    for name in ("A.txt", "B.txt", "notes.txt", "A.raw"):
+        (folder / name).write_text("0 0.5 0.5 1 1 0.2 0.3 2")
+    assert errors(folder, tmp_path) == []
+    notes = [
+        f.message for f in check_folder(folder).findings if "not read" in f.message
+    ]
+    (note,) = notes
+    assert note.startswith(
+        "A.txt has the name of an image, but is not read: .txt is no"
+    )
+    assert note.endswith("(And 1 more files.)")
+
+
 def test_texts_and_xml_of_other_kinds_are_no_points(tmp_path):
     folder = write_table(tmp_path / "films", "image,a_x,a_y\nA.png,1,2\n", "A")
     (folder / "readme.txt").write_text("X and Y\n")

@@ -506,3 +506,44 @@ def test_texts_that_are_named(tmp_path, name, text, message):
     path = write(tmp_path / name, text)
     assert message in unread_formats.advice_for(path)
     assert not is_points_file(path)
+
+
+# --- Patients and splits ---
+
+
+@pytest.mark.parametrize("kind", ["coco", "cvat", "label_studio", "via"])
+def test_fields_of_images_are_attributes(tmp_path, kind):
+    if kind == "cvat":
+        path = cvat(
+            tmp_path / "a.xml", '<points label="a" points="1,2"/>', subset="Train"
+        )
+        expected = {"subset": "Train"}
+    else:
+        image = {"id": 1, "file_name": "f1.png", "license": 3, "patient": "p1"}
+        annotation = {"image_id": 1, "category_id": 1, "keypoints": [1, 2, 2]}
+        path = write(
+            tmp_path / "a.json",
+            {
+                "coco": {
+                    "images": [image],
+                    "categories": [{"id": 1, "name": "a", "keypoints": ["a"]}],
+                    "annotations": [annotation],
+                },
+                "label_studio": [
+                    task(region(), data={"image": "f.png", "patient": "p1"})
+                ],
+                "via": {"x": {**via(via_region())["f1.png123"]}},
+            }[kind],
+        )
+        if kind == "via":
+            data = json.loads(path.read_text())
+            data["x"]["file_attributes"] = {"patient": "p1"}
+            write(path, data)
+        expected = {"patient": "p1"}
+    assert read_points(path).attributes == expected
+
+
+def test_predictions_of_label_studio_are_named(tmp_path):
+    content = [task(annotations=[], predictions=[{"result": [region()]}])]
+    with pytest.warns(UserWarning, match="predictions of Label Studio are not read"):
+        read_points(write(tmp_path / "a.json", content))

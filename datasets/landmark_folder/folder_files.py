@@ -23,6 +23,7 @@ from scn_keras.files import (
     read_image_header,
 )
 from scn_keras.files._good_rows import BadRow
+from scn_keras.files._named_file import is_text_name
 from scn_keras.files.find_images import (
     composed,
     image_id,
@@ -229,7 +230,8 @@ def _points_files(
     return [
         (path, "")
         for path in sorted(path for _, paths in walk(root) for path in paths)
-        if path.is_file() and is_points_file(path) and path != table
+        if path.is_file() and is_text_name(path) and is_points_file(path)
+        if path != table
     ]
 
 

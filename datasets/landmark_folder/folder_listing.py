@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from scn_keras.files._named_file import is_text_name
 from scn_keras.files.find_images import (
     composed,
     find_images,
@@ -29,6 +30,12 @@ def irregular_files(folder: Path) -> Iterator[str]:
     """Yields a sentence for each entry that is called like a file, but is none."""
     for path in (path for _, paths in walk(folder) for path in paths):
         name = path.name.lower()
+        if not is_text_name(path):
+            yield (
+                "The name of a file must be in UTF-8. Rename the file. Received: "
+                f"{os.fsencode(path.relative_to(folder))!r}."
+            )
+            continue
         if not (is_image_name(name) or name.endswith(POINT_SUFFIXES)) or path.is_file():
             continue
         if path.is_symlink() and not path.exists():
@@ -43,6 +50,7 @@ def irregular_files(folder: Path) -> Iterator[str]:
 def unread_files(folder: Path) -> Iterator[str]:
     """Yields a sentence for each kind of files that are recognised but not read."""
     paths = [path for _, paths in walk(folder) for path in paths if path.is_file()]
+    paths = [*filter(is_text_name, paths)]
     stems = {image_id(path) for path in paths if is_image_name(path.name)}
     found: dict[str, list[str]] = {}
     for path in paths:
@@ -70,7 +78,7 @@ def named_images(
     Images of equal names, each alone in a folder, are called by their folders, as 3D
     Slicer saves the scenes of several cases. Label maps beside images are passed over.
     """
-    found = [*find_images(folder, may_be_series=False)]
+    found = [*filter(is_text_name, find_images(folder, may_be_series=False))]
     images = {path.parent for path in found if not _LABEL_MAP.fullmatch(image_id(path))}
     maps = [
         path

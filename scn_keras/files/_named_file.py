@@ -46,3 +46,33 @@ def require_inside(path: Path, name: str, what: str, links: bool = False) -> Pat
             f"there. Received: {shown!r}"
         )
     return target
+
+
+def require_text_name(path: Path) -> None:
+    """Validates that the name of a file is text, which ITK cannot do without.
+
+    Args:
+        path: Path, the file.
+
+    Raises:
+        ValueError: If the name has bytes that are not UTF-8.
+    """
+    if is_text_name(path):
+        return
+    raise ValueError(
+        "The name of a file must be in UTF-8. Rename the file. Received: "
+        f"{os.fsencode(path)!r}"
+    )
+
+
+def is_text_name(path: Path) -> bool:
+    """Returns whether the name of a file is in UTF-8.
+
+    Args:
+        path: Path, the file.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

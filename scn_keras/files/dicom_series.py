@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from scn_keras.files._dicom_limits import require_shallow_dicom
+from scn_keras.files._named_file import require_text_name
 from scn_keras.files._reader_limits import allow_bytes
 from scn_keras.files.image_header import ImageHeader
 from scn_keras.files.image_spacing import (
@@ -37,6 +38,7 @@ def series_files(folder: Path) -> tuple[Path, ...]:
 
     _require_safe(folder)
     reader = sitk.ImageSeriesReader
+    require_text_name(folder)
     warnings_shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # "No Series were found"
     series = reader.GetGDCMSeriesIDs(str(folder))

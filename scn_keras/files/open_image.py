@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from scn_keras.files._header_limits import require_header_limits
+from scn_keras.files._named_file import require_text_name
 from scn_keras.files._reader_limits import allow_bytes
 from scn_keras.files.file_damage import file_damage, sniff_image_io
 
@@ -32,6 +33,7 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Any, str]:
     Raises:
         ValueError: See `read_image_header`.
     """
+    require_text_name(path)
     if path.stat().st_size == 0:
         raise ValueError(f"The image file is empty (0 bytes): {path}")
 

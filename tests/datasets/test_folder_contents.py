@@ -11,7 +11,7 @@ from PIL import Image
 
 from scn_keras.datasets import builder_class
 from scn_keras.datasets.check.check_folder import check_folder
-from scn_keras.files import PointSet, write_points
+from scn_keras.files import PointSet, read_image_header, write_points
 from scn_keras.files.find_images import find_images
 
 WIDTH, HEIGHT = 24, 20
@@ -491,3 +491,19 @@ def test_file_of_points_that_is_no_file(tmp_path):
     assert finding.message.endswith(
         "points.csv must be a regular file. Remove or replace it."
     )
+
+
+def test_names_that_are_no_text(tmp_path):
+    folder = write_table(tmp_path / "films", "image,a_x,a_y\nA.png,1,2\n", "A")
+    (folder / os.fsdecode(b"f\xff.png")).write_bytes((folder / "A.png").read_bytes())
+    (folder / os.fsdecode(b"f\xff.csv")).write_text("label,x,y\na,1,2\n")
+    (folder / os.fsdecode(b"f\xff.dcm")).write_bytes(b"x")
+    problems = errors(folder, tmp_path)
+    assert problems == [
+        "The name of a file must be in UTF-8. Rename the file. Received: "
+        f"b'f\\xff{suffix}'."
+        for suffix in (".csv", ".dcm", ".png")
+    ]
+    for name in (b"f\xff.png", b"f\xff.dcm"):
+        with pytest.raises(ValueError, match=r"must be in UTF-8.* Received: .*f\\xff"):
+            read_image_header(folder / os.fsdecode(name))

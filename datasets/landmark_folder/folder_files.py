@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -320,4 +321,7 @@ def _id_in_table(name: str, images: Mapping[str, Path]) -> str:
     # Images that are called by their folders: case1/CT.nrrd
     end = "/" + name.replace("\\", "/").removeprefix("./")
     ids = [id for id, p in images.items() if composed(p.as_posix()).endswith(end)]
+    # As annotation servers call uploaded files: 1a2b-film.png
+    if not ids and (upload := re.fullmatch(r"[0-9a-f]{3,32}[-_](.+)", stem)):
+        return upload[1] if upload[1] in images else stem
     return ids[0] if len(ids) == 1 and end.count("/") > 1 else stem

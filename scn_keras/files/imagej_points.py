@@ -15,10 +15,13 @@ from scn_keras.files.text_values import parse_position
 _MEASUREMENTS = {
     *("Area", "Mean", "Min", "Max", "XM", "YM", "StdDev", "Mode", "Median", "IntDen"),
     *("RawIntDen", "%Area", "Slice", "Frame", "Ch", "Counter", "Count", "Perim."),
-    *("BX", "BY", "Width", "Height", "Type", "Point", "Pos.", "Group"),
+    *("BX", "BY", "Width", "Height", "Type", "Group"),
 }
 # Columns that ImageJ does not write.
-_OTHER_TABLES = {"image", "filename", "file", "landmark", "name", "keypoint"}
+_OTHER_TABLES = {
+    *("image", "filename", "file", "case", "landmark", "name", "keypoint", "point"),
+    "bodypart",
+}
 
 
 def is_imagej(table: TableRows) -> bool:

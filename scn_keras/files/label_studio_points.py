@@ -17,8 +17,8 @@ from scn_keras.files.located_json import (
 from scn_keras.files.point_set import PointSet
 from scn_keras.files.text_values import parse_position
 
-# Label Studio puts up to eight hexadecimal digits before the names of uploaded files.
-_UPLOAD = re.compile(r"[0-9a-f]{3,8}-(?=.)")
+# Label Studio puts eight hexadecimal digits before the names of uploaded files.
+_UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")
 
 
 def parse_label_studio(path: Path, tasks: list[Any]) -> list[PointSet]:

@@ -59,12 +59,12 @@ def is_sidecar(path: Path) -> bool:
     Args:
         path: Path, an existing regular file.
     """
-    if path.suffix.lower() != ".json" or path.name.lower().endswith(".mrk.json"):
+    if path.suffix.lower() != ".json" or path.stat().st_size > 100_000:
         return False
-    with path.open("rb") as file:
-        start = file.read(100_000)
-    return any(key in start for key in _SIDECARS) and not any(
-        key in start for key in (b'"points"', b'"shapes"', b'"annotations"')
+    data = path.read_bytes()
+    return any(key in data for key in _SIDECARS) and not any(
+        key in data
+        for key in (b'"points"', b'"shapes"', b'"annotations"', b'"markups"')
     )
 
 

@@ -99,6 +99,12 @@ def test_sidecars_of_scans_and_open_workbooks(tmp_path):
     assert "A.json is not read. It has the parameters of a scan" in notes
 
 
+def test_names_of_uploaded_images(tmp_path):
+    table = "image,a_x,a_y\nabc1-A.png,1,2\nbad-1.png,3,4\n"
+    folder = write_table(tmp_path / "films", table, ("A", "bad-1"))
+    assert errors(folder, tmp_path) == []
+
+
 # --- Landmarks without a point ---
 
 

@@ -141,6 +141,7 @@ class _OnGrid(keras.Model):
             peaks["covariance"],
             # A constant: OpenVINO cannot convert `ops.eye`.
             ops.convert_to_tensor(np.eye(d + 1, dtype="float32")[None]),
+            image.shape[1:-1],
         )
         return {**peaks, **calibrated}
 

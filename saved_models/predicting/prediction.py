@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from scn_keras.inference.calibration import MIN_SCORE
 from scn_keras.inference.located_image import LocatedImage as Prediction
 from scn_keras.saved_models.predicting.image_source import ImageSource
 
@@ -11,10 +12,18 @@ from scn_keras.saved_models.predicting.image_source import ImageSource
 def prediction_of(source: ImageSource, outputs: Mapping[str, np.ndarray]) -> Prediction:
     """Returns the result of one file, with the affine of the file.
 
+    A note is added if no landmark was found.
+
     Args:
         source: `ImageSource` of the file.
         outputs: Mapping of the outputs of a model for this image.
     """
+    notes = source.notes
+    if np.max(outputs["score"]) < MIN_SCORE:
+        notes += (
+            f"{source.file}: all scores are below {MIN_SCORE}. The model is hardly "
+            "trained, or the image is unlike its training images.",
+        )
     return Prediction.from_outputs(
-        outputs, str(source.file), source.affine, notes=source.notes
+        outputs, str(source.file), source.affine, notes=notes
     )

@@ -1,6 +1,6 @@
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,10 @@ COVERAGE = 0.9
 FALSE_ALARMS = 0.02
 
 # Lower bounds of variances, in squared pixels of the grid, and of scores. Narrower
-# peaks and lower scores do not indicate smaller or larger errors.
+# peaks and lower scores do not indicate smaller or larger errors. Trained models have
+# lower scores for landmarks only that are not there.
 _MIN_VARIANCE = 0.25
-_MIN_SCORE = 0.05
+MIN_SCORE = 0.05
 # The 90 % quantile of a landmark requires nine images. For a landmark with fewer
 # images, the error ratios of all landmarks are used in addition.
 MIN_IMAGES = 9
@@ -194,7 +195,8 @@ class Calibration:
     def present(self, score: Any) -> Any:
         """Returns whether landmarks are present, bool `(B, N)`, see `uncertainty`."""
         score = ops.convert_to_tensor(score, "float32")
-        return score >= ops.convert_to_tensor(self.least_score, "float32")
+        enough = score >= ops.convert_to_tensor(self.least_score, "float32")
+        return ops.logical_and(enough, score > 0.0)
 
     def novelty(self, points: Any, score: Any) -> Any:
         """Returns the novelty scores of images, `(B,)`.
@@ -291,6 +293,7 @@ def uncertainty(
     score: Any,
     covariance: Any,
     grid_to_space: Any,
+    grid: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Computes radii, presence and trust; also used in the exported graph.
 
@@ -303,6 +306,8 @@ def uncertainty(
         covariance: Array `(B, N, D, D)` in squared pixels of the grid.
         grid_to_space: Array `(B, D + 1, D + 1)` from the grid to millimetres, or to
             another unit of the radii; NaN if it is unknown.
+        grid: Sequence of ints, the pixels of the grid in array order, whose diagonal is
+            the largest radius; `None` for no largest radius.
 
     Returns:
         Dict of tensors: `radius90`, float32 `(B, N)`, the radius around the point that
@@ -315,7 +320,9 @@ def uncertainty(
     Example:
 
     ```python
-    outputs = uncertainty(run.calibration, points, score, covariance, grid_to_space)
+    outputs = uncertainty(
+        run.calibration, points, score, covariance, grid_to_space, run.recipe.grid
+    )
     ```
     """
     if calibration is None:
@@ -325,8 +332,11 @@ def uncertainty(
             "present": score > 0.0,
             "trusted": ops.any(score < -1.0, axis=-1),  # false for any batch size
         }
+    radius = calibration.radius(score, covariance, grid_to_space)
+    if grid is not None:
+        radius = ops.minimum(radius, _diagonal(grid, grid_to_space)[:, None])
     return {
-        "radius90": calibration.radius(score, covariance, grid_to_space),
+        "radius90": radius,
         "present": calibration.present(score),
         "trusted": calibration.trusted(points, score),
     }
@@ -350,7 +360,15 @@ def scale(score: Any, covariance: Any, grid_to_space: Any) -> Any:
     gram = ops.sum(linear[:, :, :, None] * linear[:, :, None], axis=1)
     covariance = covariance + _constant(_MIN_VARIANCE * np.eye(d))
     squared = ops.sum(gram[:, None] * covariance, axis=(-2, -1))
-    return ops.sqrt(squared / ops.maximum(score, _MIN_SCORE))
+    return ops.sqrt(squared / ops.maximum(score, MIN_SCORE))
+
+
+def _diagonal(grid, grid_to_space):
+    """Returns the lengths of the diagonals of grids in space, `(B,)`."""
+    d = len(grid)
+    linear = ops.convert_to_tensor(grid_to_space, "float32")[:, :d, :d]
+    sides = ops.sum(ops.square(linear), axis=1) * _constant(np.square(grid[::-1]))
+    return ops.sqrt(ops.sum(sides, axis=-1))
 
 
 def trust_limit(novelty: np.ndarray) -> float:
@@ -426,7 +444,7 @@ def _typical_scores(score: np.ndarray, present: np.ndarray) -> np.ndarray:
         np.median(column[rows]) if rows.any() else median
         for column, rows in zip(score.T, present.T, strict=True)
     ]
-    return np.maximum(typical, _MIN_SCORE)
+    return np.maximum(typical, MIN_SCORE)
 
 
 def _min_scores(ratio: np.ndarray, present: np.ndarray) -> np.ndarray:

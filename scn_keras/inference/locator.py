@@ -135,8 +135,9 @@ class Locator:
         points_px = apply_affine(place, points)
         covariance_px2 = apply_to_covariance(place, covariance)
         arguments = self.calibration, points, score, covariance
-        in_mm = uncertainty(*arguments, xp.matmul(to_mm, place))
-        in_px = uncertainty(*arguments, place)
+        grid = self.image_to_grid.grid
+        in_mm = uncertainty(*arguments, xp.matmul(to_mm, place), grid)
+        in_px = uncertainty(*arguments, place, grid)
         return {
             "points_px": points_px,
             "points_mm": apply_affine(to_mm, points_px),

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from scn_keras.cli import main
+from scn_keras.training.experiments import calibrate
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures" / "ace4a16"
 TINY = [
@@ -64,12 +65,16 @@ def test_train_on_arrays(folder):
     assert (folder / "runs/arrays/model.keras").is_file()
 
 
-def test_evaluate_compare_and_calibrate(folder):
+def test_evaluate_compare_and_calibrate(folder, monkeypatch):
     run("evaluate", "runs/radiograph", "--json", "results.json")
     assert json.loads((folder / "results.json").read_text("utf-8"))[0]["n_images"] > 0
     shutil.copytree(folder / "runs/radiograph", folder / "runs/other")
     assert "second - first" in run("compare", "runs/radiograph", "runs/other")
-    run("calibrate", "runs/radiograph", "--folds", 2, "--set", "steps=2")
+    command = ["calibrate", "runs/radiograph", "--folds", "2", "--set", "steps=2"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 1 and "hardly trained" in done.output
+    monkeypatch.setattr(calibrate, "_require_trained", lambda *_: None)
+    run(*command)
     assert (folder / "runs/radiograph/calibration.json").is_file()
 
 

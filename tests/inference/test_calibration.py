@@ -292,6 +292,33 @@ def test_units_do_not_matter_to_trust():
     assert found["radius90"].dtype == np.float32
 
 
+def test_radii_are_at_most_the_diagonal_of_the_grid():
+    calibration = fitted(shapes(30))
+    score = np.full((2, 5), 0.7)
+    # A grid of 40 columns and 30 rows, of 0.5 mm: a diagonal of 25 mm.
+    wide = peaks(2, 5, variance=1e8)
+    inputs = (calibration, shapes(2), score, wide, spaces(2, spacing=0.5))
+    found = on_numpy(uncertainty(*inputs, (30, 40)))
+    np.testing.assert_allclose(found["radius90"], 25.0, rtol=1e-6)
+    assert (on_numpy(uncertainty(*inputs))["radius90"] > 25.0).all()
+    # Anisotropic: 40 columns of 0.5 mm and 30 rows of 3 mm, sqrt(20² + 90²).
+    space = np.tile(np.diag([0.5, 3.0, 1.0]), (2, 1, 1))
+    found = on_numpy(uncertainty(*inputs[:4], space, (30, 40)))
+    np.testing.assert_allclose(found["radius90"], np.hypot(20, 90), rtol=1e-6)
+    # Usual radii are unchanged.
+    usual = (calibration, shapes(2), score, peaks(2, 5), spaces(2))
+    np.testing.assert_array_equal(
+        on_numpy(uncertainty(*usual, (200, 200)))["radius90"],
+        on_numpy(uncertainty(*usual))["radius90"],
+    )
+
+
+def test_a_landmark_with_a_score_of_0_is_not_present():
+    calibration = fitted(shapes(30), np.zeros((30, 5)))
+    found = ops.convert_to_numpy(calibration.present([[0.0, 1e-6, 0.5, 0.0, 0.1]]))
+    assert found.tolist() == [[False, True, True, False, True]]
+
+
 def test_without_a_calibration_nothing_is_vouched_for():
     score = [[0.0, 0.01, 0.9]] * 2
     found = on_numpy(uncertainty(None, shapes(2)[:, :3], score, peaks(2, 3), spaces(2)))

@@ -13,6 +13,7 @@ from rich import progress
 
 from scn_keras import __version__
 from scn_keras.geometry import spacing_of
+from scn_keras.inference.calibration import MIN_SCORE
 from scn_keras.inference.located_image import LocatedImage
 from scn_keras.inference.locator import HasLocalizer, Locator
 from scn_keras.metrics.on_arrays import point_distances
@@ -122,6 +123,13 @@ def evaluate_images(
         )
     locator = locator_for(run, images)
     located, seconds = locate_images(locator, images, run.recipe, batch_size, console)
+    scores = np.array([image.score for image in located])
+    if np.median(scores) < MIN_SCORE:
+        console.print(
+            "[yellow]The model is hardly trained: the median of its scores is "
+            f"{np.median(scores):.3f}. Trained models have scores above {MIN_SCORE} "
+            "for landmarks in the image."
+        )
     command = ["scn-keras", "evaluate", str(run.path), *images.arguments]
     results, points = write_results(
         run, images, located, seconds, {"command": command}, observers

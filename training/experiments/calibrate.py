@@ -67,8 +67,9 @@ def calibrate(
     Raises:
         FileNotFoundError: If the run or a fold of the cross-validation is not finished,
             or the data set does not exist.
-        ValueError: If the folds have another recipe than the run, or there are too few
-            images.
+        ValueError: If the folds have another recipe than the run, there are too few
+            images, or the models are hardly trained: their median error is not below
+            that of the mean position of each landmark.
 
     Example:
 
@@ -96,6 +97,7 @@ def calibrate(
             f"A calibration requires at least {MIN_IMAGES} held-out images. Received: "
             f"{len(unseen)} images"
         )
+    _require_trained(parts[0].recipe, [*unseen.values()])
     held_out_ids = _held_out_ids(run, data_dir)
     trained_on = {id: image for id, image in own.items() if id not in held_out_ids}
     held_out = HeldOutImages(
@@ -133,6 +135,27 @@ def _located_by_parts(parts, views, splits, console):
         for image in _located(part, locator, [splits[other]], console):
             seen[image["id"]] = image
     return unseen, seen
+
+
+def _require_trained(recipe: Recipe, unseen: Sequence[dict[str, Any]]) -> None:
+    """Raises a ValueError if models find landmarks no better than a constant guess.
+
+    Their radii would be as large as the image, and all images would be trusted.
+    """
+    truth = np.array([image["truth"] for image in unseen])
+    points = np.array([image["points"] for image in unseen])
+    known = ~np.isnan(truth).any(-1)
+    mean = np.nansum(truth, axis=0) / np.maximum(known.sum(0), 1)[:, None]
+    of_model = np.median(np.linalg.norm(points - truth, axis=-1)[known])
+    of_mean = np.median(np.linalg.norm(mean - truth, axis=-1)[known])
+    if not of_model < of_mean:
+        raise ValueError(
+            f"The models are hardly trained and cannot be calibrated: after "
+            f"{recipe.steps} steps, their median error on held-out images is not below "
+            "that of the mean position of each landmark. Train the run longer, and the "
+            f"folds as long. Received: errors of {of_model:.1f} and {of_mean:.1f} "
+            "pixels of the grid"
+        )
 
 
 def _protocol(run, parts, split, unseen):

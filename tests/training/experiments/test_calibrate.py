@@ -32,6 +32,33 @@ def copy(run, path):
     return Run(shutil.copytree(run.path, path))
 
 
+@pytest.fixture(autouse=True)
+def short_trainings(monkeypatch):
+    """Runs of a few steps are calibrated as well, which they otherwise are not."""
+    monkeypatch.setattr(calibrate_module, "_require_trained", lambda *_: None)
+
+
+require_trained = calibrate_module._require_trained
+
+
+def test_a_model_that_is_no_better_than_the_mean_position_is_refused(recipe):
+    # Positions -3, 0 and 3 on an axis, whose mean is 0: a median error of 3.
+    truth = np.array([[[-3.0, 5.0]], [[0.0, 5.0]], [[3.0, 5.0]]])
+
+    def images(error):
+        return [{"truth": one, "points": one + [error, 0.0]} for one in truth]
+
+    require_trained(recipe, images(2.9))
+    with pytest.raises(ValueError, match=r"after 6 steps.*errors of 3.1 and 3.0 pix"):
+        require_trained(recipe, images(3.1))
+    # Missing landmarks do not count.
+    missing = {"truth": np.full((1, 2), np.nan), "points": np.zeros((1, 2))}
+    require_trained(recipe, [*images(2.9), missing])
+    # Nor does a model whose training has diverged find anything.
+    with pytest.raises(ValueError, match="errors of nan and 3.0"):
+        require_trained(recipe, images(np.nan))
+
+
 @pytest.fixture(scope="module")
 def kept():
     """What the first test has calibrated, for the others."""

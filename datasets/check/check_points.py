@@ -20,6 +20,7 @@ from scn_keras.datasets.check.landmark_groups import (
 from scn_keras.datasets.check.outlying_points import find_outlying_points
 from scn_keras.datasets.check.reading import MIN_ANNOTATIONS
 from scn_keras.datasets.check.set_conventions import find_wrong_set_convention
+from scn_keras.datasets.check.shape_kinds import find_shape_kinds
 from scn_keras.landmark_schema import LandmarkSchema
 
 
@@ -48,10 +49,14 @@ def check_points(
         what = "The shapes of the points, because the coordinates of the set are wrong."
         return [*findings, whole_set], [what]
     present = np.array([~np.isnan(a.points).any(axis=-1) for a in annotations])
-    groups = landmark_groups(present.reshape(len(annotations), len(schema)))
-    for rows in groups:
-        findings += _check_group([annotations[row] for row in rows], schema)
-    return findings, _not_tested([[annotations[r] for r in g] for g in groups], schema)
+    groups: list[list[Annotation]] = []
+    for rows in landmark_groups(present.reshape(len(annotations), len(schema))):
+        kinds, of_one_kind = find_shape_kinds([annotations[row] for row in rows])
+        findings += kinds
+        groups += of_one_kind
+    for group in groups:
+        findings += _check_group(group, schema)
+    return findings, _not_tested(groups, schema)
 
 
 def _check_group(

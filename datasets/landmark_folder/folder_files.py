@@ -196,6 +196,9 @@ def _read_points(
         for points in sets:
             if _id_in_table(points.image, images) in broken - {""}:
                 continue
+            if bad_rows and not points.image:  # a file of one image
+                images.pop(id or _image_of(path, points, images, lone), None)
+                continue
             name = id or _image_of(path, points, images, lone)
             stated = _id_in_table(points.image, images) if points.image else name
             if stated != name and stated in images:

@@ -162,6 +162,27 @@ def test_two_views_with_some_landmarks_in_common(tmp_path):
     assert "have a, b;" in views.detail and "have c, d." in views.detail
 
 
+@pytest.mark.parametrize("kind", ["other view", "mirrored"])
+def test_two_kinds_of_shapes_of_the_same_landmarks(tmp_path, kind):
+    planted = Planted(tmp_path, 2)
+    other = Planted(tmp_path, 2, FACE)
+    for n in range(0, 14, 2):
+        if kind == "other view":
+            planted.images[n] = other.images[n]
+            planted.change(n, other.points(n))
+        else:
+            points = planted.points(n)
+            points[:, 0] = planted.size[0] - 1 - points[:, 0]
+            planted.change(n, points)
+            planted.images[n] = planted.images[n][:, ::-1].copy()
+    finding = planted.only_finding()
+    assert (finding.severity, finding.kind) == ("note", "several kinds of images")
+    assert ("mirror images" in finding.what) == (kind == "mirrored")
+    assert "7 are like" in finding.detail and "7 like" in finding.detail
+    even, odd = sorted(finding.cases, key=lambda id: int(id) % 2)
+    assert int(even) % 2 == 0 and int(odd) % 2 == 1
+
+
 @pytest.mark.parametrize(
     "a, b",
     [

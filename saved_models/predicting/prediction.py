@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from scn_keras.inference.calibration import MIN_SCORE
 from scn_keras.inference.located_image import LocatedImage as Prediction
+from scn_keras.inference.presence import MIN_SCORE
 from scn_keras.saved_models.predicting.image_source import ImageSource
 
 

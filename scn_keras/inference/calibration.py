@@ -8,25 +8,19 @@ from keras import ops
 
 from scn_keras.geometry import apply_affine
 from scn_keras.inference.held_out_images import HeldOutImages
+from scn_keras.inference.presence import MIN_SCORE, min_scores, typical_scores
 from scn_keras.metrics.on_arrays import point_distances
 
 VERSION = 1
 COVERAGE = 0.9
 FALSE_ALARMS = 0.02
 
-# Lower bounds of variances, in squared pixels of the grid, and of scores. Narrower
-# peaks and lower scores do not indicate smaller or larger errors. Trained models have
-# lower scores for landmarks only that are not there.
+# Lower bound of variances, in squared pixels of the grid. Narrower peaks do not
+# indicate smaller errors, nor do scores below `MIN_SCORE` indicate larger ones.
 _MIN_VARIANCE = 0.25
-MIN_SCORE = 0.05
 # The 90 % quantile of a landmark requires nine images. For a landmark with fewer
 # images, the error ratios of all landmarks are used in addition.
 MIN_IMAGES = 9
-# Threshold of presence: the quantile of the scores of present landmarks, the factor by
-# which it is multiplied, and the number of images without and with a landmark that are
-# required for a threshold of its own.
-_LOW_SCORES, _MARGIN = 0.01, 0.5
-_MIN_MISSING = 5
 # Shape: the tolerated rotation and magnification in addition to the variation of the
 # training images, as a fraction of the distance, and the number of standard deviations
 # at which the saturating measure is one half.
@@ -143,12 +137,12 @@ class Calibration:
                 "A calibration requires held-out images with true points. Received: "
                 f"{len(truth)} images without any"
             )
-        typical_score = _typical_scores(score, present)
+        typical_score = typical_scores(score, present)
         uncalibrated = cls(
             weights,
             dict(protocol or {}),
             radius_factors(_error_ratios(held_out, score, truth, present)),
-            _min_scores(score / typical_score, present) * typical_score,
+            min_scores(score / typical_score, present) * typical_score,
             np.asarray(present.all(0)),
             typical_score,
             *_shape(truth),
@@ -436,44 +430,6 @@ def radius_factors(ratio: np.ndarray) -> np.ndarray:
         index = np.searchsorted(np.cumsum(weights[order]), needed - 1e-6)
         factors.append(values[order][min(index, values.size - 1)])
     return np.array(factors)
-
-
-def _typical_scores(score: np.ndarray, present: np.ndarray) -> np.ndarray:
-    median = float(np.median(score[present]))
-    typical = [
-        np.median(column[rows]) if rows.any() else median
-        for column, rows in zip(score.T, present.T, strict=True)
-    ]
-    return np.maximum(typical, MIN_SCORE)
-
-
-def _min_scores(ratio: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Returns thresholds of presence as fractions of typical scores.
-
-    See `Calibration.fit`.
-    """
-    common = _MARGIN * float(np.quantile(ratio[present], _LOW_SCORES))
-    if (~present).sum() >= _MIN_MISSING:
-        common = _best_threshold(ratio.ravel(), present.ravel())
-    enough = np.minimum((~present).sum(0), present.sum(0)) >= _MIN_MISSING
-    return np.array(
-        [
-            _best_threshold(ratio[:, k], present[:, k]) if enough[k] else common
-            for k in range(ratio.shape[1])
-        ]
-    )
-
-
-def _best_threshold(value: np.ndarray, present: np.ndarray) -> float:
-    """Returns the threshold with the best F1 of presence, between two values."""
-    order = np.argsort(value, kind="stable")
-    value, present = value[order], present[order]
-    # True positives if the k-th and all larger values are classified as present.
-    hits = present[::-1].cumsum()[::-1]
-    f1 = 2.0 * hits / (np.arange(present.size, 0, -1) + present.sum())
-    f1[1:][value[1:] == value[:-1]] = -1.0  # no threshold lies between equal values
-    best = int(f1.argmax())
-    return float(0.5 * (value[best] + (value[best - 1] if best else 0.0)))
 
 
 def _shape(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

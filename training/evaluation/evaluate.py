@@ -13,9 +13,9 @@ from rich import progress
 
 from scn_keras import __version__
 from scn_keras.geometry import spacing_of
-from scn_keras.inference.calibration import MIN_SCORE
 from scn_keras.inference.located_image import LocatedImage
 from scn_keras.inference.locator import HasLocalizer, Locator
+from scn_keras.inference.presence import MIN_SCORE
 from scn_keras.metrics.on_arrays import point_distances
 from scn_keras.training.evaluation.evaluated_images import EvaluatedImages
 from scn_keras.training.evaluation.evaluation import Evaluation

@@ -68,8 +68,7 @@ def calibrate(
         FileNotFoundError: If the run or a fold of the cross-validation is not finished,
             or the data set does not exist.
         ValueError: If the folds have another recipe than the run, there are too few
-            images, or the models are hardly trained: their median error is not below
-            that of the mean position of each landmark.
+            images, or the models are hardly trained.
 
     Example:
 
@@ -114,8 +113,7 @@ def calibrate(
         protocol=_protocol(run, parts, splits[0], unseen),
     )
     run.write_calibration(calibration)
-    usable = all(image["usable"] for image in unseen.values())
-    _print_radii(run, calibration, own, "mm" if usable else "px", console)
+    _print_radii(run, calibration, own, console)
     return calibration
 
 
@@ -296,8 +294,9 @@ def _truth(recipe: Recipe) -> str | None:
     return "mean" if recipe.observer == "random" else recipe.observer
 
 
-def _print_radii(run, calibration, own, unit, console):
+def _print_radii(run, calibration, own, console):
     names = run.schema.names
+    unit = "mm" if all(image["usable"] for image in own.values()) else "px"
     scales = [_scale(image) for image in own.values()]
     radius = np.mean(scales, axis=0) * calibration.radius_factor
     low, high = radius.argmin(), radius.argmax()

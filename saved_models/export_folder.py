@@ -1,10 +1,13 @@
-"""The files of an exported model: landmarks, model card and settings."""
+"""The files of an exported model: landmarks, model card, settings, checksums."""
 
+import hashlib
 import json
 import pathlib
 from typing import Any
 
 from scn_keras.inference.image_to_grid import ImageToGrid
+
+_SUMS = "SHA256SUMS"
 
 
 def beside(model: str | pathlib.Path, name: str) -> pathlib.Path:
@@ -12,6 +15,50 @@ def beside(model: str | pathlib.Path, name: str) -> pathlib.Path:
     folder = pathlib.Path(model)
     extra = folder / "assets.extra"
     return (extra if extra.is_dir() else folder) / name
+
+
+def write_checksums(model: str | pathlib.Path) -> None:
+    """Writes the SHA-256 digests of all files of an exported model.
+
+    They are in the form of the command `sha256sum`, which checks them from the folder
+    of the version: `sha256sum --check assets.extra/SHA256SUMS`.
+    """
+    folder, sums = pathlib.Path(model), beside(model, _SUMS)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != sums)
+    lines = [
+        f"{_digest(path)}  {path.relative_to(folder).as_posix()}" for path in files
+    ]
+    sums.write_text("\n".join(lines) + "\n", "utf-8", newline="\n")
+
+
+def verify_checksums(model: str | pathlib.Path) -> None:
+    """Compares the files of an exported model with the digests of its export.
+
+    Models that were exported before there were digests are accepted.
+
+    Args:
+        model: Str or path, the folder of a version.
+
+    Raises:
+        ValueError: If a file is missing or differs.
+    """
+    folder, sums = pathlib.Path(model), beside(model, _SUMS)
+    if not sums.is_file():
+        return
+    for line in sums.read_text("utf-8").splitlines():
+        digest, _, name = line.partition("  ")
+        path = folder / name
+        if not path.is_file() or _digest(path) != digest:
+            state = "differs from the one" if path.is_file() else "is missing, which is"
+            raise ValueError(
+                f"{path} {state} in {sums}: the model is damaged or was changed. Copy "
+                "or export it again."
+            )
+
+
+def _digest(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def landmark_names(model: str | pathlib.Path) -> list[str]:

@@ -17,6 +17,7 @@ from scn_keras import __version__
 from scn_keras.files.atomic_write import write_text
 from scn_keras.inference.locator import HasLocalizer
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
+from scn_keras.saved_models.export_folder import write_checksums
 from scn_keras.saved_models.exporting import precision as reduced
 from scn_keras.saved_models.exporting._comparison_images import (
     comparison_images,
@@ -128,6 +129,7 @@ def _new_folder(target: pathlib.Path) -> Iterator[pathlib.Path]:
     created = [path for path in target.parents if not path.exists()]
     try:
         yield temporary
+        write_checksums(temporary)
         temporary.rename(target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

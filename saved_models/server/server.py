@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from scn_keras.models import preset_path
+from scn_keras.saved_models.export_folder import verify_checksums
 from scn_keras.saved_models.exporting.export import export
 from scn_keras.saved_models.server.guarded_protocol import GuardedProtocol
 from scn_keras.saved_models.server.monitoring_api import MonitoringApi
@@ -233,6 +234,7 @@ def _exported(model: str | pathlib.Path) -> Iterator[tuple[pathlib.Path, str]]:
         path = max(versions, key=lambda folder: int(folder.name))
     if (path / "saved_model.pb").is_file():
         path = path.resolve()
+        verify_checksums(path)
         yield path, path.parent.name if path.name.isdigit() else path.name
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,10 @@ import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 
+from scn_keras.models import preset_names, preset_path
+from scn_keras.saved_models.exporting.export import export
 from scn_keras.saved_models.exporting.tf_serving import WARM_UP, synthetic_image
+from scn_keras.training.run import Run
 
 SPACING = (0.3, 0.2)
 
@@ -39,14 +42,17 @@ def expected(served, film):
     return {name: value.numpy() for name, value in outputs.items()}
 
 
-def test_the_c_api_without_python(blob_model, film, expected, tmp_path):
+@pytest.fixture(scope="module")
+def locate(tmp_path_factory):
+    """Runs the C program: `locate(model, output, **inputs)`, bytes or arrays."""
     compiler = shutil.which("gcc")
     if compiler is None:
         pytest.skip("There is no gcc to compile the C program with.")
     library = tf.sysconfig.get_lib()
     if not pathlib.Path(library, "libtensorflow_cc.so.2").is_file():
         pytest.skip("This TensorFlow does not come with its C library.")
-    program = tmp_path / "locate"
+    folder = tmp_path_factory.mktemp("c")
+    program = folder / "locate"
     subprocess.run(
         [
             *(compiler, "-Wall", "-Werror", "-O1", "-o", program),
@@ -57,21 +63,72 @@ def test_the_c_api_without_python(blob_model, film, expected, tmp_path):
         ],
         check=True,
     )
-    signature = _signature_def(blob_model, "serving_default")
-    output, index = signature.outputs["points_mm"].name.split(":")
-    names = [
-        signature.inputs[name].name.split(":")[0]
-        for name in ("image_bytes", "spacing_mm")
-    ]
-    answer = subprocess.run(
-        [program, blob_model, film, *map(str, SPACING), *names, output, index],
-        capture_output=True,
-        text=True,
+
+    def run(model, output, **inputs):
+        signature = _signature_def(model, "serving_default")
+        arguments = [model, *signature.outputs[output].name.split(":")]
+        for name, value in inputs.items():
+            file = folder / name
+            shape = "bytes"
+            if not isinstance(value, bytes):
+                shape = ",".join(map(str, value.shape))
+                value = value.astype(np.float32).tobytes()
+            file.write_bytes(value)
+            arguments += [signature.inputs[name].name.split(":")[0], shape, file]
+        answer = subprocess.run([program, *arguments], capture_output=True, text=True)
+        assert answer.returncode == 0, answer.stderr
+        return np.array([line.split() for line in answer.stdout.splitlines()], float)
+
+    return run
+
+
+def test_the_c_api_without_python(blob_model, film, expected, locate):
+    found = locate(
+        blob_model,
+        "points_mm",
+        image_bytes=film.read_bytes(),
+        spacing_mm=np.array([SPACING]),
     )
-    assert answer.returncode == 0, answer.stderr
-    found = np.array([line.split() for line in answer.stdout.splitlines()], float)
     np.testing.assert_allclose(found, expected["points_mm"][0], atol=1e-3)
     np.testing.assert_allclose(found[0], np.array((75.5, 100.5)) * SPACING, atol=0.05)
+
+
+def test_the_c_api_runs_volumes(volume_run, locate, tmp_path):
+    z, y, x = np.mgrid[:30, :40, :36]
+    point = np.array((20.25, 17.5, 12.75))  # x, y, z
+    squares = sum((a - p) ** 2 for a, p in zip((x, y, z), point, strict=True))
+    volume = 0.5 + 0.5 * np.exp(-squares / (2.0 * 4.0**2))
+    affine = np.diag([0.5, 0.6, 0.7, 1.0])
+    affine[:3, 3] = (-3.0, 4.0, 5.0)
+    found = locate(
+        export(volume_run, tmp_path),
+        "points_mm",
+        image=volume[None, ..., None],
+        affine=affine[None],
+    )
+    expected = affine[:3, :3] @ point + affine[:3, 3]
+    np.testing.assert_allclose(found[0], expected, atol=0.1)
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_the_c_api_runs_every_preset(preset, film, locate, tmp_path):
+    run = Run(preset_path(preset))
+    model = export(run, tmp_path)
+    inputs = {"image_bytes": film.read_bytes(), "spacing_mm": np.array([SPACING])}
+    if len(run.recipe.grid) == 3:
+        volume = synthetic_image([side + 7 for side in run.recipe.grid])
+        inputs = {"image": volume[None], "affine": np.diag([0.3, 0.3, 0.3, 1.0])[None]}
+    found = locate(model, "points_mm", **inputs)
+    outputs = tf.saved_model.load(str(model)).signatures["serving_default"](
+        **{
+            name: tf.constant(
+                [value] if isinstance(value, bytes) else np.float32(value)
+            )
+            for name, value in inputs.items()
+        }
+    )
+    assert len(found) == len(run.schema)
+    np.testing.assert_allclose(found, outputs["points_mm"][0], atol=2e-3)
 
 
 def test_the_command_of_tensorflow_runs_it(blob_model, film, expected, tmp_path):
@@ -90,6 +147,15 @@ def test_the_command_of_tensorflow_runs_it(blob_model, film, expected, tmp_path)
     )
     found = np.load(tmp_path / "points_mm.npy")
     np.testing.assert_allclose(found, expected["points_mm"], atol=1e-4)
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="No sha256sum here.")
+def test_sha256sum_checks_all_files_of_an_export(blob_model):
+    command = ["sha256sum", "--check", "--strict", "assets.extra/SHA256SUMS"]
+    checked = subprocess.run(command, cwd=blob_model, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+    files = {p for p in blob_model.rglob("*") if p.is_file()}
+    assert len(checked.stdout.splitlines()) == len(files) - 1
 
 
 def test_the_warm_up_is_replayed_through_grpc(blob_model, served):

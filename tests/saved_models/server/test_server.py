@@ -591,6 +591,26 @@ def test_a_run_is_exported_to_be_served(blob_run, blob_model, monkeypatch, tmp_p
             pass
 
 
+def test_a_damaged_model_is_not_served(blob_model, tmp_path):
+    folder = shutil.copytree(blob_model, tmp_path / "blob" / "1")
+    with server._exported(folder) as (path, name):
+        assert (path, name) == (folder, "blob")
+    data = folder / "variables" / "variables.data-00000-of-00001"
+    content = bytearray(data.read_bytes())
+    content[-1] ^= 1
+    data.write_bytes(content)
+    with pytest.raises(ValueError, match="is damaged or was changed"):
+        with server._exported(tmp_path / "blob"):
+            pass
+    data.unlink()
+    with pytest.raises(ValueError, match="is missing"):
+        with server._exported(folder):
+            pass
+    (folder / "assets.extra" / "SHA256SUMS").unlink()  # of an earlier version
+    with server._exported(folder):
+        pass
+
+
 def test_many_callers_over_a_socket(address, png):
     async def ask():
         async with httpx.AsyncClient(timeout=60) as http:

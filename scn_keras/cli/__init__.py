@@ -26,6 +26,8 @@ from scn_keras.cli._lazy_group import LazyGroup
         "networks": "scn_keras.cli.networks",
         "predict": "scn_keras.cli.predicting",
         "preset": "scn_keras.cli.publishing",
+        "presets": "scn_keras.cli.listing",
+        "recipes": "scn_keras.cli.listing",
         "serve": "scn_keras.cli.serving",
         "train": "scn_keras.cli.training",
         "turn": "scn_keras.cli.turning",
@@ -38,6 +40,7 @@ def main() -> None:
 
     \b
     The usual order:
+      scn-keras recipes                 the settings of trainings, by name
       scn-keras datasets prepare NAME   check and store a data set's files once
       scn-keras train RECIPE            train a model, in the folder of a run
       scn-keras evaluate RUN            errors in millimetres, and a report

@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from scn_keras.cli import _catalog
+from scn_keras.cli._columns import print_columns
 from scn_keras.cli._command import command_function
 from scn_keras.cli._options import (
     DATA_DIR,
@@ -24,10 +26,12 @@ def datasets() -> None:
 @datasets.command("list")
 def list_datasets() -> None:
     """List the data sets that come with the package."""
-    from scn_keras.datasets import builder_names
-
-    for name in builder_names():
-        click.echo(name)
+    for name, texts in _catalog.data_sets().items():
+        for number, text in enumerate(texts):
+            print_columns(name if number == 0 else "", text)
+    click.echo(
+        "\nNext: scn-keras datasets prepare NAME, with --manual-dir FOLDER for files"
+    )
 
 
 @datasets.command()

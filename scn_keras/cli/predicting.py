@@ -5,12 +5,13 @@ import sys
 
 import click
 
+from scn_keras.cli._catalog import known_model
 from scn_keras.cli._command import command_function
 from scn_keras.cli._options import FOLDER, OUT_FILE, json_option
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", callback=known_model)
 @click.argument(
     "files",
     nargs=-1,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from scn_keras.cli._catalog import known_recipe
 from scn_keras.cli._command import command_function
 from scn_keras.cli._next_command import next_command
 from scn_keras.cli._options import DATA_DIR, FOLDER, settings_option
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("recipe")
+@click.argument("recipe", callback=known_recipe)
 @click.option(
     "--out", type=FOLDER, help="Folder of the run.  [default: runs/NAME of the recipe]"
 )
@@ -75,9 +76,10 @@ def train(
     data_dir: pathlib.Path | None,
     arrays: pathlib.Path | None,
 ) -> None:
-    """Train a model by a RECIPE: a name, a Python file or, to resume, a run.
+    """Train a model by a RECIPE, or resume a run.
 
-    A Python file must define recipe(). An interrupted run that is continued with
+    RECIPE is a name of `scn-keras recipes`, a Python file that defines recipe() or, to
+    resume, a run. An interrupted run that is continued with
     --resume gives the same result as an uninterrupted one.
 
     \b
@@ -167,7 +169,7 @@ def _exit_interrupted(command: str, path: pathlib.Path) -> NoReturn:
 
 
 @click.command()
-@click.argument("recipe")
+@click.argument("recipe", callback=known_recipe)
 @click.option(
     "--folds",
     type=click.IntRange(min=2),

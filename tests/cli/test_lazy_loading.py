@@ -20,6 +20,8 @@ MODULES = {
     "networks": "networks",
     "predict": "predicting",
     "preset": "publishing",
+    "presets": "listing",
+    "recipes": "listing",
     "serve": "serving",
     "train": "training",
     "turn": "turning",
@@ -84,7 +86,7 @@ def test_the_help_lists_every_command_and_loads_nothing_heavy(fresh):
     assert process.returncode == 0, process.stderr
     listed = listed_commands(process.stdout)
     assert [name for name, _ in listed] == list(MODULES)
-    assert ["train", "Train a model by a RECIPE: a name, or a Python file."] in listed
+    assert ["train", "Train a model by a RECIPE, or resume a run."] in listed
     assert loaded_commands(modules) == set(MODULES.values())
 
 
@@ -123,7 +125,8 @@ def test_the_help_of_a_command_loads_only_its_module(fresh, command, module):
         ("trian", "No such command 'trian'. (Did you mean one of: 'train', 'turn'?)"),
         (
             "predit",
-            "No such command 'predit'. (Did you mean one of: 'predict', 'preset'?)",
+            "No such command 'predit'. (Did you mean one of: 'predict', 'preset', "
+            "'presets'?)",
         ),
         ("xyz", "No such command 'xyz'."),
     ],
@@ -148,6 +151,38 @@ def test_an_unknown_option_of_a_command_loads_nothing_heavy(fresh):
     assert process.returncode == 2
     assert "No such option" in process.stderr and "--steps" in process.stderr
     assert loaded_commands(modules) == {"training"}
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["train", "hand_fsat"], ["hand_fsat", "hand_fast", "scn-keras recipes"]),
+        (["crossval", "xyz"], ["'xyz'", "scn-keras recipes"]),
+        (["recipes", "volum"], ["volume"]),
+        (["predict", "synthetic_hnad", os.devnull], ["synthetic_hand", "presets"]),
+    ],
+    ids=lambda value: value[0],
+)
+def test_a_mistyped_name_is_answered_without_tensorflow(fresh, arguments, words):
+    process, modules = fresh(*arguments)
+    assert process.returncode == 2
+    assert all(word in process.stderr for word in words), process.stderr
+    assert not HEAVY & modules
+
+
+def test_lists_say_what_there_is_and_load_nothing_heavy(fresh):
+    for arguments, words in (
+        (["recipes"], ["cephalogram_fast ", "two CPU cores in about an hour."]),
+        (["recipes", "hand_few"], ["scn-keras train hand_few"]),
+        (["presets"], ["synthetic_hand ", "1.58 MB. 0.36 mm on 50 images of test."]),
+        (["presets"], ["Apache License 2.0"]),
+        (["datasets", "list"], ["cephalogram ", "400 films", "research only"]),
+    ):
+        process, modules = fresh(*arguments)
+        assert process.returncode == 0, process.stderr
+        text = " ".join(process.stdout.split())
+        assert all(word in text + " " for word in words), text
+        assert not HEAVY & modules
 
 
 def test_a_shell_completes_the_names_of_commands(fresh):

@@ -106,16 +106,15 @@ def _decode(value: Any, arrays: list[int]) -> Any:
 
 def _shared(array: np.ndarray) -> int:
     """Returns the descriptor of memory with a copy of an array."""
-    if hasattr(os, "memfd_create"):
+    try:
         descriptor = os.memfd_create("array")
-    else:
+    except (AttributeError, OSError):  # another system, or not allowed
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
-    os.ftruncate(descriptor, array.nbytes)
-    with mmap.mmap(descriptor, array.nbytes) as memory:
-        target = np.frombuffer(memory, array.dtype).reshape(array.shape)
-        np.copyto(target, array)
-        del target
+    # Writing is faster than copying into mapped memory, page by page.
+    rest = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
     return descriptor
 
 

@@ -47,6 +47,8 @@ MAX_SECONDS, MAX_BYTES = 10.0, 2**30
 _MAX_PIXELS = 2**22
 _SENTENCE = 2000  # characters at most
 
+_trace: Callable[..., Any] | None = None
+
 
 def seeds() -> dict[str, list[Files]]:
     """Returns valid files of each format."""
@@ -80,6 +82,8 @@ def fuzz(kind: str, count: int, seed: int, folder: pathlib.Path) -> dict[str, An
     slowest = 0.0
     for number, content in enumerate(mutations(kind, count, seed)):
         path = _write(folder, content)
+        if _trace is not None:  # Python stops tracing where recursion is too deep
+            sys.settrace(_trace)
         began = _seconds()
         for step, read in _steps(kind, path):
             message = _fault_of(read, path, found, step)
@@ -207,8 +211,9 @@ def with_coverage(run: Callable[[], Any]) -> tuple[Any, dict[str, list[int]]]:
         executed.setdefault(pathlib.Path(name).name, set()).add(frame.f_lineno)
         return trace
 
+    global _trace
+    _trace = trace
     _reader_process.run_here()
-    sys.settrace(trace)
     try:
         result = run()
     finally:

@@ -112,7 +112,7 @@ def _shared(array: np.ndarray) -> int:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
     # Writing is faster than copying into mapped memory, page by page.
-    rest = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    rest = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
     while rest:
         rest = rest[os.write(descriptor, rest) :]
     return descriptor

@@ -11,6 +11,7 @@ from scn_keras.datasets.landmark_folder.folder_settings import (
     FILE_NAME,
     FolderSettings,
 )
+from scn_keras.files._name_pattern import search_names
 from scn_keras.files.find_images import composed, path_on_disk, stem_of
 from scn_keras.files.text_values import read_text
 
@@ -29,20 +30,34 @@ def patients(
         problems: List of str, to which a sentence is appended for each problem.
     """
     if settings.patient_pattern:
-        by_id = {}
-        for image in images:
-            match = re.search(settings.patient_pattern, image.id)
-            if match is None or not match[min(match.re.groups, 1)]:
-                problems.append(
-                    f"{image.header.path}: 'patient.pattern' does not match "
-                    f"{image.id!r}. Received: {settings.patient_pattern!r}."
-                )
-            else:
-                by_id[image.id] = match[min(match.re.groups, 1)]
-        return by_id
+        return _by_pattern(settings.patient_pattern, images, problems)
     if column := settings.patient_column or _if_present("patient", images):
         return _column(column, images, problems)
     return {image.id: image.id for image in images}
+
+
+def _by_pattern(
+    pattern: str, images: Sequence[FolderImage], problems: list[str]
+) -> dict[str, str]:
+    try:
+        found = search_names(Path(FILE_NAME), pattern, [image.id for image in images])
+    except ValueError:
+        problems.append(
+            f"{FILE_NAME}: 'patient.pattern' takes too long for the names of the "
+            "images. Simplify repetitions within repetitions, such as (a+)+. "
+            f"Received: {pattern[:100]!r}."
+        )
+        return {}
+    by_id = {}
+    for image, patient in zip(images, found, strict=True):
+        if patient:
+            by_id[image.id] = patient
+        else:
+            problems.append(
+                f"{image.header.path}: 'patient.pattern' does not match {image.id!r}. "
+                f"Received: {pattern!r}."
+            )
+    return by_id
 
 
 def splits(

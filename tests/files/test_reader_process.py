@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from scn_keras.files import _reader_process, read_image, read_image_header
+from scn_keras.files._name_pattern import search_names
 
 READERS = """
 import ctypes, mmap, os, signal, tempfile, warnings
@@ -83,6 +84,15 @@ def test_a_hang_ends(readers):
     with pytest.raises(ValueError, match="takes much longer than"):
         readers.hang(FILE)
     assert readers.number(FILE)
+
+
+def test_a_pattern_that_never_ends(readers):
+    names = ["anna_1", "b2"]
+    assert search_names(FILE, "^([a-z]+)_", names) == ["anna", None]
+    assert search_names(FILE, "[0-9]", names) == ["1", "2"]
+    readers.shorten(FILE)  # of the process that is asked next
+    with pytest.raises(ValueError, match="takes much longer than"):
+        search_names(FILE, "^(a+)+$", ["a" * 60 + "b"])
 
 
 def test_memory_grows_with_the_admitted_size(readers):

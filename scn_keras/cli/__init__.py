@@ -28,6 +28,7 @@ from scn_keras.cli._lazy_group import LazyGroup
         "preset": "scn_keras.cli.publishing",
         "presets": "scn_keras.cli.listing",
         "recipes": "scn_keras.cli.listing",
+        "samples": "scn_keras.cli.samples",
         "serve": "scn_keras.cli.serving",
         "train": "scn_keras.cli.training",
         "turn": "scn_keras.cli.turning",

@@ -22,6 +22,7 @@ MODULES = {
     "preset": "publishing",
     "presets": "listing",
     "recipes": "listing",
+    "samples": "samples",
     "serve": "serving",
     "train": "training",
     "turn": "turning",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from scn_keras.datasets.landmark_folder.folder_settings import FILE_NAME
 from scn_keras.files._named_file import is_text_name
 from scn_keras.files.find_images import (
     composed,
@@ -68,6 +69,20 @@ def unread_files(folder: Path) -> Iterator[str]:
             found.setdefault(kind, []).append(f"{path}{kind}")
     for first, *others in found.values():
         yield first + f" (And {len(others)} more files.)" * bool(others)
+
+
+def other_suffixes(folder: Path) -> str:
+    """Returns the numbers of files of each extension that are not read, as text."""
+    counts = collections.Counter(
+        path.suffix or "without extension"
+        for _, paths in walk(folder)
+        for path in paths
+        if path.is_file()
+        and not is_image_name(path.name)
+        and not is_points_file(path)
+        and path.name != FILE_NAME
+    )
+    return ", ".join(f"{n} {suffix}" for suffix, n in sorted(counts.items()))
 
 
 def named_images(

@@ -13,6 +13,8 @@ from scn_keras.datasets.case import Case
 from scn_keras.datasets.dataset_folder_error import DatasetFolderError
 from scn_keras.datasets.landmark_builder import LandmarkBuilder
 from scn_keras.datasets.landmark_folder.folder_files import FolderImage, read_folder
+from scn_keras.datasets.landmark_folder.folder_listing import other_suffixes
+from scn_keras.datasets.landmark_folder.folder_notes import notes_on_points
 from scn_keras.datasets.landmark_folder.folder_schema import (
     abbreviate,
     common_dtype,
@@ -22,7 +24,6 @@ from scn_keras.datasets.landmark_folder.folder_schema import (
     labelled,
     names_of,
     schema_of,
-    shape_notes,
     shape_problems,
 )
 from scn_keras.datasets.landmark_folder.folder_settings import (
@@ -52,8 +53,9 @@ class Builder(LandmarkBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
 The folder must hold images in any format that SimpleITK reads, and their points beside
 them or in folders of their own, in files of the same names (hip1.nii.gz, hip1.mrk.json)
-or in one file for all: .mrk.json, .fcsv, .csv, labelme or COCO .json. Settings that are
-not in these files belong into {FILE_NAME}: names, pairs, links, patients, splits.
+or in one file for all: .mrk.json, .fcsv, .csv, .xlsx, .tps, .pts, labelme, COCO, Label
+Studio or VIA .json, CVAT .xml. Settings that are not in these files belong into
+{FILE_NAME}: names, pairs, links, patients, splits.
 """
     SCHEMA = LandmarkSchema(())  # of the class; an instance has that of its folder
 
@@ -111,6 +113,8 @@ not in these files belong into {FILE_NAME}: names, pairs, links, patients, split
         settings, images, problems = self._read(folder)
         if not labelled(images):
             unread = "".join(f" {note}" for note in self._notes)
+            others = other_suffixes(folder)
+            unread += f" Other files: {others}." if others else ""
             raise ValueError(
                 (*problems, f"There are no points in {folder}.{unread}")[0]
             )
@@ -155,28 +159,7 @@ not in these files belong into {FILE_NAME}: names, pairs, links, patients, split
     def file_notes(self, folder: Path) -> list[str]:
         """Lists what the files have that is not read, each kind once."""
         settings, images, _ = self._read(folder)
-        notes = [*self._notes]
-        kinds: dict[str, dict[str, None]] = {}
-        for image, points in labelled(images):
-            path = re.escape(str(image.points_path))
-            for note in points.notes:
-                kind = re.sub(rf"{path}(, line \d+)?", "", note)
-                kinds.setdefault(kind, {})[note] = None
-        notes += [
-            first + f" (And {len(others)} more images.)" * bool(others)
-            for first, *others in kinds.values()
-        ]
-        notes += shape_notes(settings, images)
-        empty = [
-            image.id
-            for image, points in labelled(images)
-            if np.isnan(points.points).all()
-        ]
-        if empty:
-            notes.append(
-                f"The files of points of {len(empty)} of {len(images)} images have no "
-                f"point, so that all landmarks are missing: {abbreviate(empty)}."
-            )
+        notes = [*self._notes, *notes_on_points(settings, images)]
         return [_relative(note, folder) for note in notes]
 
     def folder_notes(self, folder: Path) -> list[str]:

@@ -29,6 +29,8 @@ class PointSet:
         notes: Sequence of str, remarks for the user on what was not read.
         shapes: Sequence of pairs of str, the label and the kind of each shape of the
             file that is no point, such as `("film", "rectangle")`.
+        file_size: Int, the bytes of the image file that the file of points states; None
+            if it states none.
         numbered: Bool, whether the labels are the numbers of the points in the file,
             from 1, since the format has no labels.
         from_below: Bool, whether y counts upwards from the lower edge of the image;
@@ -56,6 +58,7 @@ class PointSet:
     image_size: tuple[int, int] | None = None
     notes: Sequence[str] = ()
     shapes: Sequence[tuple[str, str]] = ()
+    file_size: int | None = None
     numbered: bool = False
     from_below: bool = False
 

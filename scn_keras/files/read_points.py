@@ -16,7 +16,7 @@ from scn_keras.files.located_json import JsonObject, load_json
 from scn_keras.files.point_set import SPACES, PointSet
 from scn_keras.files.pts_points import read_pts
 from scn_keras.files.slicer_points import parse_markups, read_fcsv
-from scn_keras.files.table_formats import parse_rows
+from scn_keras.files.table_formats import is_header, parse_rows
 from scn_keras.files.tps_points import read_tps
 from scn_keras.files.unread_formats import advice_for, is_sidecar
 from scn_keras.files.via_points import is_via, parse_via
@@ -162,12 +162,11 @@ def is_points_file(path: Path) -> bool:
     if not name.endswith((".txt", ".xml", ".xls")):
         return True
     with path.open("rb") as file:
-        start = file.read(400).replace(b"\0", b"")
+        start = file.read(4000).replace(b"\0", b"").decode("latin-1")
     if name.endswith(".xml"):
-        return b"<annotations" in start
-    # ImageJ writes its tables of results with these extensions, too.
-    header = start.split(b"\n", 1)[0].strip().split(b"\t")
-    return {b"X", b"Y"} <= {*header}
+        return "<annotations" in start
+    # Programs write tables with these extensions, too.
+    return is_header(start.lstrip("\u00ef\u00bb\u00bf\u00ff\u00fe"))
 
 
 def read_rows(path: Path) -> TableRows:

@@ -1,5 +1,8 @@
 """Recognises the format of a table of points by its header."""
 
+import re
+
+from scn_keras.files._coordinate_columns import COORDINATE
 from scn_keras.files._table_rows import TableRows
 from scn_keras.files.deeplabcut_points import is_deeplabcut, parse_deeplabcut
 from scn_keras.files.imagej_points import is_imagej, parse_imagej
@@ -29,3 +32,22 @@ def parse_rows(table: TableRows, space: str | None) -> list[PointSet]:
     if is_imagej(table):
         return parse_imagej(table)
     return parse_table(table, space)
+
+
+def is_header(text: str) -> bool:
+    """Returns whether the first line of a text is the header of a table of points.
+
+    Args:
+        text: Str, the beginning of a file.
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    if lines and lines[0].strip('"').lower().startswith("sep="):
+        lines = lines[1:]
+    if not lines:
+        return False
+    names = {n.strip().strip('"') for n in re.split(r"[\t;,|]", lines[0])}
+    if names & {"scorer", "region_shape_attributes", "axis-0"}:
+        return True
+    found = [match for name in names if (match := COORDINATE.fullmatch(name))]
+    axes = {(match[1], match[2].lower()) for match in found}
+    return any((label, "y") in axes for label, axis in axes if axis == "x")

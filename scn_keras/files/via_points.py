@@ -37,9 +37,12 @@ def parse_via_table(table: TableRows) -> list[PointSet]:
         for name in ("filename", "region_shape_attributes", "region_attributes")
     ]
     images: dict[str, list[tuple[int, Any, Any]]] = {}
+    sizes: dict[str, int | None] = {}
     for line, fields in table.body():
         name, shape, attributes = ("" if c is None else fields[c] for c in cells)
         regions = images.setdefault(name, [])
+        if "file_size" in names:
+            sizes[name] = _bytes(fields[names.index("file_size")])
         try:
             region = json.loads(shape or "{}"), json.loads(attributes or "{}")
         except (RecursionError, ValueError) as error:
@@ -49,7 +52,10 @@ def parse_via_table(table: TableRows) -> list[PointSet]:
             ) from error
         if region[0]:  # a row of an image without regions
             regions.append((line, *region))
-    return [_points(path, name, regions) for name, regions in images.items()]
+    return [
+        dataclasses.replace(_points(path, name, regions), file_size=sizes.get(name))
+        for name, regions in images.items()
+    ]
 
 
 def is_via(data: JsonObject) -> bool:
@@ -94,10 +100,16 @@ def parse_via(path: Path, data: JsonObject) -> list[PointSet]:
             found.append((getattr(region, "line", line), shape, attributes))
         points = _points(path, str(image.get("filename", "")), found)
         texts = image.get("file_attributes")
-        if isinstance(texts, Mapping):
-            points = dataclasses.replace(points, attributes=text_fields(texts))
-        sets.append(points)
+        attributes = text_fields(texts) if isinstance(texts, Mapping) else {}
+        size = _bytes(image.get("size"))
+        sets.append(dataclasses.replace(points, attributes=attributes, file_size=size))
     return sets
+
+
+def _bytes(value: Any) -> int | None:
+    """Returns a size in bytes, which is -1 for images that are not in files."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
 
 
 def _object(path: Path, line: int, value: Any, what: str) -> Mapping[str, Any]:

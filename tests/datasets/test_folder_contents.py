@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import unicodedata
 
 import numpy as np
@@ -75,6 +76,27 @@ def test_size_that_a_file_of_points_states(tmp_path, kind, size, message):
     else:
         with pytest.raises(ValueError, match=f"A.json: the size of A.png .*{message}"):
             raise ValueError(problems[0])
+
+
+def test_bytes_that_a_file_of_points_states(tmp_path):
+    folder = tmp_path / "films"
+    regions = [
+        {
+            "shape_attributes": {"name": "point", "cx": 3, "cy": 4},
+            "region_attributes": {"name": "a"},
+        }
+    ]
+    data = {}
+    for id, change in (("A", 0), ("B", 1)):
+        write_film(folder / f"{id}.png")
+        size = (folder / f"{id}.png").stat().st_size + change
+        data[id] = {"filename": f"{id}.png", "size": size, "regions": regions}
+    (folder / "via.json").write_text(json.dumps(data))
+    assert errors(folder, tmp_path) == []
+    notes = [f.message for f in check_folder(folder).findings if "bytes" in f.message]
+    assert len(notes) == 1
+    assert "1 image files have another size in bytes" in notes[0]
+    assert notes[0].endswith("set: B.")
 
 
 def test_image_that_a_file_of_points_states(tmp_path):
@@ -423,6 +445,25 @@ def test_folder_whose_points_are_in_a_format_that_is_not_read(tmp_path, name):
     (finding,) = check_folder(folder).findings
     assert finding.severity == "error"
     assert f"{name} is not read. It is a" in finding.message
+
+
+def test_unicode_text_of_excel(tmp_path):
+    folder = write_table(tmp_path / "films", "x", "A")
+    (folder / "points.csv").unlink()
+    text = "image\ta_x\ta_y\r\nA.png\t1,5\t2\r\n"
+    (folder / "points.txt").write_bytes(text.encode("utf-16"))
+    assert errors(folder, tmp_path) == []
+    case = cases_of(folder, tmp_path)["A"]
+    np.testing.assert_array_equal(case.points["points"], [[1.5, 2]])
+
+
+def test_folder_without_points_names_other_files(tmp_path):
+    folder = write_table(tmp_path / "films", "x", "AB")
+    (folder / "points.csv").rename(folder / "points.dat")
+    (folder / "README").write_text("x")
+    (finding,) = check_folder(folder).findings
+    expected = "There are no points in .* Other files: 1 .dat, 1 without extension."
+    assert re.search(expected, finding.message)
 
 
 def test_files_called_like_images_are_named(tmp_path):

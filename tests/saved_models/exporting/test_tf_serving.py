@@ -48,7 +48,7 @@ def test_compose_mounts_the_files_that_it_names():
 
 
 def test_kubernetes_fits_together():
-    config, deployment, service = documents("kubernetes.yaml")
+    config, deployment, service = documents("kubernetes/base/kubernetes.yaml")
     pod = deployment["spec"]["template"]
     labels = pod["metadata"]["labels"]
     assert deployment["spec"]["selector"]["matchLabels"] == labels
@@ -69,7 +69,7 @@ def test_kubernetes_fits_together():
 
 
 def test_kubernetes_and_compose_configure_the_same():
-    (config, *_) = documents("kubernetes.yaml")
+    (config, *_) = documents("kubernetes/base/kubernetes.yaml")
     for name, text in config["data"].items():
         file = re.sub(r"#.*", "", (FOLDER / name).read_text("utf-8"))
         assert text.split() == file.split()

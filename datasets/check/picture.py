@@ -14,7 +14,7 @@ from scn_keras.datasets.check.reading import outside
 from scn_keras.geometry import spacing_of
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.pictures.projections import Projection, project_to_planes
-from scn_keras.pictures.style import INK, PAPER, PREDICTED, TRUE, halo
+from scn_keras.pictures.style import INK, PAPER, PREDICTED, TRUE, halo, plain_text
 
 _AS_IS, _EXPECTED = PREDICTED, TRUE
 _PANEL = 3.4  # inches
@@ -123,7 +123,7 @@ def _draw_plane(axes: Axes, panel: _Panel, window: tuple[float, ...]) -> None:
     axes.set_ylim((top, bottom) if upwards else (bottom, top))
     axes.set_axis_off()
     axes.set_anchor("N")
-    axes.set_title(panel.title, color=INK, fontsize=9, pad=4)
+    axes.set_title(plain_text(panel.title), color=INK, fontsize=9, pad=4)
 
 
 def _draw_points(axes: Axes, panel: _Panel, schema: LandmarkSchema) -> None:
@@ -138,7 +138,7 @@ def _draw_points(axes: Axes, panel: _Panel, schema: LandmarkSchema) -> None:
         # The names of two landmarks that are close are on either side of them.
         leftmost = points[index, 0] < np.nanmean(points[rows][:, 0])
         axes.annotate(
-            textwrap.fill(schema.names[index], 16),
+            textwrap.fill(plain_text(schema.names[index]), 16),
             points[index],
             (-8 if leftmost else 8, 0),
             textcoords="offset points",

@@ -5,7 +5,7 @@ import io
 import json
 import pathlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from rich.console import Console
@@ -14,8 +14,9 @@ from rich.table import Table
 
 from scn_keras.array_api import NUMPY
 from scn_keras.files import PointSet, read_image, read_image_header, write_points
-from scn_keras.files.atomic_write import write_text
+from scn_keras.files.atomic_write import write_bytes, write_text
 from scn_keras.files.find_images import image_id
+from scn_keras.files.shown_text import csv_text, shown_text
 from scn_keras.geometry import has_usable_spacing
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.saved_models.predicting.prediction import Prediction
@@ -24,7 +25,8 @@ from scn_keras.saved_models.predicting.prediction import Prediction
 def print_points(predictions: Sequence[Prediction], names: Sequence[str]) -> None:
     """Prints one table per file."""
     for prediction in predictions:
-        table = Table(title=str(prediction.file), title_justify="left")
+        title = escape(shown_text(str(prediction.file)))
+        table = Table(title=title, title_justify="left")
         table.add_column("landmark")
         uncertainty = _uncertainty(prediction)
         # The radii are shown in one unit only, to limit the width of the table.
@@ -36,7 +38,7 @@ def print_points(predictions: Sequence[Prediction], names: Sequence[str]) -> Non
             values = [f"{v:.2f}" if np.isfinite(v) else "-" for v in (*px, *mm)]
             values.append(f"{prediction.score[row]:.2f}")
             values += [_as_text(column[row]) for column in uncertainty.values()]
-            table.add_row(name, *values)
+            table.add_row(escape(shown_text(name)), *values)
         Console().print(table)
         if prediction.trusted is False:
             Console().print(
@@ -91,9 +93,9 @@ def print_worst(
         row = int(errors.argmax())
         table.add_row(
             f"{errors.mean():.2f}",
-            escape(names[row]),
+            escape(shown_text(names[row])),
             f"{errors[row]:.2f}",
-            escape(str(prediction.file)),
+            escape(shown_text(str(prediction.file))),
         )
     Console().print(table)
 
@@ -129,7 +131,11 @@ def write_json(
 def write_csv(
     path: pathlib.Path, predictions: Sequence[Prediction], names: Sequence[str]
 ) -> None:
-    """Writes predictions as CSV, one row per landmark, unknown millimetres empty."""
+    """Writes predictions as CSV, one row per landmark, unknown millimetres empty.
+
+    Names that spreadsheets would evaluate have an apostrophe before them, see
+    `csv_text`.
+    """
     write_text(path, format_csv(predictions, names))
 
 
@@ -149,24 +155,34 @@ def format_csv(predictions: Sequence[Prediction], names: Sequence[str]) -> str:
             millimetres = mm.tolist() if p.calibrated else [""] * len(mm)
             numbers = (*p.points_px[row].tolist(), *millimetres, float(p.score[row]))
             uncertainty = [_or_none(values[row]) for values in _uncertainty(p).values()]
-            cells = [str(p.file), name, *numbers, *uncertainty, *trusted_value]
+            cells = [
+                *map(csv_text, (str(p.file), name)),
+                *numbers,
+                *uncertainty,
+                *trusted_value,
+            ]
             writer.writerow(cells)
     return table.getvalue()
 
 
 def write_markups(
     folder: pathlib.Path, predictions: Sequence[Prediction], names: Sequence[str]
-) -> None:
+) -> list[str]:
     """Writes the points of each file as `FOLDER/NAME.mrk.json`, for 3D Slicer.
 
     The points are in the coordinates in which Slicer shows the file, in millimetres if
     it has a usable spacing. Landmarks that a calibrated model predicts as absent are
     undefined. The data set `landmark_folder` reads corrected files as training data.
+
+    Returns:
+        A message for each file that could not be written. The others are.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for prediction, name in zip(predictions, _names(predictions), strict=True):
+
+    def write(prediction: Prediction, stem: str) -> None:
         points = points_in_space(prediction, names)
-        write_points(folder / f"{name}.mrk.json", points)
+        write_points(folder / f"{stem}.mrk.json", points)
+
+    return _write_each(folder, predictions, write)
 
 
 def points_in_space(prediction: Prediction, names: Sequence[str]) -> PointSet:
@@ -179,12 +195,15 @@ def points_in_space(prediction: Prediction, names: Sequence[str]) -> PointSet:
 
 def write_overlays(
     folder: pathlib.Path, predictions: Sequence[Prediction], schema: LandmarkSchema
-) -> None:
-    """Draws each file with its points and 90 % radii, as `FOLDER/NAME.png`."""
+) -> list[str]:
+    """Draws each file with its points and 90 % radii, as `FOLDER/NAME.png`.
+
+    Returns:
+        A message for each file that could not be drawn. The others are.
+    """
     from scn_keras import pictures  # imports matplotlib
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for prediction, name in zip(predictions, _names(predictions), strict=True):
+    def draw(prediction: Prediction, stem: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are in the notes of the prediction
             image, affine = read_image(prediction.file)
@@ -198,7 +217,27 @@ def write_overlays(
             predicted_radii=prediction.radius90("mm" if to_mm else "px"),
             options=pictures.OverlayOptions(title=f"{prediction.file.name}{warning}"),
         )
-        (folder / f"{name}.png").write_bytes(pictures.to_png(drawing))
+        write_bytes(folder / f"{stem}.png", pictures.to_png(drawing))
+
+    return _write_each(folder, predictions, draw)
+
+
+def _write_each(
+    folder: pathlib.Path,
+    predictions: Sequence[Prediction],
+    write: Callable[[Prediction, str], None],
+) -> list[str]:
+    """Calls a function with each prediction and its name; returns the problems."""
+    folder.mkdir(parents=True, exist_ok=True)
+    problems = []
+    for prediction, stem in zip(predictions, _names(predictions), strict=True):
+        try:
+            write(prediction, stem)
+        # A file may have been changed or removed since it was read, and its name may
+        # be too long with another extension.
+        except (ValueError, OSError) as error:
+            problems.append(f"{prediction.file}: nothing written to {folder}: {error}")
+    return problems
 
 
 def _names(predictions: Sequence[Prediction]) -> list[str]:

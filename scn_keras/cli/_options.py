@@ -34,6 +34,18 @@ def settings_option(
     )
 
 
+def require_folders(*paths: pathlib.Path | None) -> None:
+    """Raises a usage error if the folder of a file to write does not exist.
+
+    Called before the work, of which the result could not be written.
+    """
+    for path in paths:
+        if path is not None and not path.parent.is_dir():
+            raise click.UsageError(
+                f"The folder of {path} does not exist. Create {path.parent} first."
+            )
+
+
 def json_option(help: str) -> _Decorator:
     """Returns the option `--json FILE`, which passes `json_path`, a path or None."""
     return click.option("--json", "json_path", type=OUT_FILE, help=help)

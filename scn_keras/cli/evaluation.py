@@ -12,6 +12,7 @@ from scn_keras.cli._options import (
     OUT_FILE,
     PER_LANDMARK,
     json_option,
+    require_folders,
     settings_option,
 )
 
@@ -69,6 +70,7 @@ def evaluate(
             "--report is for one RUN. Omit it for several RUNs, whose reports are "
             "written to their folders."
         )
+    require_folders(json_path, report_path)
     results, reports = [], []
     for run in [Run(path) for path in runs]:
         images = split_of(run, split, data_dir, folder)

@@ -7,7 +7,7 @@ import click
 
 from scn_keras.cli._catalog import known_model
 from scn_keras.cli._command import command_function
-from scn_keras.cli._options import FOLDER, OUT_FILE, json_option
+from scn_keras.cli._options import FOLDER, OUT_FILE, json_option, require_folders
 
 
 @click.command()
@@ -81,7 +81,10 @@ def predict(
     """
     from rich.console import Console
 
+    from scn_keras.files.shown_text import shown_text
     from scn_keras.saved_models.predicting import prediction_files
+
+    require_folders(json_path, csv_path)
 
     if "://" in model:
         from scn_keras.saved_models.client.client import predict_served
@@ -104,16 +107,16 @@ def predict(
     if csv_path:
         prediction_files.write_csv(csv_path, results, schema.names)
     if markups:
-        prediction_files.write_markups(markups, results, schema.names)
+        problems += prediction_files.write_markups(markups, results, schema.names)
     if overlay:
-        prediction_files.write_overlays(overlay, results, schema)
+        problems += prediction_files.write_overlays(overlay, results, schema)
     if not (json_path or csv_path or markups or worst):
         prediction_files.print_points(results, schema.names)
     for path in filter(None, (json_path, csv_path, markups, overlay)):
-        click.echo(f"Written: {path}")
+        click.echo(f"Written: {shown_text(str(path))}")
     for note in dict.fromkeys(note for result in results for note in result.notes):
-        click.echo(f"Note: {note}", err=True)
+        click.echo(f"Note: {shown_text(note)}", err=True)
     for problem in problems:
-        click.echo(f"Error: {problem}", err=True)
+        click.echo(f"Error: {shown_text(problem)}", err=True)
     if problems:
         sys.exit(1)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scn_keras.files._number_format import number_format
+from scn_keras.files.shown_text import from_csv_text
 from scn_keras.files.text_values import read_text
 
 _DELIMITERS = ",;\t|"
@@ -91,7 +92,9 @@ def tidy_rows(
     path: Path, rows: Sequence[tuple[int, Sequence[str]]], delimiter: str
 ) -> TableRows:
     """Strips the texts of rows and leaves out what is empty at the right and below."""
-    stripped = [(line, [text.strip() for text in row]) for line, row in rows]
+    stripped = [
+        (line, [from_csv_text(text.strip()) for text in row]) for line, row in rows
+    ]
     stripped = [(line, row) for line, row in stripped if any(row)]
     if not stripped:
         raise ValueError(f"The file of points is empty: {path}")

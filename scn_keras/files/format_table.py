@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scn_keras.files.point_set import PointSet
+from scn_keras.files.shown_text import csv_text
 
 
 def format_table(sets: Sequence[PointSet], layout: str) -> str:
@@ -26,14 +27,20 @@ def format_table(sets: Sequence[PointSet], layout: str) -> str:
         writer.writerow([*["image"] * named, "label", *columns])
         for points in sets:
             for label, row in zip(points.labels, points.points, strict=True):
-                writer.writerow([*[points.image] * named, label, *_texts(row)])
+                names = [*[points.image] * named, label]
+                writer.writerow([*map(csv_text, names), *_texts(row)])
     else:
         labels = [*dict.fromkeys(label for points in sets for label in points.labels)]
         writer.writerow(
-            ["image", *(f"{n}_{a}{unit}" for n in labels for a in "xyz"[:axes])]
+            [
+                "image",
+                *(csv_text(f"{n}_{a}{unit}") for n in labels for a in "xyz"[:axes]),
+            ]
         )
         for points in sets:
-            writer.writerow([points.image, *_texts(points.ordered(labels).ravel())])
+            writer.writerow(
+                [csv_text(points.image), *_texts(points.ordered(labels).ravel())]
+            )
     return out.getvalue()
 
 

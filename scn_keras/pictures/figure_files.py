@@ -1,6 +1,7 @@
 """Conversion of figures to the bytes of PNG, JPEG and SVG files."""
 
 import io
+import warnings
 from typing import Any
 
 import matplotlib
@@ -45,5 +46,10 @@ def to_svg(drawing: figure.Figure) -> bytes:
 
 def _save(drawing: figure.Figure, format: str, **settings: Any) -> bytes:
     file = io.BytesIO()
-    drawing.savefig(file, format=format, facecolor=drawing.get_facecolor(), **settings)
+    with warnings.catch_warnings():
+        # Names of files and landmarks may be in any script; the font has a box for it.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        drawing.savefig(
+            file, format=format, facecolor=drawing.get_facecolor(), **settings
+        )
     return file.getvalue()

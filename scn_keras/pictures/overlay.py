@@ -18,7 +18,15 @@ from scn_keras.geometry import (
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.pictures.overlay_options import OverlayOptions
 from scn_keras.pictures.projections import Projection, project_to_planes
-from scn_keras.pictures.style import INK, PAPER, PREDICTED, TRUE, draw_image, halo
+from scn_keras.pictures.style import (
+    INK,
+    PAPER,
+    PREDICTED,
+    TRUE,
+    draw_image,
+    halo,
+    plain_text,
+)
 
 _STRIP = 0.3  # inches above and below the image, for the title and the legend
 
@@ -249,7 +257,7 @@ def _label_misses(
         # Each label is at least one line lower than the last, so that none overlap.
         lowest = max(y, lowest + line)
         axes.annotate(
-            f"{schema.names[index]} {distance[index]:.1f} {options.unit}",
+            plain_text(f"{schema.names[index]} {distance[index]:.1f} {options.unit}"),
             (x, y),
             (x + (-0.03 if inwards else 0.03) * abs(right - left), lowest),
             color=INK,
@@ -267,7 +275,13 @@ def _draw_title_and_legend(
     """Fills the strips above and below the image."""
     middle = 0.5 * _STRIP / drawing.get_figheight()
     drawing.text(
-        0.015, 1.0 - middle, title, color=INK, fontsize=9, ha="left", va="center"
+        0.015,
+        1.0 - middle,
+        plain_text(title),
+        color=INK,
+        fontsize=9,
+        ha="left",
+        va="center",
     )
     drawing.legend(
         handles=keys,

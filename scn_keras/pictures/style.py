@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 
+from scn_keras.files.shown_text import shown_text
 from scn_keras.landmark_schema import LandmarkSchema
 
 PREDICTED = "#E69F00"
@@ -44,6 +45,22 @@ def landmark_colors(schema: LandmarkSchema) -> tuple[str, ...]:
     if schema.colors:
         return schema.colors
     return tuple(_PALETTE[i % len(_PALETTE)] for i in range(len(schema)))
+
+
+def plain_text(text: str) -> str:
+    """Returns a text that matplotlib draws as it is.
+
+    Matplotlib typesets what is between two dollars as a formula.
+
+    Args:
+        text: Str, for example the name of a file.
+
+    Example:
+
+    >>> print(plain_text("$x^2$"))
+    \\$x^2\\$
+    """
+    return shown_text(text).replace("$", "\\$")
 
 
 def halo(linewidth: float) -> list[Any]:

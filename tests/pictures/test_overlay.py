@@ -168,3 +168,28 @@ def test_a_volume_is_drawn_along_each_axis():
                 round((box.x0 + u * box.width) * columns),
             )
             assert has_color(picture[..., :3], where, PREDICTED)
+
+
+@pytest.mark.parametrize("name", [r"$\frac$ a", "$x^2$", r"a\$b", "$1 and $2"])
+def test_dollars_in_names_are_no_formulas(name):
+    """Drawn as by matplotlib with its parser of formulas off."""
+    points = np.array([[10.0, 12.0], [30.0, 12.0], [20.0, 30.0]])
+    schema = LandmarkSchema((name, "base", "side"))
+    options = OverlayOptions(title=name)
+
+    def drawn(schema, options):
+        image = np.zeros((40, 40), np.uint8)
+        true = points + [[9.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
+        drawing = draw_overlay(image, schema, points, true, np.eye(3), options=options)
+        return drawing, [*drawing.texts, *drawing.axes[0].texts]
+
+    drawing, texts = drawn(schema, options)
+    plain, plain_texts = drawn(
+        LandmarkSchema(("?", "base", "side")), OverlayOptions(title="?")
+    )
+    for text in plain_texts:
+        text.set_parse_math(False)
+        text.set_text(text.get_text().replace("?", name))
+    assert sum(name in text.get_text() for text in plain_texts) == 2
+    assert to_png(drawing) == to_png(plain)
+    assert len(texts) == len(plain_texts)

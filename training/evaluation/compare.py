@@ -7,6 +7,7 @@ import numpy as np
 import rich.console
 from rich import box
 from rich import table as rich_table
+from rich.markup import escape
 
 from scn_keras.training.evaluation.points_table import read_points
 from scn_keras.training.evaluation.statistics import (
@@ -134,10 +135,12 @@ def print_comparison(
         for radius, numbers in result["sdr_percent"].items():
             table.add_row(f"< {radius} {unit}, %", *_cells(numbers, 1))
         for numbers in result["per_landmark"] if landmarks else ():
-            table.add_row(f"[dim]{numbers['name']}", *_cells(numbers, 3))
+            table.add_row(f"[dim]{escape(numbers['name'])}", *_cells(numbers, 3))
         console.print(table, "")
-    console.print(f"first: {names[0]}\nsecond: {names[1]}", highlight=False)
-    for key, (first, second) in compared[0]["differs"].items():
+    first, second = map(escape, names)
+    console.print(f"first: {first}\nsecond: {second}", highlight=False)
+    for key, values in compared[0]["differs"].items():
+        first, second = (escape(str(value)) for value in values)
         console.print(f"[dim]{key}: {first} and {second}")
 
 

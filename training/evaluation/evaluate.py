@@ -202,8 +202,9 @@ def locate_images(
     for image in located:
         if not image.calibrated:
             affine = rich.markup.escape(str(image.affine.tolist()))
+            id = rich.markup.escape(image.id)
             console.print(
-                f"[yellow]Not evaluated: image {image.id} has no usable spacing "
+                f"[yellow]Not evaluated: image {id} has no usable spacing "
                 f"(affine {affine})."
             )
     return located, seconds

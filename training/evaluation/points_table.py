@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from scn_keras.files.atomic_write import write_text
+from scn_keras.files.shown_text import csv_text, from_csv_text
 from scn_keras.inference.located_image import LocatedImage
 from scn_keras.training.run import Run
 
+_NAMED = ("id", "group", "landmark")
 # Prefixes of columns: the width of the peak, the distance to each truth (whose name is
 # appended) and the 90 % radius.
 _WIDTH, _ERROR, _RADIUS = "spread", "error", "radius90"
@@ -56,7 +58,9 @@ def write_points(
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, fields)
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(
+        {k: csv_text(v) if k in _NAMED else v for k, v in row.items()} for row in rows
+    )
     write_text(path, table.getvalue())
     return _by_image(rows, fields)
 
@@ -82,7 +86,11 @@ def read_points(run: Run, split: str) -> dict[str, dict[str, Any]]:
         )
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        return _by_image(list(reader), reader.fieldnames or ())
+        rows = [
+            {k: from_csv_text(v) if k in _NAMED else v for k, v in row.items()}
+            for row in reader
+        ]
+        return _by_image(rows, reader.fieldnames or ())
 
 
 def _by_image(

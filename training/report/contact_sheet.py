@@ -139,7 +139,7 @@ def write_sheet(sheet: figure.Figure, path: pathlib.Path) -> None:
         content = to_jpeg(sheet)
     elif kind == ".html":
         code = base64.b64encode(to_jpeg(sheet)).decode()
-        title = html.escape(sheet.get_suptitle() or path.stem)
+        title = html.escape(sheet.get_suptitle().replace("\\$", "$") or path.stem)
         content = (
             f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
             f"<title>{title}</title></head>\n"

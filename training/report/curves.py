@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from scn_keras.inference.located_image import expected_error
 from scn_keras.pictures import to_svg
+from scn_keras.pictures.style import plain_text
 from scn_keras.training.evaluation.statistics import RADII, SHOWN_RADII
 from scn_keras.training.report.fragments import picture
 from scn_keras.training.report.reported_split import ReportedSplit
@@ -112,7 +113,14 @@ def _error_curve(reported: ReportedSplit) -> figure.Figure:
     limit = float(np.clip(limit, RADII[unit][-2], RADII[unit][-1]))
     for (truth, e), (color, style) in zip(errors.items(), _STYLES, strict=False):
         share = 100.0 * np.arange(1, e.size + 1) / e.size
-        axes.step(e, share, style, where="post", color=color, label=truth or "points")
+        axes.step(
+            e,
+            share,
+            style,
+            where="post",
+            color=color,
+            label=plain_text(truth or "points"),
+        )
     for radius in SHOWN_RADII[unit]:
         axes.axvline(radius, color=_GUIDE, lw=0.7, zorder=0)
     axes.set(xlim=(0.0, limit), ylim=(0.0, 100.0))

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.pictures import Projection, landmark_colors
-from scn_keras.pictures.style import INK, PAPER
+from scn_keras.pictures.style import INK, PAPER, plain_text
 
 # In inches.
 _WIDTH = 13.0
@@ -64,9 +64,14 @@ def draw_sheet(
     drawing = figure.Figure((_WIDTH, height), facecolor=PAPER)
     FigureCanvasAgg(drawing)
     drawing.suptitle(
-        title, color=INK, fontsize=10, x=0.005, y=1.0 - 0.13 / height, ha="left",
+        plain_text(title),
+        color=INK,
+        fontsize=10,
+        x=0.005,
+        y=1.0 - 0.13 / height,
+        ha="left",
         va="center",
-    )  # fmt: skip
+    )
     bottom = height - _TITLE_HEIGHT
     for row, row_height in zip(rows, heights, strict=True):
         bottom -= row_height
@@ -115,7 +120,12 @@ def _draw_row(
             _draw_panel(axes, planes, schema, cell.limits)
             if not number:
                 axes.set_title(
-                    cell.title, color=INK, fontsize=8, pad=3, loc="left", x=0.02
+                    plain_text(cell.title),
+                    color=INK,
+                    fontsize=8,
+                    pad=3,
+                    loc="left",
+                    x=0.02,
                 )
 
 
@@ -187,7 +197,13 @@ def _add_legends(
     colors = landmark_colors(schema)
     handles = [
         lines.Line2D(
-            [], [], marker="o", ls="none", color=color, ms=4, label=f"{n}: {name}"
+            [],
+            [],
+            marker="o",
+            ls="none",
+            color=color,
+            ms=4,
+            label=plain_text(f"{n}: {name}"),
         )
         for n, (name, color) in enumerate(zip(schema.names, colors, strict=True))
     ]
@@ -209,7 +225,7 @@ def _add_legends(
                 color=INK,
                 fillstyle="none" if n else "full",
                 ms=4,
-                label=name.removeprefix("points_"),
+                label=plain_text(name.removeprefix("points_")),
             )
             for n, name in enumerate(observers)
         ]

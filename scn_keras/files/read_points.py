@@ -9,13 +9,14 @@ from scn_keras.files._short_errors import with_short_errors
 from scn_keras.files._table_rows import TableRows, read_csv_rows
 from scn_keras.files.coco_points import parse_coco
 from scn_keras.files.cvat_points import read_cvat
+from scn_keras.files.fcsv_points import read_fcsv
 from scn_keras.files.json_points import parse_json
 from scn_keras.files.label_studio_points import parse_label_studio
 from scn_keras.files.labelme_points import parse_labelme
 from scn_keras.files.located_json import JsonObject, load_json
 from scn_keras.files.point_set import SPACES, PointSet
 from scn_keras.files.pts_points import read_pts
-from scn_keras.files.slicer_points import parse_markups, read_fcsv
+from scn_keras.files.slicer_points import parse_markups
 from scn_keras.files.table_formats import is_header, parse_rows
 from scn_keras.files.tps_points import read_tps
 from scn_keras.files.unread_formats import advice_for, is_sidecar

@@ -3,10 +3,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scn_keras.files.atomic_write import write_text
+from scn_keras.files.fcsv_points import format_fcsv
 from scn_keras.files.format_table import format_table
 from scn_keras.files.json_points import format_json
 from scn_keras.files.point_set import PointSet
-from scn_keras.files.slicer_points import format_fcsv, format_markups
+from scn_keras.files.slicer_points import format_markups
 
 
 def write_points(

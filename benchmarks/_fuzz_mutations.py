@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from typing import Any
+from xml.sax.saxutils import escape
 
 from benchmarks._fuzz_seeds import Files
 
@@ -48,7 +49,7 @@ def mutate(files: Files, kind: str, draw: random.Random) -> Files:
     data = files[name]
     structured = _STRUCTURED.get(kind, _mutate_bytes)
     for _ in range(draw.choice((1, 1, 1, 2, 4))):
-        change = structured if draw.random() < 0.8 else _mutate_bytes
+        change = structured if draw.random() < 0.9 else _mutate_bytes
         data = change(data, draw)
     return {**files, name: data}
 
@@ -168,11 +169,17 @@ def _mutate_zip(data: bytes, draw: random.Random) -> bytes:
         return _mutate_bytes(data, draw)
     if not files:
         return _mutate_bytes(data, draw)
-    # Mostly the sheet, which has the cells.
-    sheets = [name for name in files if "sheet1" in name]
-    name = draw.choice(sheets if sheets and draw.random() < 0.7 else [*files])
-    change = _mutate_text if draw.random() < 0.7 else _mutate_bytes
-    files[name] = change(files[name].replace(b"><", b">\n<"), draw)
+    # Mostly the parts with the cells, and the texts in them.
+    cells = [name for name in files if "sheet1" in name or "sharedStrings" in name]
+    name = draw.choice(cells if cells and draw.random() < 0.85 else [*files])
+    texts = [*re.finditer(rb">([^<>]+)<", files[name])]
+    if texts and draw.random() < 0.5:
+        begin, end = draw.choice(texts).span(1)
+        new = escape(str(draw.choice((*_TEXTS, *_INTEGERS)))).encode()
+        files[name] = files[name][:begin] + new + files[name][end:]
+    else:
+        change = _mutate_text if draw.random() < 0.7 else _mutate_bytes
+        files[name] = change(files[name].replace(b"><", b">\n<"), draw)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():

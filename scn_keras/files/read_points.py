@@ -59,6 +59,7 @@ def read_points(path: str | os.PathLike[str], space: str | None = None) -> Point
     return sets[0]
 
 
+@with_short_errors
 def read_point_sets(
     path: str | os.PathLike[str], space: str | None = None
 ) -> list[PointSet]:

@@ -46,6 +46,8 @@ MAX_SECONDS, MAX_BYTES = 10.0, 2**30
 # Larger than the files that are mutated, so that most headers are accepted.
 _MAX_PIXELS = 2**22
 _SENTENCE = 2000  # characters at most
+# Files that are refused for their first bytes test little.
+_MIN_PAST_HEADER = 0.2
 
 _trace: Callable[..., Any] | None = None
 
@@ -274,6 +276,8 @@ def main() -> None:
             lines.setdefault(name, set()).update(executed)
         if "read" in result:
             past = result["past_header"] / count
+            if past < _MIN_PAST_HEADER and count >= 100:
+                faults.append(f"{kind}: only {past:.0%} get past the header")
             print(
                 f"{kind:8} {count:6} {past:11.0%} {result['read'] / count:8.0%} "
                 f"{result['crashes']:8} {result['limits']:7} {result['slowest']:7.1f} s"

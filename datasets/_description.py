@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scn_keras.datasets._tfds_class import class_name
+from scn_keras.files.orientation import REFUSED
 from scn_keras.landmark_schema import LandmarkSchema
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def description(builder: "LandmarkBuilder") -> dict[str, Any]:
             for name, (split, ids) in builder.SUBSETS.items()
         },
         "spacing_rule": builder.SPACING_RULE,
+        "orientation": REFUSED,
         **({} if name is None else {"class": name}),
     }
 

@@ -46,6 +46,7 @@ class Case:
             affine of the image file.
         labels: Tuple of str, the labels in the order of the points file and with
             duplicates; empty if the format has none.
+        stored_pixels: Bool, see `files.read_image`.
 
     Example:
 
@@ -64,6 +65,7 @@ class Case:
     points: Mapping[str, np.ndarray]
     affine: np.ndarray | None
     labels: tuple[str, ...] = ()
+    stored_pixels: bool = False
 
     def read_image(self) -> tuple[np.ndarray, np.ndarray]:
         """Reads the image and its affine.
@@ -79,7 +81,8 @@ class Case:
         """
         try:
             array, affine = read_image(
-                self.image_path, stored_pixels=reads_stored_pixels()
+                self.image_path,
+                stored_pixels=self.stored_pixels or reads_stored_pixels(),
             )
         except FileNotFoundError as error:
             raise ValueError(str(error)) from error

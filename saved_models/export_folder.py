@@ -5,6 +5,7 @@ import json
 import pathlib
 from typing import Any
 
+from scn_keras.files.orientation import STORED_PIXELS
 from scn_keras.inference.image_to_grid import ImageToGrid
 
 _SUMS = "SHA256SUMS"
@@ -74,3 +75,25 @@ def image_to_grid_of(model: str | pathlib.Path) -> ImageToGrid:
     values: dict[str, Any] = {name: settings[name] for name in names}
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return ImageToGrid(**values)
+
+
+def orientation_of(model: str | pathlib.Path) -> str:
+    """Returns the rule of an exported model for files with an orientation tag.
+
+    Models of version 0.1 have none and use stored pixels.
+    """
+    return _export(model).get("orientation", STORED_PIXELS)
+
+
+def max_image_bytes_of(model: str | pathlib.Path) -> int | None:
+    """Returns the largest image that an exported model decodes, see `decode_image`.
+
+    Models of version 0.1 have none and count pixels: `MAX_DECODED_PIXELS`.
+    """
+    megabytes = _export(model).get("max_image_mb")
+    return None if megabytes is None else megabytes * 2**20
+
+
+def _export(model):
+    path = beside(model, "export.json")
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}

@@ -32,6 +32,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 TENSORFLOW_TESTS = [
     *("cli", "datasets", "saved_models", "training", "test_old_files.py"),
     *("inference/test_locator.py", "inference/test_resample.py"),
+    "inference/test_image_kinds.py",
 ]
 collect_ignore = [] if BACKEND == "tensorflow" else TENSORFLOW_TESTS
 

@@ -4,6 +4,7 @@ import pathlib
 import zipfile
 
 from scn_keras.files.model_file import require_sound_model
+from scn_keras.training._run_files import IMAGES_FILE
 
 # The folder in the archive.
 INSIDE = "run"
@@ -65,7 +66,7 @@ def extract_files(model: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
 def _embedded_files(folder: pathlib.Path) -> list[pathlib.Path]:
     names = (
         *("recipe.json", "landmarks.json", "inference.json", "shape.json"),
-        "calibration.json",
+        *("calibration.json", IMAGES_FILE),
     )
     files = [folder / name for name in names if (folder / name).is_file()]
     coarse = folder / "coarse"

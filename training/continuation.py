@@ -68,7 +68,7 @@ def continue_run(run: Run, steps: int, path: str | pathlib.Path) -> Run:
     schedule = make_schedule(longer)
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         model.optimizer.learning_rate = schedule
-    new = Run.create(path, longer, run.schema, run.data)
+    new = Run.create(path, longer, run.schema, run.data, run.orientation)
     try:
         if run.coarse is not None:
             shutil.copytree(run.coarse.path, new.path / "coarse")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 from rich.console import Console
 
+from scn_keras.files.orientation import STORED_PIXELS
 from scn_keras.models import LandmarkModel, preset_path
 from scn_keras.training.build import (
     compiled_model,
@@ -21,6 +22,12 @@ from scn_keras.training.input.source import Source
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 from scn_keras.training.start_from import start_from
+
+_STORED_PIXELS_NOTE = (
+    "Note: the data set was stored before image files with an orientation tag were "
+    "refused. If it has such files, their stored pixels are used, as `predict` will "
+    "do. Prepare it again with --overwrite to find out."
+)
 
 
 def fit(
@@ -98,7 +105,11 @@ def fit(
             return run
     else:
         _prepare(recipe, training)
-        run = Run.create(path, recipe, source.schema, _locations(data_dir, arrays))
+        locations = _locations(data_dir, arrays)
+        rule = source.orientation
+        run = Run.create(path, recipe, source.schema, locations, rule)
+        if rule == STORED_PIXELS:
+            _print(_STORED_PIXELS_NOTE)
         if resume:
             _print(f"There is no run in {path} yet: a new training starts.")
     if recipe.coarse is not None:

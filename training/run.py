@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scn_keras.files.atomic_write import write_text
+from scn_keras.files.orientation import REFUSED
 from scn_keras.inference.calibration import Calibration
 from scn_keras.inference.test_time_augmentation import test_time_views
 from scn_keras.landmark_schema import LandmarkSchema
@@ -20,6 +21,7 @@ from scn_keras.training._model_file import (
     embed_files,
     extract_files,
 )
+from scn_keras.training._run_files import IMAGES_FILE, orientation_rule
 from scn_keras.training.build import load_model, make_method
 from scn_keras.training.environment import environment
 from scn_keras.training.recipe import Recipe
@@ -62,6 +64,7 @@ class Run:
         recipe: Recipe,
         schema: LandmarkSchema,
         data: Mapping[str, str | None] | None = None,
+        orientation: str = REFUSED,
     ) -> "Run":
         """Creates the folder of a new run.
 
@@ -70,6 +73,7 @@ class Run:
             recipe: `Recipe`.
             schema: `LandmarkSchema` of its data set.
             data: Mapping, the arguments `data_dir` and `arrays` of `fit`.
+            orientation: Str, the rule of its data set, see `orientation_rule`.
 
         Raises:
             FileExistsError: If the folder exists and is not empty.
@@ -85,6 +89,7 @@ class Run:
         contents = {
             "landmarks.json": schema.to_dict(),
             "environment.json": {**environment(), "data": dict(data or {})},
+            IMAGES_FILE: {"orientation": orientation},
             "recipe.json": recipe.stored_form(),
         }
         existed = path.exists()
@@ -99,6 +104,11 @@ class Run:
                 path.rmdir()
             raise
         return cls(path)
+
+    @property
+    def orientation(self) -> str:
+        """The rule for files with an orientation tag, see `orientation_rule`."""
+        return orientation_rule(self.path)
 
     @property
     def checkpoint(self) -> pathlib.Path:

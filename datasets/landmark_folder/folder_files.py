@@ -62,7 +62,11 @@ class FolderImage:
 
 
 def read_folder(
-    folder: Path, settings: FolderSettings, problems: list[str], notes: list[str]
+    folder: Path,
+    settings: FolderSettings,
+    problems: list[str],
+    notes: list[str],
+    stored_pixels: bool = False,
 ) -> list[FolderImage]:
     """Returns the images of a folder with their points, in the order of their ids.
 
@@ -92,7 +96,9 @@ def read_folder(
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                header = read_image_header(path, stored_pixels=reads_stored_pixels())
+                header = read_image_header(
+                    path, stored_pixels=stored_pixels or reads_stored_pixels()
+                )
         except (ValueError, OSError) as error:
             problems.append(_sentence(path, error))
             continue

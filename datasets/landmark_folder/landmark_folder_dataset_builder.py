@@ -44,6 +44,11 @@ class Builder(LandmarkBuilder):
     The names of the landmarks, the dimensions and the dtype of the images are taken
     from the folder and stored with the prepared set.
 
+    Args:
+        stored_pixels: Bool, whether files with an orientation tag are read as they are
+            stored instead of being refused.
+        **kwargs: See `LandmarkBuilder`.
+
     Raises:
         ValueError: If neither a configuration nor a folder is given.
     """
@@ -58,6 +63,10 @@ Studio or VIA .json, CVAT .xml. Settings that are not in these files belong into
 {FILE_NAME}: names, pairs, links, patients, splits.
 """
     SCHEMA = LandmarkSchema(())  # of the class; an instance has that of its folder
+
+    def __init__(self, *, stored_pixels: bool = False, **kwargs: Any) -> None:
+        self._stored_pixels = stored_pixels
+        super().__init__(**kwargs)
 
     def cases(self, folder: Path, problems: list[str] | None = None) -> list[Case]:
         """Lists the images of a folder with their points and splits.
@@ -96,6 +105,7 @@ Studio or VIA .json, CVAT .xml. Settings that are not in these files belong into
                 {"points": points},
                 _affine(image.header, settings),
                 () if image.points is None else tuple(image.points.labels),
+                self._stored_pixels,
             )
             cases.append(case)
         used = [image for image in images if image.id in split]
@@ -235,7 +245,9 @@ Studio or VIA .json, CVAT .xml. Settings that are not in these files belong into
             problems: list[str] = []
             settings = read_settings(folder)
             self._notes: list[str] = []
-            images = read_folder(folder, settings, problems, self._notes)
+            images = read_folder(
+                folder, settings, problems, self._notes, self._stored_pixels
+            )
             self._content = settings, images, problems
             self._folder = folder
         return self._content

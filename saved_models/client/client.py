@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from scn_keras.files.orientation import STORED_PIXELS
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.saved_models.client.image_requests import (
     Files,
     ImageRequest,
+    ImageRules,
     image_name,
     list_images,
     read_image_request,
@@ -123,7 +125,7 @@ class Client:
         self._concurrency = concurrency
         self._timeout = timeout
         self._retries = retries
-        self._stored_values: bool | None = None
+        self._rules: ImageRules | None = None
         self._connect = _connector(
             parts["scheme"], parts["address"], model, version, dict(headers or {})
         )
@@ -235,12 +237,12 @@ class Client:
         images = await asyncio.to_thread(list_images, files)
         if not images:
             return []
-        stored = await self._takes_stored_values()
+        rules = await self._ask_rules()
 
         async def predict_part(begin):
             async with self._calls:
                 part = images[begin : begin + self._batch_size]
-                return await self._predict_batch(part, begin, spacing, stored)
+                return await self._predict_batch(part, begin, spacing, rules)
 
         begins = range(0, len(images), self._batch_size)
         tasks = [asyncio.create_task(predict_part(begin)) for begin in begins]
@@ -256,7 +258,7 @@ class Client:
             async with self._without_other_calls():
                 for n in repeated:
                     (answers[n],) = await self._predict_batch(
-                        [images[n]], n, spacing, stored
+                        [images[n]], n, spacing, rules
                     )
         for n in refused:
             if isinstance(answers[n], RefusedError):
@@ -273,7 +275,7 @@ class Client:
                 await held.enter_async_context(self._calls)
             yield
 
-    async def _predict_batch(self, images, first_number, spacing, stored):
+    async def _predict_batch(self, images, first_number, spacing, rules):
         """Reads images and sends them in as few calls as possible.
 
         Returns a `Prediction`, a `PredictionError` or a `RefusedError` for each.
@@ -282,7 +284,7 @@ class Client:
         groups: dict[Any, list[tuple[int, ImageRequest]]] = {}
         for index, image in enumerate(images):
             request = await asyncio.to_thread(
-                read_image_request, image, first_number + index, spacing, stored
+                read_image_request, image, first_number + index, spacing, rules
             )
             if isinstance(request, PredictionError):
                 answers[index] = request
@@ -343,12 +345,16 @@ class Client:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause *= 2.0
 
-    async def _takes_stored_values(self):
-        if self._stored_values is None:
+    async def _ask_rules(self):
+        if self._rules is None:
             outputs = await self._describe_landmarks(0, 1)
-            # Early exports do not have this output, and do not take stored values.
-            self._stored_values = bool(np.any(outputs.get("stored_values", False)))
-        return self._stored_values
+            # Early exports do not have these outputs, and do not take stored values.
+            orientation = np.ravel(outputs.get("orientation", STORED_PIXELS))[0]
+            if isinstance(orientation, bytes):
+                orientation = orientation.decode()
+            stored_values = bool(np.any(outputs.get("stored_values", False)))
+            self._rules = ImageRules(stored_values, str(orientation))
+        return self._rules
 
     async def _ask_names(self, count):
         names: list[Any] = []

@@ -24,6 +24,18 @@ Files = (
 _MAX_CALL_BYTES = 2**24
 
 
+class ImageRules(NamedTuple):
+    """How a model takes images.
+
+    Attributes:
+        stored_values: Bool, whether the model takes the stored values of files.
+        orientation: Str, the rule for files with an orientation tag.
+    """
+
+    stored_values: bool
+    orientation: str
+
+
 class ImageRequest(NamedTuple):
     """One image as the inputs of a signature.
 
@@ -101,7 +113,7 @@ def image_name(image: Any, number: int) -> pathlib.Path:
 
 
 def read_image_request(
-    image: Any, number: int, spacing: tuple[float, ...] | None, stored_values: bool
+    image: Any, number: int, spacing: tuple[float, ...] | None, rules: ImageRules
 ) -> ImageRequest | PredictionError:
     """Reads an image.
 
@@ -109,7 +121,7 @@ def read_image_request(
         image: One of what `list_images` returns.
         number: Int, the index of the image.
         spacing: Tuple of floats, mm per pixel in x, y(, z), for images without one.
-        stored_values: Bool, whether the model takes the stored values of files.
+        rules: `ImageRules` of the model.
 
     Returns:
         An `ImageRequest`, or a `PredictionError` if the image cannot be read.
@@ -118,8 +130,8 @@ def read_image_request(
         return image
     file = image_name(image, number)
     try:
-        source = _read(image, file, spacing, stored_values)
-        return ImageRequest(source, *call_of(source, stored_values))
+        source = _read(image, file, spacing, rules)
+        return ImageRequest(source, *call_of(source, rules.stored_values))
     except (ValueError, OSError) as error:
         return PredictionError(file, str(error))
 
@@ -140,10 +152,13 @@ def split_by_size(
 
 
 def _read(
-    image: Any, file: pathlib.Path, spacing: Sequence[float] | None, stored_values: bool
+    image: Any, file: pathlib.Path, spacing: Sequence[float] | None, rules: ImageRules
 ) -> ImageSource:
     if not isinstance(image, np.ndarray):
-        return read_image_source(file, spacing, None, stored_values)
+        stored_values, orientation = rules
+        return read_image_source(
+            file, spacing, None, stored_values, orientation=orientation
+        )
     if image.ndim not in (2, 3) or image.dtype.kind not in "uif":
         raise ValueError(
             "An image must be an array of numbers with the axes (y, x) or (z, y, x). "

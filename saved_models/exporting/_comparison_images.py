@@ -90,7 +90,7 @@ class ImageFiles:
         try:
             image = grey_image(source, self._image_to_grid)
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(undecodable(source)) from error
+            raise ValueError(undecodable(source, error)) from error
         return {
             "id": str(file).encode(),
             "group": str(file).encode(),

@@ -15,6 +15,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from scn_keras import __version__
 from scn_keras.files.atomic_write import write_text
+from scn_keras.files.orientation import REFUSED
+from scn_keras.inference.decode import MAX_IMAGE_BYTES
 from scn_keras.inference.locator import HasLocalizer
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
 from scn_keras.saved_models.export_folder import write_checksums
@@ -35,6 +37,10 @@ from scn_keras.saved_models.publishing.model_card import export_card
 from scn_keras.saved_models.publishing.provenance import provenance
 from scn_keras.training.run import Run, write_json
 
+# The default of the largest image, and the largest setting, in MB of 2^20 bytes: what
+# one TensorFlow tensor of 32-bit sizes holds.
+MAX_IMAGE_MB, MAX_SETTING_MB = MAX_IMAGE_BYTES // 2**20, 2047
+
 # A function that reads images, the specifications of its inputs, and warm-up inputs.
 _Reading = tuple[Callable[..., Any], list[tf.TensorSpec], dict[str, np.ndarray]]
 
@@ -48,6 +54,7 @@ def export(
     precision: str = "float32",
     data_dir: str | pathlib.Path | None = None,
     images: str | pathlib.Path | None = None,
+    max_image_mb: int = MAX_IMAGE_MB,
 ) -> pathlib.Path:
     """Exports a run as `FOLDER/NAME/VERSION/`, the folder layout of TF Serving.
 
@@ -84,6 +91,9 @@ def export(
         images: A folder of images, for reduced precision of a model whose data set is
             not prepared, such as a preset. Points are read as by `landmark_folder`;
             without points only their movement is measured.
+        max_image_mb: Int, the largest image that a SavedModel decodes, in MB of 2^20
+            bytes: rows x columns x channels x bytes per channel, at least two bytes
+            per pixel. A call takes about ten times that (docs/security.md).
 
     Returns:
         The folder of the version.
@@ -105,6 +115,11 @@ def export(
         )
     run.require_network("An export")
     reduced.check(format, precision)
+    if not 1 <= max_image_mb <= MAX_SETTING_MB:
+        raise ValueError(
+            f"`max_image_mb` must be from 1 to {MAX_SETTING_MB}. Received: "
+            f"max_image_mb={max_image_mb}"
+        )
     _must_go_together(run, format)
     compared = _compared_images(run, precision, images, data_dir)
     suffixes = [format] * (format != "savedmodel") + [precision] * (
@@ -114,7 +129,8 @@ def export(
     target = _target(pathlib.Path(folder), name, version)
     version = int(target.name)
     with _new_folder(target) as temporary:
-        _fill(temporary, run, name, version, format, precision, compared, data_dir)
+        settings = format, precision, max_image_mb
+        _fill(temporary, run, name, version, settings, compared, data_dir)
     return target
 
 
@@ -139,13 +155,14 @@ def _new_folder(target: pathlib.Path) -> Iterator[pathlib.Path]:
         raise
 
 
-def _fill(folder, run, name, version, format, precision, compared, data_dir):
+def _fill(folder, run, name, version, settings, compared, data_dir):
     """Writes the model and its further files to a new folder."""
+    format, precision, max_image_mb = settings
     model = run.load_model()
     if format == "savedmodel":
         if precision == "bfloat16":
             model = reduced.in_bfloat16(model)
-        signatures = _write(run, model, folder, name)
+        signatures = _write(run, model, folder, name, max_image_mb)
         extra = folder / "assets.extra"
         located: HasLocalizer = model
     else:
@@ -158,7 +175,7 @@ def _fill(folder, run, name, version, format, precision, compared, data_dir):
     lost = None
     if precision != "float32":
         lost = reduced.accuracy_lost(run, located, compared)
-    _describe(run, extra, name, version, format, precision, signatures, lost)
+    _describe(run, extra, name, version, settings, signatures, lost)
 
 
 def _compared_images(run, precision, images, data_dir):
@@ -215,9 +232,10 @@ def _write(
     model: LandmarkModel | LandmarkEnsemble,
     folder: pathlib.Path,
     name: str,
+    max_image_mb: int,
 ) -> dict[str, Any]:
     """Writes the SavedModel and its warm-up, and returns its inputs and outputs."""
-    locator = GraphLocator(run.locator(model))
+    locator = GraphLocator(run.locator(model), max_image_mb * 2**20)
     d = len(run.recipe.grid)
     # Large enough to be reduced. A volume of that size would take megabytes.
     factor = 2 if d == 2 else 1
@@ -271,11 +289,20 @@ def _write(
 def _landmark_metadata(run):
     """Returns a signature with metadata for clients that know only the address."""
     stored_values = run.recipe.image_to_grid.uses_stored_values
+    names = run.schema.names
 
     def about_landmarks(landmark):
+        is_valid = tf.debugging.Assert(
+            tf.reduce_all((landmark >= 0) & (landmark < len(names))),
+            [f"`landmark` must be from 0 to {len(names) - 1}. Received:", landmark],
+        )
+        with tf.control_dependencies([is_valid]):
+            landmark = tf.identity(landmark)
+        shape = tf.shape(landmark)
         return {
-            "name": tf.gather(tf.constant(run.schema.names), landmark),
-            "stored_values": tf.fill(tf.shape(landmark), stored_values),
+            "name": tf.gather(tf.constant(names), landmark),
+            "stored_values": tf.fill(shape, stored_values),
+            "orientation": tf.fill(shape, REFUSED),
         }
 
     return about_landmarks
@@ -310,7 +337,8 @@ def _signatures(folder):
     }
 
 
-def _describe(run, extra, name, version, format, precision, signatures, lost):
+def _describe(run, extra, name, version, settings, signatures, lost):
+    format, precision, max_image_mb = settings
     card = {
         **provenance(run),
         "name": name,
@@ -335,6 +363,9 @@ def _describe(run, extra, name, version, format, precision, signatures, lost):
             "calibrated": calibration is not None,
             "accuracy": lost,
             "signatures": signatures,
+            # Also of a run that uses stored pixels: the graph cannot give a note.
+            "orientation": REFUSED,
+            "max_image_mb": max_image_mb,
             "recipe": recipe.to_dict(),
         },
     )

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from scn_keras.array_api import TENSORFLOW
 from scn_keras.geometry import has_usable_spacing, spacing_is_usable
-from scn_keras.inference.decode import decode_image
+from scn_keras.inference.decode import MAX_IMAGE_BYTES, decode_image
 from scn_keras.inference.locator import Locator, at_least_one
 from scn_keras.models._heatmap_stride import heatmap_stride
 from scn_keras.warp import sum_of_products
@@ -21,10 +21,14 @@ class GraphLocator:
 
     Args:
         locator: `Locator` of Keras models.
+        max_image_bytes: Int, see `decode_image`.
     """
 
-    def __init__(self, locator: Locator) -> None:
+    def __init__(
+        self, locator: Locator, max_image_bytes: int = MAX_IMAGE_BYTES
+    ) -> None:
         self.locator = locator
+        self.max_image_bytes = max_image_bytes
         self.image_to_grid = locator.image_to_grid
 
     @property
@@ -57,7 +61,7 @@ class GraphLocator:
         affine = tf.linalg.diag(tf.pad(spacing, [[0, 0], [0, 1]], constant_values=1.0))
         images, to_source = self._map(
             lambda element: self.locator.to_grid_in_graph(
-                decode_image(element[0]), element[1]
+                decode_image(element[0], self.max_image_bytes), element[1]
             ),
             (image_bytes, affine),
         )
@@ -125,6 +129,8 @@ class GraphLocator:
                 tf.TensorSpec((count, *grid, 1), tf.float32),
                 tf.TensorSpec((count, d + 1, d + 1), tf.float32),
             ),
+            # By default, the images of a batch would be decoded ten at a time.
+            parallel_iterations=1,
         )
 
 

@@ -7,12 +7,21 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from scn_keras.files.open_image import MAX_PIXELS
+from scn_keras.files.orientation import REFUSED
 from scn_keras.inference.decode import decode_image, grey_values
 from scn_keras.inference.image_to_grid import ImageToGrid
 from scn_keras.inference.locator import Locator
-from scn_keras.saved_models.export_folder import image_to_grid_of
+from scn_keras.saved_models.export_folder import image_to_grid_of, orientation_of
+from scn_keras.saved_models.graph_errors import sentence_of
 from scn_keras.saved_models.predicting.image_source import ImageSource, call_of
 
+# Files on this machine are decoded up to the limit of `read_image`, at 16 bits.
+# `read_image_source` has checked their orientation.
+_decode = tf.function(
+    lambda data: decode_image(data, 2 * MAX_PIXELS, refuse_orientation=False),
+    input_signature=[tf.TensorSpec((), tf.string)],
+)
 _Located = Iterator[tuple[ImageSource, dict[str, np.ndarray]]]
 
 
@@ -23,10 +32,14 @@ class RunFileLocator:
         locator: `Locator`, for example that of a run.
         problems: List to which a message is appended for each file that cannot be
             decoded. The file is skipped.
+        orientation: Str, the rule for files with an orientation tag.
     """
 
-    def __init__(self, locator: Locator, problems: list[str]) -> None:
+    def __init__(
+        self, locator: Locator, problems: list[str], orientation: str = REFUSED
+    ) -> None:
         self.image_to_grid = locator.image_to_grid
+        self.orientation = orientation
         self._locator = locator
         self._problems = problems
 
@@ -39,8 +52,8 @@ class RunFileLocator:
             for source in sources:
                 try:
                     image = grey_image(source, self.image_to_grid)
-                except tf.errors.InvalidArgumentError:
-                    self._problems.append(undecodable(source))
+                except tf.errors.InvalidArgumentError as error:
+                    self._problems.append(undecodable(source, error))
                     continue
                 decoded.append(source)
                 affine = source.affine.astype(np.float32)
@@ -69,6 +82,7 @@ class ExportFileLocator:
         # A reference is kept, because the variables are deleted with the model.
         self._model = tf.saved_model.load(str(folder))
         self.image_to_grid = image_to_grid_of(folder)
+        self.orientation = orientation_of(folder)
         self._problems = problems
 
     def locate(self, sources: Iterable[ImageSource]) -> _Located:
@@ -78,10 +92,10 @@ class ExportFileLocator:
             serve = self._model.signatures[signature]
             try:
                 outputs = serve(**{k: tf.constant(v) for k, v in inputs.items()})
-            except tf.errors.InvalidArgumentError:
+            except tf.errors.InvalidArgumentError as error:
                 if source.data is None:  # not an error of decoding
                     raise
-                self._problems.append(undecodable(source))
+                self._problems.append(undecodable(source, error))
                 continue
             yield source, {name: value[0].numpy() for name, value in outputs.items()}
 
@@ -93,14 +107,11 @@ def grey_image(source: ImageSource, image_to_grid: ImageToGrid) -> tf.Tensor:
         tf.errors.InvalidArgumentError: If the bytes of the file cannot be decoded.
     """
     if source.data is not None:
-        return decode_image(tf.constant(source.data))
+        return _decode(tf.constant(source.data))
     image = tf.constant(np.asarray(source.array)[..., None])
     return grey_values(image, image_to_grid.normalization)
 
 
-def undecodable(source: ImageSource) -> str:
+def undecodable(source: ImageSource, error: tf.errors.OpError) -> str:
     """Returns the message for a file whose bytes cannot be decoded."""
-    return (
-        f"{source.file} is damaged or too large and could not be decoded. Open it in "
-        "a viewer and save it again, or omit it."
-    )
+    return f"{source.file} could not be decoded: {sentence_of(error)}"

@@ -11,8 +11,16 @@ from PIL import Image
 
 from scn_keras.files import read_image
 from scn_keras.files.find_images import find_images
-from scn_keras.files.image_kinds import DECODED_IN_GRAPH
+from scn_keras.files.image_forms import require_known_form
+from scn_keras.files.image_kinds import DECODED_IN_GRAPH, JPEG
+from scn_keras.files.jpeg_pixels import jpeg_damage
 from scn_keras.files.open_image import MAX_PIXELS
+from scn_keras.files.orientation import (
+    REFUSED,
+    STORED_PIXELS,
+    require_upright,
+    stored_pixels_note,
+)
 from scn_keras.geometry import affine_from_spacing, spacing_of
 
 
@@ -54,6 +62,7 @@ def read_image_source(
     dimensions: int | None,
     stored_values: bool,
     max_pixels: int = MAX_PIXELS,
+    orientation: str = REFUSED,
 ) -> ImageSource:
     """Reads an image file for a model.
 
@@ -63,22 +72,35 @@ def read_image_source(
         dimensions: Int, the dimensions of the model's images; `None` for any.
         stored_values: Bool, whether the model requires the stored values of the file.
         max_pixels: Int, see `read_image`.
+        orientation: Str, the rule of the model for files with an orientation tag,
+            `REFUSED` or `STORED_PIXELS`.
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the file is damaged, or the model does not accept the image.
+        ValueError: If the file is damaged or has an orientation tag other than 1, or
+            the model does not accept the image.
     """
     if spacing is not None and dimensions == 3:
         raise ValueError(
             "A spacing in x and y is for 2D images, but the model requires volumes. "
             f"Omit the spacing. Received: spacing={spacing}"
         )
+    stored_pixels = orientation == STORED_PIXELS
+    note = stored_pixels_note(file) if stored_pixels else None
+    notes: tuple[str, ...] = () if note is None else (note,)
     if dimensions != 3 and not stored_values and _is_decoded_in_graph(file):
         affine = affine_of(file, spacing, 2)
-        return ImageSource(file, file.read_bytes(), None, affine, ())
+        require_known_form(file)
+        if not stored_pixels:
+            require_upright(file)
+        data = file.read_bytes()
+        # The graph, and so TF Serving, goes on after damaged bytes of a JPEG.
+        if data.startswith(JPEG) and (damage := jpeg_damage(data)):
+            raise ValueError(f"The image file is damaged: {file}: {damage}.")
+        return ImageSource(file, data, None, affine, notes)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        array, own = read_image(file, max_pixels)
+        array, own = read_image(file, max_pixels, stored_pixels)
     if dimensions is not None and array.ndim != dimensions:
         raise ValueError(
             f"{file} must be an image with {dimensions} axes for this model. Received: "
@@ -92,7 +114,7 @@ def read_image_source(
         )
     if own is None:
         own = affine_of(file, spacing, array.ndim)
-    notes = tuple(str(warning.message) for warning in caught)
+    notes += tuple(str(warning.message) for warning in caught)
     return ImageSource(file, None, array, own, notes)
 
 

@@ -66,6 +66,7 @@ def predict(
                         spacing,
                         file_locator.image_to_grid.dimensions,
                         file_locator.image_to_grid.uses_stored_values,
+                        orientation=file_locator.orientation,
                     )
                 except (ValueError, OSError) as error:
                     problems.append(str(error))
@@ -113,7 +114,8 @@ def _file_locator(
         run = Run(model)
         trained, note = latest_model(run)
         notes = () if note is None else (note,)
-        return RunFileLocator(run.locator(trained), problems), notes
+        locator = RunFileLocator(run.locator(trained), problems, run.orientation)
+        return locator, notes
     if (model / "saved_model.pb").is_file():
         return ExportFileLocator(model, problems), ()
     raise FileNotFoundError(_neither(model))

@@ -189,7 +189,8 @@ def points_in_space(prediction: Prediction, names: Sequence[str]) -> PointSet:
     """Returns the points of one existing file for `write_markups`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are in the notes of the prediction
-        header = read_image_header(prediction.file)
+        # A file with an orientation tag has been located as it is stored.
+        header = read_image_header(prediction.file, stored_pixels=True)
     return PointSet(names, _present(prediction)).to_lps(header)
 
 
@@ -206,7 +207,7 @@ def write_overlays(
     def draw(prediction: Prediction, stem: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are in the notes of the prediction
-            image, affine = read_image(prediction.file)
+            image, affine = read_image(prediction.file, stored_pixels=True)
         to_mm = affine is not None and has_usable_spacing(affine, NUMPY)
         warning = ", not to be trusted" if prediction.trusted is False else ""
         drawing = pictures.draw_overlay(

@@ -18,6 +18,7 @@ from scn_keras.metrics.on_arrays import point_distances
 from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE
 from scn_keras.saved_models.publishing.model_card import model_card
 from scn_keras.saved_models.publishing.provenance import provenance
+from scn_keras.training._run_files import IMAGES_FILE
 from scn_keras.training.evaluation.evaluate import (
     locate_images,
     locator_for,
@@ -147,6 +148,7 @@ def _write_model(run: Run, folder: pathlib.Path) -> Run:
     write_json(folder / "recipe.json", recipe.to_dict())
     write_json(folder / "landmarks.json", run.schema.to_dict())
     preset = Run(folder)
+    write_json(folder / IMAGES_FILE, {"orientation": run.orientation})
     if run.inference_path.is_file():
         inference = json.loads(run.inference_path.read_text("utf-8"))
         members = [pathlib.Path(member).name for member in inference["members"]]

@@ -12,6 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from scn_keras.files.image_kinds import DECODED_IN_GRAPH
+from scn_keras.files.orientation import REFUSED
 from scn_keras.files.slicer_points import format_markups
 from scn_keras.geometry import spacing_of
 from scn_keras.inference.decode import MAX_DECODED_PIXELS, promised_size
@@ -37,6 +38,7 @@ def read_upload(
     spacing: tuple[float, float] | None,
     folder: pathlib.Path,
     stored_values: bool = False,
+    orientation: str = REFUSED,
 ) -> ImageSource:
     """Reads a 2D image from bytes, whose first bytes tell the format.
 
@@ -48,6 +50,7 @@ def read_upload(
             spacing; or `None`.
         folder: Path of a temporary folder to write the file to.
         stored_values: Bool, whether the model takes the stored values of the file.
+        orientation: Str, the rule of the model, see `read_image_source`.
 
     Returns:
         An `ImageSource`.
@@ -60,7 +63,8 @@ def read_upload(
     path = folder / "image"
     path.write_bytes(data)
     try:
-        return read_image_source(path, spacing, 2, stored_values, MAX_DECODED_PIXELS)
+        limit = MAX_DECODED_PIXELS
+        return read_image_source(path, spacing, 2, stored_values, limit, orientation)
     except ValueError as error:
         raise ValueError(str(error).replace(str(path), "The file")) from error
 

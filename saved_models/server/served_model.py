@@ -2,7 +2,6 @@ import collections
 import concurrent.futures
 import logging
 import pathlib
-import re
 import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -11,19 +10,17 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from scn_keras.inference.decode import MAX_DECODED_PIXELS, promised_size
+from scn_keras.inference.decode import MAX_DECODED_PIXELS
+from scn_keras.saved_models.export_folder import max_image_bytes_of
 from scn_keras.saved_models.exporting.tf_serving import read_warm_up
+from scn_keras.saved_models.graph_errors import sentence_of
 from scn_keras.saved_models.rest_dialect import Input
+from scn_keras.saved_models.server.checked_images import pixels_of
 
 _log = logging.getLogger("scn_keras.server")
 
 # How many images one call may hold; calls of `heatmaps` may hold one batch.
 MAX_IMAGES = 64
-
-# Ten times as fast as a graph than eagerly.
-_promised_size = tf.function(
-    promised_size, input_signature=[tf.TensorSpec((), tf.string)]
-)
 
 
 class ServerBusyError(RuntimeError):
@@ -79,6 +76,7 @@ class ServedModel:
         self.batch_size = batch_size
         self.max_waiting = max_waiting
         self._model = tf.saved_model.load(str(self.folder))
+        self._max_bytes = max_image_bytes_of(self.folder)
         saved = saved_model_pb2.SavedModel()
         saved.ParseFromString((self.folder / "saved_model.pb").read_bytes())
         self.signature_defs = {
@@ -128,8 +126,8 @@ class ServedModel:
         Raises:
             RuntimeError: If the model is closed.
             ServerBusyError: If too many calls are waiting, or the warm-up failed.
-            ValueError: If there are too many images, or the header of one declares
-                more than `MAX_DECODED_PIXELS`.
+            ValueError: If there are too many images, or one is damaged, too large or
+                of a form that is not read.
         """
         count = len(next(iter(inputs.values())))
         max_images = self.batch_size if signature == "heatmaps" else MAX_IMAGES
@@ -138,7 +136,7 @@ class ServedModel:
                 f"A call of {signature} may hold {max_images} at most. Received: "
                 f"{count}. Divide it."
             )
-        pixels = _pixels(inputs)
+        pixels = pixels_of(inputs, self._max_bytes)
         answer: concurrent.futures.Future = concurrent.futures.Future()
         with self._changed:
             if self._closed:
@@ -250,7 +248,7 @@ class ServedModel:
         try:
             outputs = self._model.signatures[signature](**tensors)
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(_without_nodes(error.message)) from error
+            raise ValueError(sentence_of(error)) from error
         return {key: value.numpy() for key, value in outputs.items()}
 
 
@@ -271,32 +269,6 @@ def _input(info) -> Input:
     sizes = [None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim]
     numpy_dtype = np.dtype(object if dtype == tf.string else dtype.as_numpy_dtype)
     return Input(numpy_dtype, tuple(sizes))
-
-
-def _pixels(inputs: Mapping[str, np.ndarray]) -> list[int]:
-    """Returns the number of pixels of each image; for bytes, that in the header."""
-    largest = np.zeros(len(next(iter(inputs.values()))), int)
-    for array in inputs.values():
-        if array.dtype == object:
-            sizes = np.array([_promised_pixels(data) for data in array], int)
-        else:
-            sizes = np.full(len(array), np.prod(array.shape[1:], dtype=int))
-        largest = np.maximum(largest, sizes)
-    for index, size in enumerate(largest):
-        if size > MAX_DECODED_PIXELS:
-            raise ValueError(
-                f"Image {index} has more than {MAX_DECODED_PIXELS:,} pixels. Received: "
-                f"{size:,}. Make it smaller."
-            )
-    return largest.tolist()
-
-
-def _promised_pixels(data: bytes) -> int:
-    try:
-        rows, columns = map(int, _promised_size(tf.constant(data)).numpy())
-    except tf.errors.InvalidArgumentError:
-        return 0  # without a valid header, the graph refuses the image
-    return rows * columns
 
 
 def _concatenated(jobs: list[_Job]) -> _Job:
@@ -327,9 +299,3 @@ def _pieces(pixels: list[int], batch_size: int) -> list[tuple[int, int]]:
     if begin < len(pixels) or not pieces:  # a call may hold no image at all
         pieces.append((begin, len(pixels)))
     return pieces
-
-
-def _without_nodes(message: str) -> str:
-    """Returns a message of TensorFlow without its list of nodes and source files."""
-    message = re.split(r"\n\s*\[\[|\nDetected at node|Detected at node", message)[0]
-    return re.sub(r"\{\{.*?\}\}\s*", "", message).strip()[:500]

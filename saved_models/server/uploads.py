@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from scn_keras.files.image_kinds import DECODED_IN_GRAPH
 from scn_keras.geometry import MAX_SPACING, MIN_SPACING
+from scn_keras.saved_models.export_folder import orientation_of
 from scn_keras.saved_models.predicting.image_source import ImageSource, call_of
 from scn_keras.saved_models.server.page_answers import read_upload
 from scn_keras.saved_models.server.request_limits import RequestLimits
@@ -31,6 +32,7 @@ class Uploads:
         self._limits = limits
         default = model.signatures["serving_default"]
         self._stored_values = "image_bytes" not in default
+        self._orientation = orientation_of(model.folder)
 
     @contextlib.asynccontextmanager
     async def run(
@@ -73,7 +75,8 @@ class Uploads:
 
     async def _run(self, data, spacing, folder, signature):
         source = await run_in_threadpool(
-            read_upload, data, spacing, folder, self._stored_values
+            read_upload,
+            *(data, spacing, folder, self._stored_values, self._orientation),
         )
         default, inputs = await run_in_threadpool(call_of, source, self._stored_values)
         signature = signature or default

@@ -37,6 +37,15 @@ from scn_keras.cli._options import DATA_DIR, FOLDER
     "such as a preset; with points, if the change of the error is to be measured.",
 )
 @click.option(
+    "--max-image-mb",
+    type=click.IntRange(1, 2047),
+    default=64,
+    show_default=True,
+    help="The largest image that a SavedModel decodes, in MB: rows x columns x "
+    "channels x bytes, at least two bytes per pixel. See docs/security.md for the "
+    "memory that it takes.",
+)
+@click.option(
     "--check",
     is_flag=True,
     help="Compare the export with the run, and with other runtimes, on FILES or on a "
@@ -60,6 +69,7 @@ def export(
     format: str,
     precision: str,
     images: pathlib.Path | None,
+    max_image_mb: int,
     check: bool,
     spacing: tuple[float, float] | None,
     data_dir: pathlib.Path | None,
@@ -89,7 +99,9 @@ def export(
     path = folder
     if not (check and beside(folder, "export.json").is_file()):
         path = export_run(
-            loaded, folder, name, version, format, precision, data_dir, images
+            loaded,
+            *(folder, name, version, format, precision, data_dir, images),
+            max_image_mb=max_image_mb,
         )
         click.echo(f"Exported: {path}")
     if check:

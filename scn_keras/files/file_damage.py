@@ -1,4 +1,4 @@
-"""Detects truncated image files.
+"""Detects truncated and damaged image files.
 
 ITK fills the missing part of a truncated JPEG, BMP or NIfTI file with grey or zeros and
 reports success. A landmark model would then be trained on half a radiograph.
@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 
 from scn_keras.files.image_kinds import BMP, JPEG, PNG, START, TIFF, is_dicom
+from scn_keras.files.jpeg_pixels import jpeg_damage
 
 # ITK itself chooses a reader by the extension, so that a JPEG file named .png or
 # without an extension would not be read.
@@ -61,12 +62,7 @@ def file_damage(path: Path, image_io: str) -> str | None:
 
 
 def _jpeg_damage(path: Path) -> str | None:
-    data = path.read_bytes()
-    # The end marker must follow the last start of a scan. Neither marker can occur in
-    # pixels, where FF is followed by 00; the end marker of a thumbnail comes earlier.
-    if data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") >= 0:
-        return None
-    return "the JPEG data end before the end marker"
+    return jpeg_damage(path.read_bytes())
 
 
 def _bmp_damage(path: Path) -> str | None:

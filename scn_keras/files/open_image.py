@@ -44,7 +44,7 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Any, str]:
     )
     if not image_io:
         raise ValueError(
-            f"SimpleITK does not know the image format of {path}. Convert it to PNG, "
+            f"The image format of {path} is unknown. Convert it to PNG, "
             "JPEG, BMP, TIFF, MetaImage, NRRD, NIfTI or DICOM."
         )
     require_header_limits(path, image_io)

@@ -5,18 +5,21 @@ Cameras, telephones and scanners store an image as the sensor has it and add a t
 accordingly. ImageJ, ITK and most libraries for numbers do not.
 """
 
-import contextlib
 import os
 import shlex
-import shutil
-import struct
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from scn_keras.files.file_parts import (
+    Tag,
+    jpeg_segments,
+    png_chunks,
+    reader_of,
+    tiff_tags,
+)
 from scn_keras.files.image_kinds import BIG_TIFF, JPEG, PNG, TIFF
 
 # The rules of data sets, runs and exported models. Those that were made before there
@@ -34,12 +37,6 @@ SHOWN = {
     8: "turned by 90 degrees anticlockwise",
 }
 _TAG = 274
-# The types BYTE, SHORT and LONG of TIFF 6.0, section 2.
-_FORMATS = {1: "B", 3: "H", 4: "I"}
-# A file of more parts than this was not written by a camera or a scanner.
-MAX_PARTS = 100_000
-
-_Read = Callable[[int, int], bytes]
 
 
 def read_orientation(path: str | os.PathLike[str]) -> int:
@@ -80,7 +77,7 @@ def read_orientation(path: str | os.PathLike[str]) -> int:
         if start == PNG:
             return _of_png(file, path)
         if start.startswith((*TIFF, *BIG_TIFF)):
-            return _tag_of_tiff(_reader(file))[0]
+            return _of_tags(tiff_tags(reader_of(file)))
     return 1
 
 
@@ -114,33 +111,6 @@ def stored_pixels_note(path: Path) -> str | None:
         "because the model was made before such files were refused. Viewers show it "
         f"{SHOWN[orientation]}."
     )
-
-
-@contextlib.contextmanager
-def as_stored(path: Path) -> Iterator[Path]:
-    """Yields a file that ITK decodes as it is stored.
-
-    ITK mirrors TIFF files with a tag, by half of what the tag asks for, and reduces
-    them to 8 bits. Of such a file, a temporary copy without the tag is used.
-
-    Args:
-        path: Path, an existing file.
-    """
-    with path.open("rb") as file:
-        begin, form = 0, ""
-        if file.read(4).startswith((*TIFF, *BIG_TIFF)):
-            orientation, begin, form = _tag_of_tiff(_reader(file))
-            form = form if orientation != 1 else ""
-    if not form:
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, path.name)
-        shutil.copyfile(path, copy)
-        with copy.open("r+b") as file:
-            file.seek(begin)
-            file.write(struct.pack(form, 1))
-        yield copy
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -201,82 +171,28 @@ def _flips(orientation: int) -> tuple[bool, bool]:
 
 
 def _of_jpeg(file: BinaryIO) -> int:
-    file.seek(2)
-    for _ in range(MAX_PARTS):
-        head = file.read(4)
-        if len(head) < 4 or head[0] != 0xFF:
-            return 1
-        if head[1] == 0xFF:  # a fill byte
-            file.seek(-3, os.SEEK_CUR)
-            continue
-        if head[1] in (0xD9, 0xDA):  # the end, or the pixels
-            return 1
-        length = struct.unpack(">H", head[2:])[0] - 2
-        begin = file.tell()
-        if head[1] == 0xE1 and file.read(6) == b"Exif\0\0":
-            file.seek(begin)
-            return _of_exif(file.read(length)[6:])
-        file.seek(begin + max(length, 0))
+    for part in jpeg_segments(file):
+        file.seek(part.begin)
+        if part.kind == b"\xe1" and file.read(6) == b"Exif\0\0":
+            return _of_exif(file.read(max(part.length - 6, 0)))
     return 1
 
 
 def _of_png(file: BinaryIO, path: Path) -> int:
-    file.seek(8)
-    for _ in range(MAX_PARTS):
-        head = file.read(8)
-        if len(head) < 8:
-            return 1
-        length, kind = struct.unpack(">I4s", head)
-        if kind == b"eXIf":
-            return _of_exif(file.read(length))
-        file.seek(length + 4, os.SEEK_CUR)
-    raise ValueError(
-        f"The image file is damaged: {path}: more than {MAX_PARTS:,} PNG chunks."
-    )
+    try:
+        for part in png_chunks(file):
+            if part.kind == b"eXIf":
+                file.seek(part.begin)
+                return _of_exif(file.read(part.length))
+    except ValueError as error:
+        raise ValueError(f"The image file is damaged: {path}: {error}.") from error
+    return 1
 
 
 def _of_exif(exif: bytes) -> int:
-    return _tag_of_tiff(lambda at, size: exif[at : at + size])[0]
+    return _of_tags(tiff_tags(lambda at, size: exif[at : at + size]))
 
 
-def _tag_of_tiff(read: _Read) -> tuple[int, int, str]:
-    """Returns the tag in the first directory of a TIFF file or of EXIF data.
-
-    Returns:
-        The tag, and the offset and the `struct` format of its number; `(1, 0, "")` if
-        there is none.
-    """
-    start = read(0, 16)
-    order = {b"II": "<", b"MM": ">"}.get(start[:2])
-    if order is None or len(start) < 8:
-        return 1, 0, ""
-    if start[:4] in BIG_TIFF:
-        entry, counter, pointer, value_at = 20, "Q", "Q", 12
-    else:
-        entry, counter, pointer, value_at = 12, "H", "I", 8
-    try:
-        (begin,) = struct.unpack_from(order + pointer, start, struct.calcsize(pointer))
-        size = struct.calcsize(counter)
-        (count,) = struct.unpack(order + counter, read(begin, size))
-        entries = read(begin + size, min(count, 2**16) * entry)
-        for at in range(0, len(entries) - entry + 1, entry):
-            tag, kind = struct.unpack_from(order + "HH", entries, at)
-            if tag == _TAG and kind in _FORMATS:
-                form = order + _FORMATS[kind]
-                (value,) = struct.unpack_from(form, entries, at + value_at)
-                value = value if 1 <= value <= 8 else 1
-                return value, begin + size + at + value_at, form
-    except struct.error:  # cut off: reported by the decoder
-        pass
-    return 1, 0, ""
-
-
-def _reader(file: BinaryIO) -> _Read:
-    def read(at: int, size: int) -> bytes:
-        try:
-            file.seek(at)
-        except (OverflowError, OSError, ValueError):
-            return b""
-        return file.read(size)
-
-    return read
+def _of_tags(tags: Mapping[int, Tag]) -> int:
+    value = tags[_TAG].values[0] if _TAG in tags and tags[_TAG].values else 1
+    return value if 1 <= value <= 8 else 1

@@ -5,12 +5,13 @@ import numpy as np
 
 from scn_keras.files._reader_process import in_reader_process
 from scn_keras.files.decode_file import decode_file
-from scn_keras.files.open_image import MAX_PIXELS
-from scn_keras.files.orientation import as_stored
+from scn_keras.files.image_kinds import JPEG
+from scn_keras.files.jpeg_pixels import read_jpeg
+from scn_keras.files.open_image import MAX_PIXELS, open_image
 from scn_keras.files.read_image_header import read_image_header
 
-# ITU-R BT.601, the luma of JPEG.
-_LUMA = np.array([0.299, 0.587, 0.114])
+# ITU-R BT.601, the luma of JPEG, in thousandths: exported models round alike.
+_LUMA = np.array([299, 587, 114])
 
 
 @in_reader_process
@@ -64,22 +65,19 @@ def read_image(
     ```
     """
     header = read_image_header(path, max_pixels, stored_pixels)
-    slices = []
-    for file in header.files:
-        with as_stored(file) as stored:
-            slices.append(_grey_pixels(stored, max_pixels))
+    slices = [_grey_pixels(file, max_pixels) for file in header.files]
     array = slices[0] if len(slices) == 1 else np.concatenate(slices)
     return array.reshape(header.shape), header.affine
 
 
 def _grey_pixels(path: Path, max_pixels: int) -> np.ndarray:
-    import SimpleITK as sitk
-
-    image, _ = decode_file(path, max_pixels)
-    array = sitk.GetArrayFromImage(image)
-    if image.GetNumberOfComponentsPerPixel() > 1:
-        array = _to_grey(array, path)
-    return array
+    with path.open("rb") as file:
+        is_jpeg = file.read(4).startswith(JPEG)
+    if is_jpeg:
+        open_image(path, max_pixels)  # which checks its size
+        return read_jpeg(path)
+    decoded = decode_file(path, max_pixels)
+    return decoded.array if decoded.channels == 1 else _to_grey(decoded.array, path)
 
 
 def _to_grey(array: np.ndarray, path: Path) -> np.ndarray:
@@ -97,6 +95,8 @@ def _to_grey(array: np.ndarray, path: Path) -> np.ndarray:
         return np.ascontiguousarray(red)
     grey = np.empty(array.shape[:-1], array.dtype)
     for colours, target in zip(array, grey, strict=True):  # in little memory
-        luma = colours[..., :3] @ _LUMA
-        target[...] = np.rint(luma) if array.dtype.kind in "iu" else luma
+        if array.dtype.kind in "iu":
+            target[...] = (colours[..., :3].astype(np.int64) @ _LUMA + 500) // 1000
+        else:
+            target[...] = colours[..., :3] @ (0.001 * _LUMA)
     return grey

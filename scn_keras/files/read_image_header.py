@@ -6,10 +6,12 @@ import numpy as np
 
 from scn_keras.files._reader_process import in_reader_process
 from scn_keras.files.dicom_series import series_files, series_header
+from scn_keras.files.image_forms import require_known_form
 from scn_keras.files.image_header import ImageHeader
 from scn_keras.files.image_spacing import in_plane, index_to_space, patient_spacing
+from scn_keras.files.itk_copy import itk_copy
 from scn_keras.files.open_image import MAX_PIXELS, open_image, smallest_dtype
-from scn_keras.files.orientation import as_stored, require_upright
+from scn_keras.files.orientation import require_upright
 
 
 @in_reader_process
@@ -55,10 +57,11 @@ def read_image_header(
         return dataclasses.replace(read_image_header(files[0], max_pixels), path=path)
     if not path.exists():
         raise FileNotFoundError(f"The image file does not exist: {path}")
+    require_known_form(path)
     if not stored_pixels:
         require_upright(path)
-    with as_stored(path) as stored:
-        reader, image_io = open_image(stored, max_pixels)
+    with itk_copy(path) as copy:
+        reader, image_io = open_image(copy.path, max_pixels)
     size = reader.GetSize()
     to_space = index_to_space(reader)
     affine = None
@@ -70,5 +73,5 @@ def read_image_header(
         size = size[:2]
         affine = None if affine is None else in_plane(affine)
     shape = tuple(size[::-1])
-    dtype = smallest_dtype([reader])
+    dtype = copy.dtype or smallest_dtype([reader])
     return ImageHeader(path, shape, affine, to_space, dtype, (path,))

@@ -14,12 +14,8 @@ from PIL import Image
 from scn_keras.files._reader_process import in_reader_process
 from scn_keras.files.decode_file import decode_file
 from scn_keras.files.find_images import stem_of
-from scn_keras.files.orientation import (
-    as_stored,
-    read_orientation,
-    upright,
-    upright_affine,
-)
+from scn_keras.files.image_forms import require_known_form
+from scn_keras.files.orientation import read_orientation, upright, upright_affine
 from scn_keras.files.point_set import PointSet
 from scn_keras.files.read_image_header import read_image_header
 from scn_keras.geometry import apply_affine
@@ -59,17 +55,16 @@ def turn_image(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> 
         raise ValueError(
             f"{path} has no orientation tag other than 1: use it as it is."
         )
-    with as_stored(path) as stored:
-        image, image_io = decode_file(stored)
-    is_tiff = image_io == "TIFFImageIO"
+    require_known_form(path)
+    decoded = decode_file(path)
+    is_tiff = decoded.image_io == "TIFFImageIO"
     target = folder / f"{stem_of(path.name)}{'.tif' if is_tiff else '.png'}"
     if target.exists():
         raise FileExistsError(f"{target} exists. Choose another folder with --out.")
-    pixels = upright(sitk.GetArrayFromImage(image), orientation)
-    is_vector = image.GetNumberOfComponentsPerPixel() > 1
-    turned = sitk.GetImageFromArray(np.ascontiguousarray(pixels), isVector=is_vector)
+    pixels = np.ascontiguousarray(upright(decoded.array, orientation))
+    turned = sitk.GetImageFromArray(pixels, isVector=decoded.channels > 1)
     if is_tiff:
-        spacing = image.GetSpacing()[:2]
+        spacing = decoded.spacing[:2]
         turned.SetSpacing(spacing[::-1] if orientation >= 5 else spacing)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".turning-") as temporary:
         part = Path(temporary, target.name)

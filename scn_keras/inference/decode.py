@@ -2,33 +2,55 @@
 
 import tensorflow as tf
 
-from scn_keras.files.image_kinds import BMP, JPEG, PNG
+from scn_keras.inference._file_header import (
+    FileHeader,
+    bmp_without_rest,
+    file_format,
+    read_file_header,
+)
 
-# 8192 x 8192 pixels, more than the largest radiographs. The header of a JPEG of 400
-# bytes can declare six times as many pixels, which are decoded to gigabytes of grey.
-MAX_DECODED_PIXELS, MAX_DECODED_SIDE = 2**26, 2**14
+# Of one image, decoded: 5792 x 5792 pixels of 16 bits, more than those of detectors.
+# The header of a JPEG of 400 bytes can promise gigabytes. Further steps take about 12
+# bytes a pixel, therefore each counts at least two (docs/security.md).
+MAX_IMAGE_BYTES, MIN_PIXEL_BYTES = 2**26, 2
+MAX_DECODED_SIDE = 2**14
+# The limit of exported models of version 0.1.
+MAX_DECODED_PIXELS = 2**26
+
+# ITU-R BT.601, in thousandths, so that all decoders round alike.
+_LUMA, _LUMA_PARTS = (299, 587, 114), 16
 
 
-def decode_image(data: tf.Tensor) -> tf.Tensor:
+def decode_image(
+    data: tf.Tensor,
+    max_bytes: int = MAX_IMAGE_BYTES,
+    refuse_orientation: bool = True,
+) -> tf.Tensor:
     """Decodes PNG, JPEG or BMP bytes, 8 or 16 bit, to grey values from 0 to 1.
 
-    Colours are converted to luma (ITU-R BT.601), and an alpha channel is ignored. JPEGs
-    are decoded with the accurate transform, because TensorFlow's default has errors of
-    up to 17 grey levels.
+    Colours are converted to luma (ITU-R BT.601), rounded to a grey level of the file,
+    and an alpha channel is ignored. JPEGs are decoded with the accurate transform,
+    because TensorFlow's default has errors of up to 17 grey levels. The values are
+    those of `files.read_image`, of JPEGs within one grey level.
 
     Args:
         data: Scalar string tensor.
+        max_bytes: Int, the largest image that is decoded: rows x columns x bytes per
+            pixel, where a pixel counts at least `MIN_PIXEL_BYTES`.
+        refuse_orientation: Bool, whether a file with an orientation tag other than 1 is
+            refused. Otherwise, its pixels are used as they are stored.
 
     Returns:
         float32 tensor `(height, width, 1)`, where 1 is the format's largest value.
 
     Raises:
-        tf.errors.InvalidArgumentError: If the bytes have none of these formats or are
-            damaged, or if their header declares more than `MAX_DECODED_PIXELS` pixels,
-            or more than `MAX_DECODED_SIDE` along one side.
+        tf.errors.InvalidArgumentError: If the bytes have none of these formats, have a
+            form that is not read (see `files.image_forms`) or are damaged, or if their
+            header declares more than `max_bytes`, or more than `MAX_DECODED_SIDE`
+            pixels along one side.
     """
+    is_jpeg, is_png, is_bmp = file_format(data)
     head = tf.strings.substr(data, 0, 4)
-    is_jpeg, is_png, is_bmp = _format(head)
     known = tf.debugging.Assert(
         is_jpeg | is_png | is_bmp,
         [
@@ -38,38 +60,27 @@ def decode_image(data: tf.Tensor) -> tf.Tensor:
         ],
         summarize=4,
     )
-
-    def jpeg():
-        image = tf.io.decode_jpeg(data, channels=1, dct_method="INTEGER_ACCURATE")
-        return tf.cast(image, tf.float32) / 255.0
-
-    def png():
-        # The conversion of 8 to 16 bits is exact: v * 257 / 65535 = v / 255.
-        image = tf.io.decode_png(data, channels=0, dtype=tf.uint16)
-        return _grey(tf.cast(image, tf.float32) / 65535.0)
-
-    def bmp():
-        image = tf.io.decode_bmp(data, channels=0)
-        return tf.cond(
-            tf.shape(image)[-1] == 1,
-            lambda: _bmp_palette(data, image),
-            lambda: _grey(tf.cast(image, tf.float32) / 255.0),
-        )
-
     with tf.control_dependencies([known]):
-        size = promised_size(data)
-    limits = (
-        f"The image has more than {MAX_DECODED_PIXELS} pixels or {MAX_DECODED_SIDE} "
-        "along a side, rows and columns:"
+        header = read_file_header(data)
+    with tf.control_dependencies(_checks(header, max_bytes, refuse_orientation)):
+        data = tf.identity(data)
+    image = tf.cond(
+        is_jpeg,
+        lambda: _jpeg(data, header),
+        lambda: tf.cond(is_png, lambda: _png(data, header), lambda: _bmp(data, header)),
     )
-    small = tf.debugging.Assert(
-        (tf.reduce_prod(tf.cast(size, tf.float32)) <= MAX_DECODED_PIXELS)
-        & (tf.reduce_max(size) <= MAX_DECODED_SIDE),
-        [limits, size],
-    )
-    with tf.control_dependencies([small]):
-        image = tf.cond(is_jpeg, jpeg, lambda: tf.cond(is_png, png, bmp))
     return tf.ensure_shape(image, (None, None, 1))
+
+
+def image_bytes(data: tf.Tensor) -> tf.Tensor:
+    """Returns how many bytes decoding a file takes, int64, see `decode_image`.
+
+    The image is not decoded.
+
+    Args:
+        data: Scalar string tensor.
+    """
+    return _image_bytes(read_file_header(data))
 
 
 def promised_size(data: tf.Tensor) -> tf.Tensor:
@@ -78,22 +89,10 @@ def promised_size(data: tf.Tensor) -> tf.Tensor:
     The image is not decoded. The result is meaningless if the header is truncated or
     belongs to another format.
 
-    Raises:
-        tf.errors.InvalidArgumentError: If the header of a JPEG is damaged.
+    Args:
+        data: Scalar string tensor.
     """
-    is_jpeg, is_png, _ = _format(data)
-    head = tf.strings.join([tf.strings.substr(data, 0, 26), b"\0" * 26])
-
-    def at(begin, little_endian):
-        part = tf.strings.substr(head, begin, 8)
-        columns_rows = tf.io.decode_raw(part, tf.int32, little_endian=little_endian)
-        return tf.abs(tf.ensure_shape(columns_rows, (2,))[::-1])
-
-    return tf.cond(
-        is_jpeg,
-        lambda: tf.io.extract_jpeg_shape(data)[:2],
-        lambda: tf.cond(is_png, lambda: at(16, False), lambda: at(18, True)),
-    )
+    return read_file_header(data).size
 
 
 def to_unit_range(image: tf.Tensor) -> tf.Tensor:
@@ -115,20 +114,113 @@ def grey_values(image: tf.Tensor, normalization: str = "range") -> tf.Tensor:
     return to_unit_range(image)
 
 
-def _format(data):
-    """Returns whether bytes are a JPEG, a PNG or a BMP, by their signatures."""
-    matches = (tf.strings.substr(data, 0, len(s)) == s for s in (JPEG, PNG, BMP))
-    return tuple(matches)
+def _checks(header: FileHeader, max_bytes: int, refuse_orientation: bool):
+    """Returns operations that raise an error of one sentence."""
+    checks = [
+        tf.debugging.Assert(
+            header.problem == "", ["The image cannot be used:", header.problem]
+        ),
+        tf.debugging.Assert(
+            (_image_bytes(header) <= max_bytes)
+            & (tf.reduce_max(header.size) <= MAX_DECODED_SIDE),
+            [
+                f"The image has more than {max_bytes} bytes when it is decoded, or "
+                f"more than {MAX_DECODED_SIDE} pixels along a side. Make it smaller. "
+                "Its bytes, rows and columns are:",
+                _image_bytes(header),
+                header.size,
+            ],
+        ),
+    ]
+    if refuse_orientation:
+        upright = tf.debugging.Assert(
+            header.orientation == 1,
+            [
+                "The image has an orientation tag, so that viewers turn it. Write a "
+                "turned copy with `scn-keras turn`. Its tag is:",
+                header.orientation,
+            ],
+        )
+        checks.append(upright)
+    return checks
+
+
+def _image_bytes(header):
+    each = tf.maximum(header.bytes_per_pixel, MIN_PIXEL_BYTES)
+    return header.size[0] * header.size[1] * each
+
+
+def _jpeg(data, header):
+    def decode(channels):
+        return tf.io.decode_jpeg(data, channels=channels, dct_method="INTEGER_ACCURATE")
+
+    # TensorFlow converts four colours to three only.
+    image = tf.cond(header.channels == 4, lambda: _grey(decode(3)), lambda: decode(1))
+    return tf.cast(image, tf.float32) / 255.0
+
+
+def _png(data, header):
+    def decode(dtype):
+        grey = _grey(tf.io.decode_png(data, channels=0, dtype=dtype))
+        return tf.cast(grey, tf.float32) / float(dtype.max)
+
+    return tf.cond(
+        header.bits == 16, lambda: decode(tf.uint16), lambda: decode(tf.uint8)
+    )
+
+
+def _bmp(data, header):
+    # The shape of the result is unknown, since TensorFlow takes the channels from it.
+    image = tf.io.decode_bmp(bmp_without_rest(data, header), channels=0)
+    grey = tf.cond(
+        header.channels == 1, lambda: _bmp_palette(data, image), lambda: _grey(image)
+    )
+    return tf.cast(grey, tf.float32) / 255.0
 
 
 def _grey(image):
+    """Returns the luma of colours, or the first channel of grey with alpha."""
     channels = tf.shape(image)[-1]
-    luma = tf.constant([0.299, 0.587, 0.114])
     return tf.cond(
-        channels >= 3,
-        lambda: tf.reduce_sum(image[..., :3] * luma, axis=-1, keepdims=True),
-        lambda: image[..., :1],
+        channels == 1,
+        lambda: image,  # a slice would be a copy
+        lambda: tf.cond(
+            channels >= 3, lambda: _luma_in_parts(image), lambda: image[..., :1]
+        ),
     )
+
+
+def _luma_in_parts(image):
+    """Returns the luma `(rows, columns, 1)`, without 32-bit numbers of all pixels."""
+    step = (tf.shape(image)[0] + _LUMA_PARTS - 1) // _LUMA_PARTS
+
+    def compute(part, parts):
+        luma = _luma(image[part * step : (part + 1) * step])
+        return part + 1, parts.write(part, luma)
+
+    _, parts = tf.while_loop(
+        lambda part, _: part < _LUMA_PARTS,
+        compute,
+        (
+            tf.constant(0),
+            tf.TensorArray(
+                image.dtype,
+                _LUMA_PARTS,
+                infer_shape=False,
+                element_shape=(None, None, 1),
+            ),
+        ),
+        parallel_iterations=1,
+    )
+    return parts.concat()
+
+
+def _luma(colours):
+    red, green, blue = (
+        tf.cast(colours[..., channel, None], tf.int32) * weight
+        for channel, weight in enumerate(_LUMA)
+    )
+    return tf.cast((red + green + blue + 500) // 1000, colours.dtype)
 
 
 def _bmp_palette(data, index):
@@ -142,8 +234,8 @@ def _bmp_palette(data, index):
         return tf.io.decode_raw(tf.strings.substr(data, at, 4), tf.int32)[0]
 
     begin = 14 + number(14)
-    length = tf.maximum((number(10) - begin) // 4 * 4, 0)
+    length = tf.clip_by_value((number(10) - begin) // 4 * 4, 0, 1024)
     colors = tf.io.decode_raw(tf.strings.substr(data, begin, length), tf.uint8)
-    colors = tf.cast(tf.reshape(colors, [-1, 4]), tf.float32) / 255.0
-    levels = _grey(colors[:, 2::-1])[:, 0]
+    levels = _luma(tf.reshape(colors, [-1, 4])[:, 2::-1])[:, 0]
+    levels = tf.pad(levels, [[0, 256 - tf.size(levels)]])  # others are black
     return tf.gather(levels, tf.cast(index, tf.int32))

@@ -129,6 +129,7 @@ def test_the_help_of_a_command_loads_only_its_module(fresh, command, module):
             "No such command 'predit'. (Did you mean one of: 'predict', 'preset', "
             "'presets'?)",
         ),
+        ("exprt", "No such command 'exprt'. Did you mean 'export'?"),
         ("xyz", "No such command 'xyz'."),
     ],
 )

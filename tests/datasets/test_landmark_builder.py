@@ -290,6 +290,7 @@ def test_readers_without_the_code_find_what_it_says(tmp_path):
         "ground_truths": [],
         "subsets": {},
         "spacing_rule": "as the file of each image says",
+        "orientation": "refused",
         "class": f"{__name__}:SeenTwice",
     }
 

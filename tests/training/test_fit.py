@@ -62,7 +62,8 @@ def test_history_has_a_row_an_epoch(finished):
 
 def test_a_run_holds_what_a_person_looks_for(finished, recipe):
     assert sorted(p.name for p in finished.path.iterdir()) == [
-        *("checkpoints", "environment.json", "history.csv", "landmarks.json"),
+        *("checkpoints", "environment.json", "history.csv"),
+        *("images.json", "landmarks.json"),
         *("model.keras", "recipe.json"),
     ]
     assert [p.name for p in finished.checkpoint.parent.iterdir()] == ["last.keras"]

@@ -146,7 +146,8 @@ def split_of(
     """Returns the images of an evaluation, see `evaluate`."""
     if folder is None:
         return PreparedSplit(run.recipe, split, data_dir)
-    return FolderSplit(folder, run.schema, len(run.recipe.grid), split)
+    dimensions = len(run.recipe.grid)
+    return FolderSplit(folder, run.schema, dimensions, split, run.orientation)
 
 
 def locator_for(

@@ -2,6 +2,7 @@ import hashlib
 import os
 import pathlib
 import tempfile
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from scn_keras.datasets import Case, DatasetFolderError, builder_class
+from scn_keras.files.orientation import (
+    REFUSED,
+    STORED_PIXELS,
+    stored_pixels_note,
+)
 from scn_keras.landmark_schema import LandmarkSchema
 
 
@@ -23,6 +29,7 @@ class FolderSplit:
         schema: `LandmarkSchema` of the run.
         dimensions: Int, 2 or 3, the dimensions of the run's images.
         split: Str, a split that the folder defines; `None` for all images.
+        orientation: Str, the rule of the run for files with an orientation tag.
 
     Attributes:
         name: Str, the name of results on these images.
@@ -37,6 +44,9 @@ class FolderSplit:
         DatasetFolderError: If the folder has errors or cannot be read.
         ValueError: If the folder has landmarks that the run does not have, images of
             other dimensions, or no such split.
+
+    Warns:
+        UserWarning: If a file with an orientation tag is used as it is stored.
     """
 
     truths = (None,)
@@ -47,6 +57,7 @@ class FolderSplit:
         schema: LandmarkSchema,
         dimensions: int,
         split: str | None = None,
+        orientation: str = REFUSED,
     ) -> None:
         folder = pathlib.Path(os.path.abspath(pathlib.Path(folder).expanduser()))
         if not folder.is_dir():
@@ -57,7 +68,11 @@ class FolderSplit:
         # prepared data set with the same name.
         with tempfile.TemporaryDirectory() as empty_data_dir:
             cls = builder_class("landmark_folder")
-            self.builder = cls(folder=folder, data_dir=empty_data_dir)
+            self.builder = cls(
+                folder=folder,
+                data_dir=empty_data_dir,
+                stored_pixels=orientation == STORED_PIXELS,
+            )
         if problems := self.builder.folder_problems(folder):
             raise DatasetFolderError(self.builder.name, folder, problems)
         own = self.builder.SCHEMA.names
@@ -80,6 +95,10 @@ class FolderSplit:
                 f"{folder} has the splits {sorted({case.split for case in cases})}. "
                 f"Received: split={split!r}"
             )
+        if orientation == STORED_PIXELS:
+            for case in self.cases.values():
+                if note := stored_pixels_note(case.image_path):
+                    warnings.warn(note, stacklevel=2)
         self._rows = [own.index(name) if name in own else -1 for name in schema.names]
         config = self.builder.builder_config.name
         self.name = "_".join(filter(None, ("folder", config, split)))

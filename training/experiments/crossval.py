@@ -64,7 +64,7 @@ def crossval(
             f"{path} exists and is not empty. Continue it with --resume, or choose "
             "another folder with --out."
         )
-    schema = data.prepared_builder(recipe.dataset, data_dir).SCHEMA
+    builder = data.prepared_builder(recipe.dataset, data_dir)
     located, seconds = [], 0.0
     for run in train_folds(recipe, folds, path, data_dir, console):
         images = PreparedSplit(run.recipe, HELD_OUT, data_dir)
@@ -79,7 +79,12 @@ def crossval(
     run = (
         Run(folder)
         if (folder / "recipe.json").is_file()
-        else Run.create(folder, held_out_recipe, schema)
+        else Run.create(
+            folder,
+            held_out_recipe,
+            builder.SCHEMA,
+            orientation=data.orientation_of(builder),
+        )
     )
     located.sort(key=lambda image: image.id)
     protocol = {

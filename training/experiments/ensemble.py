@@ -53,6 +53,8 @@ def make_ensemble(
             for field in dataclasses.fields(ours)
             if getattr(ours, field.name) != getattr(theirs, field.name)
         ]
+        if run.orientation != first.orientation:
+            differing.append("the rule for files with an orientation tag")
         if run.schema != first.schema:
             differing.append("landmarks")
         if _shape(run) != _shape(first):  # the pose of their images differs
@@ -65,7 +67,7 @@ def make_ensemble(
     models = [run.load_model() for run in runs]
     path = pathlib.Path(path)
     recipe = dataclasses.replace(first.recipe, name=path.name)
-    ensemble = Run.create(path, recipe, first.schema)
+    ensemble = Run.create(path, recipe, first.schema, orientation=first.orientation)
     try:
         write_json(
             ensemble.inference_path,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from scn_keras import __version__
+from scn_keras.files.orientation import REFUSED
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.training.recipe import Recipe
 
@@ -75,6 +76,7 @@ class ArrayFolder:
         spacing_rule: str = "",
         spacing_from_points: bool = False,
         version: str = "",
+        orientation: str = REFUSED,
     ) -> "ArrayFolder":
         """Writes a folder of arrays atomically.
 
@@ -89,6 +91,7 @@ class ArrayFolder:
             spacing_rule: Str, the source of the spacing.
             spacing_from_points: Bool, whether the spacing is derived from landmarks.
             version: Str, name and version of the data set.
+            orientation: Str, its rule for files with an orientation tag.
 
         Raises:
             FileExistsError: If `path` is not empty.
@@ -130,6 +133,7 @@ class ArrayFolder:
                 "ground_truths": list(ground_truths),
                 "spacing_rule": spacing_rule,
                 "spacing_from_points": spacing_from_points,
+                "orientation": orientation,
             }
             text = json.dumps(header, indent=1, ensure_ascii=False) + "\n"
             (part / "arrays.json").write_text(text, "utf-8")

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from scn_keras import warp
+from scn_keras.files.orientation import STORED_PIXELS
 from scn_keras.training.input import selection
 from scn_keras.training.input.array_folder import ArrayFolder
 from scn_keras.training.input.on_grid import (
@@ -37,6 +38,7 @@ class ArraySource:
 
     Attributes:
         schema: `LandmarkSchema`.
+        orientation: Str, the rule of the data set for files with an orientation tag.
         validation: The held-out images, resampled to the grid, in batches; or `None`.
 
     Raises:
@@ -50,6 +52,7 @@ class ArraySource:
         if folder.header["spacing_from_points"]:
             selection.refuse_millimetres(recipe, folder.header["spacing_rule"])
         self.schema = folder.schema
+        self.orientation = folder.header.get("orientation", STORED_PIXELS)
         self._recipe = recipe
         make = _batch_maker(recipe, selection.mirror_pairs(recipe, self.schema))
         rows = folder.rows(recipe.train_split)

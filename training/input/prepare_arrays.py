@@ -80,4 +80,5 @@ def prepare_arrays(
         spacing_rule=builder.SPACING_RULE,
         spacing_from_points=builder.SPACING_FROM_POINTS,
         version=builder.info.full_name,
+        orientation=data.orientation_of(builder),
     )

@@ -1,5 +1,6 @@
 """Access to prepared data sets by the names that recipes use."""
 
+import json
 import pathlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from scn_keras.datasets import builder_class
+from scn_keras.files.orientation import STORED_PIXELS
 
 if TYPE_CHECKING:
     from scn_keras.datasets import LandmarkBuilder
@@ -38,6 +40,17 @@ def prepared_builder(
             "--data-dir."
         )
     return builder
+
+
+def orientation_of(builder: "LandmarkBuilder") -> str:
+    """Returns the rule of a prepared data set for files with an orientation tag.
+
+    Sets of version 0.1 have none: they contain the stored pixels of such files.
+    """
+    # The metadata of `builder.info` are completed with those of its class.
+    path = pathlib.Path(builder.data_dir) / "metadata.json"
+    stored = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return stored.get("orientation", STORED_PIXELS)
 
 
 def load_samples(

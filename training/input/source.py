@@ -8,6 +8,7 @@ class Source(Protocol):
     """Interface of the input of `fit`, see `StoredSource` and `ArraySource`."""
 
     schema: LandmarkSchema
+    orientation: str
     validation: Any
 
     def place(self, run: Run) -> None: ...

@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 from scn_keras.datasets.landmark_builder import LandmarkBuilder
 from scn_keras.training.input import pipeline, selection
 from scn_keras.training.input.placed_samples import place_samples
-from scn_keras.training.input.prepared_sets import prepared_builder
+from scn_keras.training.input.prepared_sets import orientation_of, prepared_builder
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 
@@ -21,6 +21,7 @@ class StoredSource:
 
     Attributes:
         schema: `LandmarkSchema`.
+        orientation: Str, see `prepared_sets.orientation_of`.
         validation: The held-out images, resampled to the grid, in batches; or `None`.
 
     Raises:
@@ -31,7 +32,9 @@ class StoredSource:
     def __init__(
         self, recipe: Recipe, data_dir: str | pathlib.Path | None = None
     ) -> None:
-        self.schema = prepared_builder(recipe.dataset, data_dir).SCHEMA
+        builder = prepared_builder(recipe.dataset, data_dir)
+        self.schema = builder.SCHEMA
+        self.orientation = orientation_of(builder)
         self._recipe = recipe
         self._samples, self._held_out = training_samples(recipe, data_dir)
         self._keep_validation()

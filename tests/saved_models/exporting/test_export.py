@@ -163,7 +163,7 @@ def test_versions_count_up_and_are_never_overwritten(blob_run, tmp_path):
 
 
 def test_a_failed_export_leaves_nothing(blob_run, tmp_path, monkeypatch):
-    def fail(run, model, folder, name):
+    def fail(run, model, folder, name, max_image_mb):
         folder.mkdir(parents=True)
         (folder / "saved_model.pb").write_bytes(b"half")
         raise RuntimeError("disk full")

@@ -22,7 +22,8 @@ from scn_keras.training.experiments.ensemble import make_ensemble
 from scn_keras.training.recipes import load_recipe
 from scn_keras.training.run import Run, write_json
 
-FILES = ["config.json", "landmarks.json", "metadata.json", "model.weights.h5"]
+FILES = ["config.json", "images.json", "landmarks.json", "metadata.json"]
+FILES += ["model.weights.h5"]
 FILES += ["model_card.md", "recipe.json"]
 
 

@@ -130,7 +130,7 @@ def test_a_promise_of_too_many_pixels_is_refused_before_decoding(http, png):
     promising = png[:16] + (30_000).to_bytes(4, "big") * 2 + png[24:]
     answer = http.post(f"{MODEL}:predict", json={"instances": [row(promising)]})
     assert answer.status_code == 400
-    assert "more than 67,108,864 pixels" in answer.json()["error"]
+    assert "more than 67,108,864 bytes when decoded" in answer.json()["error"]
 
 
 def test_a_request_that_is_too_large_is_a_413(served):

@@ -35,10 +35,10 @@ def test_old_models_use_stored_pixels_and_say_so(model, films):
     found, problems = predict(OLD / model, films, SPACING)
     assert problems == []
     plain, *tagged = found
-    assert not [note for note in plain.notes if "tag" in note]
+    assert not [note for note in plain.notes if "orientation tag" in note]
     for prediction in tagged:
         np.testing.assert_allclose(prediction.points_px, plain.points_px, atol=1e-4)
-        (note,) = (note for note in prediction.notes if "tag" in note)
+        (note,) = (note for note in prediction.notes if "orientation tag" in note)
         assert "tag 6 and is used as it is stored" in note
 
 

@@ -30,9 +30,9 @@ def image_seeds() -> dict[str, list[Files]]:
                 *_pillow("jpg", "L", "RGB", "CMYK", quality=90),
                 _pillow_one("jpg", _COLOUR, progressive=True, dpi=(300, 300)),
             ],
-            "bmp": [*_pillow("bmp", "L", "RGB", "P"), _run_length_bmp()],
+            "bmp": [*_pillow("bmp", "L", "RGB", "P"), _itk(folder, "a.bmp", _GREY)],
             "tif": [
-                *_pillow("tif", "L", "RGB", "P"),
+                *_pillow("tif", "1", "L", "RGB", "P"),
                 _pillow_one("tif", _DEEP, compression="tiff_lzw"),
                 _pillow_one("tif", _GREY, compression="tiff_adobe_deflate"),
                 _pillow_one("tif", _GREY, compression="packbits", dpi=(96, 96)),
@@ -61,7 +61,7 @@ def image_seeds() -> dict[str, list[Files]]:
         }
 
 
-_PILLOW_KINDS = ("1", "L", "P", "RGB", "RGBA")
+_PILLOW_KINDS = ("1", "L", "P", "RGB", "RGBA", "LA")
 
 
 def _pillow(suffix: str, *modes: str, **settings: object) -> list[Files]:
@@ -102,16 +102,6 @@ def _itk(folder: str, name: str, array: np.ndarray, compress: bool = False) -> F
             rb"\d{6}\.\d{6} (?=\x08)", b"0" * 6 + b" " * 8, files[name]
         )
     return {name: files.pop(name), **files}
-
-
-def _run_length_bmp() -> Files:
-    """8 x 4 pixels in runs, with a palette of 256 greys."""
-    palette = b"".join(bytes((i, i, i, 0)) for i in range(256))
-    rows = b"\x08\x40\0\0\x04\x10\x04\x20\0\0\0\x03\1\2\3\0\5\7\0\0\x08\x09\0\1"
-    begin = 54 + len(palette)
-    head = struct.pack("<2sIHHI", b"BM", begin + len(rows), 0, 0, begin)
-    head += struct.pack("<IiiHHIIiiII", 40, 8, 4, 1, 8, 1, len(rows), 99, 99, 256, 0)
-    return {"a.bmp": head + palette + rows}
 
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"

@@ -15,6 +15,7 @@ of each module of `scn_keras.files` that were executed.
 """
 
 import argparse
+import functools
 import json
 import pathlib
 import random
@@ -49,9 +50,15 @@ _SENTENCE = 2000  # characters at most
 # Files that are refused for their first bytes test little.
 _MIN_PAST_HEADER = 0.2
 
+_IMAGES = (
+    *("png", "jpg", "bmp", "tif", "dcm"),
+    *("nii", "nii.gz", "mha", "mhd", "nrrd", "nhdr"),
+)
+
 _trace: Callable[..., Any] | None = None
 
 
+@functools.cache
 def seeds() -> dict[str, list[Files]]:
     """Returns valid files of each format."""
     return {**image_seeds(), **point_seeds()}
@@ -118,7 +125,7 @@ def _steps(kind: str, path: pathlib.Path) -> list[tuple[str, Callable[[], Any]]]
             ("past_header", lambda: _parse_toml(path)),
             ("read", lambda: read_settings(path.parent)),
         ]
-    if kind in point_seeds():
+    if kind not in _IMAGES:
         parse = load_json if path.suffix == ".json" else read_point_sets
         return [
             ("past_header", lambda: parse(path)),

@@ -106,7 +106,7 @@ def _tiff_problem(tags: Mapping[int, Tag]) -> str | None:
         return tags[tag].values[0] if tag in tags and tags[tag].values else default
 
     photometric, samples = number(262, -1), number(277, 1)
-    bits = tags[258].values if 258 in tags else (1,)
+    bits = (tags[258].values if 258 in tags else ()) or (1,)
     form, is_grey = number(339, 1), photometric in (0, 1)
     if photometric == -1:
         return None  # damaged, which is reported when it is opened

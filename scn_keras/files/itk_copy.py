@@ -102,6 +102,8 @@ def _of_png(
         return None, None, None
     file.seek(chunks[0].begin)
     header = bytearray(file.read(13))
+    if len(header) < 13:
+        return None, None, None
     bits, colours = header[8], header[9]
     kinds = {chunk.kind for chunk in chunks}
     has_alpha = colours == _GREY_ALPHA

@@ -2,27 +2,15 @@
 
 import csv
 import json
+import struct
 
 import numpy as np
 import pytest
 
+from benchmarks._fuzz_seeds import image_seeds
 from benchmarks.fuzz_readers import fuzz, mutations, seeds
 from scn_keras.files import read_image, read_points
 from scn_keras.files.text_values import MAX_LINES, MAX_TEXT_BYTES
-
-IMAGES = (
-    "png",
-    "jpg",
-    "bmp",
-    "tif",
-    "dcm",
-    "nii",
-    "nii.gz",
-    "mha",
-    "mhd",
-    "nrrd",
-    "nhdr",
-)
 
 
 @pytest.mark.parametrize("kind", [*seeds()])
@@ -34,7 +22,7 @@ def test_mutated_files_get_an_answer_or_a_sentence(kind, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*has no Pixel Spacing")
-@pytest.mark.parametrize("kind", IMAGES)
+@pytest.mark.parametrize("kind", [*image_seeds()])
 def test_valid_files_are_read(kind, tmp_path):
     for number, content in enumerate(seeds()[kind]):
         folder = tmp_path / str(number)
@@ -43,6 +31,24 @@ def test_valid_files_are_read(kind, tmp_path):
             (folder / name).write_bytes(data)
         array, _ = read_image(folder / next(iter(content)))
         assert np.ptp(array) > 0
+
+
+def test_headers_that_end_early(tmp_path):
+    """Of what mutations have found."""
+    png = seeds()["png"][0]["a.png"]
+    for name, data in (
+        ("a.png", png[:20]),
+        ("b.png", png[:8] + (b"\0\0\0\0abcd" + struct.pack(">I", 0)) * 100_001),
+        # BitsPerSample (258) without a value.
+        ("a.tif", b"II*\0\x08\0\0\0\x02\0" + TIFF_ENTRIES + bytes(4)),
+    ):
+        path = tmp_path / name
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=str(path)):
+            read_image(path)
+
+
+TIFF_ENTRIES = struct.pack("<HHII", 258, 3, 0, 0) + struct.pack("<HHII", 262, 3, 1, 1)
 
 
 def test_the_same_seed_gives_the_same_files():

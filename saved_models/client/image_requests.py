@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scn_keras.saved_models.client.prediction_error import PredictionError
+from scn_keras.saved_models.predicting.folder_spacing import read_source
 from scn_keras.saved_models.predicting.image_source import (
     ImageSource,
     affine_of,
     call_of,
     find_files,
-    read_image_source,
 )
 
 Files = (
@@ -156,9 +156,7 @@ def _read(
 ) -> ImageSource:
     if not isinstance(image, np.ndarray):
         stored_values, orientation = rules
-        return read_image_source(
-            file, spacing, None, stored_values, orientation=orientation
-        )
+        return read_source(file, spacing, None, stored_values, orientation)
     if image.ndim not in (2, 3) or image.dtype.kind not in "uif":
         raise ValueError(
             "An image must be an array of numbers with the axes (y, x) or (z, y, x). "

@@ -15,10 +15,10 @@ from scn_keras.saved_models.predicting.file_locators import (
     ExportFileLocator,
     RunFileLocator,
 )
+from scn_keras.saved_models.predicting.folder_spacing import read_source
 from scn_keras.saved_models.predicting.image_source import (
     ImageSource,
     find_files,
-    read_image_source,
 )
 from scn_keras.saved_models.predicting.prediction import Prediction, prediction_of
 from scn_keras.training.latest_model import latest_model
@@ -43,7 +43,8 @@ def predict(
             the last checkpoint is used, which each prediction notes.
         files: Image files and folders. All images in a folder and its subfolders are
             used. A folder with the slices of one DICOM series is one image.
-        spacing: Millimetres per pixel, x and y, for 2D files without a spacing.
+        spacing: Millimetres per pixel, x and y, for 2D files without a spacing. By
+            default, it is that of `landmarks.toml` beside the images, if there is one.
         console: `rich.console.Console` for a progress bar, or `None`.
 
     Returns:
@@ -61,7 +62,7 @@ def predict(
         def readable() -> Iterator[ImageSource]:
             for path in paths:
                 try:
-                    yield read_image_source(
+                    yield read_source(
                         path,
                         spacing,
                         file_locator.image_to_grid.dimensions,

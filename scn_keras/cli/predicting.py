@@ -23,7 +23,8 @@ from scn_keras.cli._options import FOLDER, OUT_FILE, json_option, require_folder
     nargs=2,
     type=click.FloatRange(min=0, min_open=True),
     metavar="X Y",
-    help="Millimetres per pixel, for 2D files that do not contain a spacing.",
+    help="Millimetres per pixel, for 2D files that do not contain a spacing.  "
+    "[default: `spacing` in landmarks.toml beside the images, if there is one]",
 )
 @json_option("Write the points to this file as JSON.")
 @click.option(

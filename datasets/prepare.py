@@ -2,15 +2,20 @@ import contextlib
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scn_keras.datasets._good_cases import good_cases, only_cases
 from scn_keras.datasets.builders import builder_class
+from scn_keras.datasets.case import Case
 from scn_keras.datasets.dataset_folder_error import DatasetFolderError
 
 if TYPE_CHECKING:
     from scn_keras.datasets.landmark_builder import LandmarkBuilder
+
+
+_SKIP = "Correct these files, or leave them out with --skip-bad (left_out=[])."
 
 
 def prepare(
@@ -20,6 +25,7 @@ def prepare(
     config: str | None = None,
     overwrite: bool = False,
     report: Callable[[str], None] = print,
+    left_out: list[str] | None = None,
 ) -> "LandmarkBuilder":
     """Converts source files into a data set for `tfds.load` and `tfds.data_source`.
 
@@ -39,6 +45,10 @@ def prepare(
         config: Str, for data sets with several configurations.
         overwrite: Bool, whether to prepare an existing data set again.
         report: Callable, called with lines of text on the progress.
+        left_out: List of str. Images that cannot be read are left out, and a sentence
+            on each problem is appended and stored with the set. None to refuse a
+            folder with problems, since a training set without some of its images is
+            easily overlooked.
 
     Returns:
         The builder, ready for `as_dataset`.
@@ -68,26 +78,42 @@ def prepare(
         return builder
 
     folder = _source_folder(builder, manual_dir)
+    cases = None
     if folder is not None:
-        hint = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
-        if not folder.is_dir():
-            problems = ["The folder does not exist."]
-        else:
-            problems = builder.folder_problems(folder)
-        if problems:
-            raise DatasetFolderError(builder.name, folder, problems, hint)
-        for note in builder.folder_notes(folder):
+        cases = _checked(builder, folder, left_out)
+        for note in builder.folder_notes(folder) if cases is None else ():
             report(note)
 
     root = Path(builder.data_dir_root)
     with _working_folder(root, builder.name, report) as working:
         # Another process may have prepared it while this one was waiting.
         if overwrite or not builder.is_prepared():
-            fresh = _build(cls, working, config, folder)
+            fresh = _build(cls, working, config, folder, cases, left_out or ())
             _move(working, Path(fresh.data_dir), root, target)
     builder = cls(data_dir=root, config=config)
     report(f"{_summary(builder)}: prepared in {target}")
     return builder
+
+
+def _checked(
+    builder: "LandmarkBuilder", folder: Path, left_out: list[str] | None
+) -> list[Case] | None:
+    """Checks a folder; returns the cases to store if some are left out."""
+    hint = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+    if not folder.is_dir():
+        problems = ["The folder does not exist."]
+        raise DatasetFolderError(builder.name, folder, problems, hint)
+    known = builder.folder_problems(folder)
+    if not known:
+        return None
+    cases, problems, are_of_files = good_cases(builder, folder, known)
+    if not are_of_files:
+        raise DatasetFolderError(builder.name, folder, problems, hint)
+    if left_out is None:
+        hint = f"{_SKIP}\n{(hint or '').strip()}"
+        raise DatasetFolderError(builder.name, folder, problems, hint)
+    left_out += problems
+    return cases
 
 
 def _summary(builder: "LandmarkBuilder") -> str:
@@ -150,14 +176,22 @@ def _working_folder(
 
 
 def _build(
-    cls: "type[LandmarkBuilder]", working: Path, config: str | None, folder: Path | None
+    cls: "type[LandmarkBuilder]",
+    working: Path,
+    config: str | None,
+    folder: Path | None,
+    cases: Sequence[Case] | None = None,
+    left_out: Sequence[str] = (),
 ) -> "LandmarkBuilder":
     import tensorflow_datasets as tfds
 
     builder = cls(data_dir=working, config=config, folder=folder)
     # TFDS prints the path of the working folder and "Unknown size". Its progress bars
     # are on stderr.
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        if cases is not None:
+            stack.enter_context(only_cases(builder, cases, left_out))
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
                 manual_dir=folder, try_download_gcs=False

@@ -43,21 +43,30 @@ def list_datasets() -> None:
 )
 @DATA_DIR
 @click.option("--overwrite", is_flag=True, help="Prepare the data set again.")
+@click.option(
+    "--skip-bad",
+    is_flag=True,
+    help="Leave out images that cannot be read, or whose points cannot be. Each is "
+    "named, and the exit code is then 1.",
+)
 @command_function
 def prepare(
     name: str,
     manual_dir: pathlib.Path | None,
     data_dir: pathlib.Path | None,
     overwrite: bool,
+    skip_bad: bool,
 ) -> None:
     """Check the files of a data set and store them for streaming.
 
     NAME is one of `scn-keras datasets list`, or NAME/CONFIG; for a folder of your own,
     landmark_folder/ANY_NAME; for a builder of your own, module:Class. If files are
-    missing or wrong, all problems are listed and nothing is written.
+    missing or wrong, all problems are listed and nothing is written; see --skip-bad.
     """
     from scn_keras.datasets import prepare as prepare_dataset
+    from scn_keras.files.shown_text import shown_text
 
+    left_out: list[str] = []
     # The path of a file is rejected with advice.
     dataset, _, config = (name, "", "") if name.endswith(".py") else name.partition("/")
     prepare_dataset(
@@ -67,7 +76,12 @@ def prepare(
         config=config or None,
         overwrite=overwrite,
         report=click.echo,
+        left_out=left_out if skip_bad else None,
     )
+    for problem in left_out:
+        click.echo(f"Left out: {shown_text(problem)}", err=True)
+    if left_out:
+        sys.exit(1)
 
 
 @datasets.command()

@@ -1,6 +1,7 @@
 """The commands `scn-keras evaluate`, `compare`, `calibrate` and `ensemble`."""
 
 import pathlib
+import sys
 
 import click
 
@@ -28,6 +29,12 @@ from scn_keras.cli._options import (
     "need not be prepared.",
 )
 @click.option(
+    "--skip-bad",
+    is_flag=True,
+    help="Leave out images of --folder that cannot be read. Each is named, and the "
+    "exit code is then 1.",
+)
+@click.option(
     "--observer",
     "observers",
     multiple=True,
@@ -48,6 +55,7 @@ def evaluate(
     runs: tuple[pathlib.Path, ...],
     split: str | None,
     folder: pathlib.Path | None,
+    skip_bad: bool,
     observers: tuple[str, ...],
     per_landmark: bool,
     json_path: pathlib.Path | None,
@@ -60,6 +68,7 @@ def evaluate(
     folder. Errors are in millimetres. If none of the images has a spacing, they are in
     pixels of the images; if only some have none, these are listed and not evaluated.
     """
+    from scn_keras.files.shown_text import shown_text
     from scn_keras.training.evaluation.evaluate import evaluate_images, split_of
     from scn_keras.training.evaluation.result_table import print_results
     from scn_keras.training.report.page import write_report
@@ -71,9 +80,14 @@ def evaluate(
             "written to their folders."
         )
     require_folders(json_path, report_path)
+    if skip_bad and folder is None:
+        raise click.UsageError("--skip-bad is for the images of --folder.")
+    problems: dict[str, None] = {}
     results, reports = [], []
     for run in [Run(path) for path in runs]:
-        images = split_of(run, split, data_dir, folder)
+        left_out: list[str] = []
+        images = split_of(run, split, data_dir, folder, left_out if skip_bad else None)
+        problems.update(dict.fromkeys(left_out))
         evaluation = evaluate_images(run, images, observers or None)
         results += evaluation.results
         reports.append(write_report(run, path=report_path, evaluation=evaluation))
@@ -84,6 +98,10 @@ def evaluate(
     for path, report in zip(runs, reports, strict=True):
         click.echo(f"Results: {path / 'results'}")
         click.echo(f"Report: {report}")
+    for problem in problems:
+        click.echo(f"Left out: {shown_text(problem)}", err=True)
+    if problems:
+        sys.exit(1)
 
 
 @click.command()

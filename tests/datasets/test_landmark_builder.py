@@ -256,7 +256,7 @@ def test_every_case_is_checked_before_anything_is_written(pictures, tmp_path):
     assert first == "The image file is empty (0 bytes): 2.png"
     assert "'3.png' must be a uint8 array" in second
     shutil.copy(pictures / "0.png", pictures / "8.png")
-    with pytest.raises(DatasetFolderError, match="1 problem.*\n  - 8.png is the eig"):
+    with pytest.raises(DatasetFolderError, match="3 problems.*\n  - 8.png is the eig"):
         prepare(Pictures, tmp_path / "tfds", pictures)
     assert not (tmp_path / "tfds").exists()
 

@@ -142,12 +142,13 @@ def split_of(
     split: str | None = None,
     data_dir: str | pathlib.Path | None = None,
     folder: str | pathlib.Path | None = None,
+    left_out: list[str] | None = None,
 ) -> PreparedSplit | FolderSplit:
-    """Returns the images of an evaluation, see `evaluate`."""
+    """Returns the images of an evaluation, see `evaluate` and `FolderSplit`."""
     if folder is None:
         return PreparedSplit(run.recipe, split, data_dir)
     dimensions = len(run.recipe.grid)
-    return FolderSplit(folder, run.schema, dimensions, split, run.orientation)
+    return FolderSplit(folder, run.schema, dimensions, split, run.orientation, left_out)
 
 
 def locator_for(

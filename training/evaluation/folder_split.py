@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from scn_keras.datasets import Case, DatasetFolderError, builder_class
+from scn_keras.datasets._good_cases import good_cases
 from scn_keras.files.orientation import (
     REFUSED,
     STORED_PIXELS,
@@ -30,6 +31,8 @@ class FolderSplit:
         dimensions: Int, 2 or 3, the dimensions of the run's images.
         split: Str, a split that the folder defines; `None` for all images.
         orientation: Str, the rule of the run for files with an orientation tag.
+        left_out: List of str. Images that cannot be read are left out, and a sentence
+            on each problem is appended. None to refuse a folder with problems.
 
     Attributes:
         name: Str, the name of results on these images.
@@ -58,6 +61,7 @@ class FolderSplit:
         dimensions: int,
         split: str | None = None,
         orientation: str = REFUSED,
+        left_out: list[str] | None = None,
     ) -> None:
         folder = pathlib.Path(os.path.abspath(pathlib.Path(folder).expanduser()))
         if not folder.is_dir():
@@ -73,8 +77,13 @@ class FolderSplit:
                 data_dir=empty_data_dir,
                 stored_pixels=orientation == STORED_PIXELS,
             )
-        if problems := self.builder.folder_problems(folder):
-            raise DatasetFolderError(self.builder.name, folder, problems)
+        cases: list[Case] | None = None
+        problems = self.builder.folder_problems(folder)
+        if problems:
+            cases, problems, are_of_files = good_cases(self.builder, folder, problems)
+            if left_out is None or not are_of_files:
+                raise DatasetFolderError(self.builder.name, folder, problems)
+            left_out += problems
         own = self.builder.SCHEMA.names
         self.absent = [name for name in schema.names if name not in own]
         if unknown := [name for name in own if name not in schema.names]:
@@ -88,7 +97,8 @@ class FolderSplit:
                 f"The run requires images with {dimensions} axes. Received: images "
                 f"with {self.builder.DIMENSIONS} axes in {folder}"
             )
-        cases = self.builder.cases(folder)
+        if cases is None:
+            cases = list(self.builder.cases(folder))
         self.cases = {case.id: case for case in cases if split in (None, case.split)}
         if not self.cases:
             raise ValueError(

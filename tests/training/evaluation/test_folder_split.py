@@ -72,6 +72,20 @@ def test_points_are_those_of_the_run_by_name(names, finished, tmp_path):
     assert len(images.samples()) == 3
 
 
+def test_files_that_cannot_be_read_are_left_out_on_request(names, finished, tmp_path):
+    folder = write_folder(tmp_path / "films", names)
+    image = folder / "B.png"
+    image.write_bytes(image.read_bytes()[:900])
+    with pytest.raises(DatasetFolderError, match=r"B\.png"):
+        FolderSplit(folder, finished.schema, 2)
+    left_out = []
+    images = FolderSplit(folder, finished.schema, 2, left_out=left_out)
+    assert [*images.cases] == ["A", "C"]
+    assert len(left_out) == 1 and "B.png" in left_out[0]
+    samples = images.samples().as_numpy_iterator()
+    assert [sample["id"] for sample in samples] == [b"A", b"C"]
+
+
 def test_it_is_as_if_the_folder_were_prepared(run, names, tmp_path):
     folder = write_folder(tmp_path / "films", names)
     # In the run's order, which a prepared set must have from the beginning.

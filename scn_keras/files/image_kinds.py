@@ -28,7 +28,7 @@ _FOREIGN = (
     (rb"GIF8", "GIF"),
     (rb"RIFF....WEBP", "WEBP"),
     (rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000"),
-    (rb"\x00\x00\x00\x0cJXL |\xff\x0a", "JPEG XL"),
+    (rb"\x00\x00\x00\x0cJXL ", "JPEG XL"),
     (rb"\xff\xd8\xff\xf7", "JPEG-LS"),
     (rb"....ftyp(heic|heix|mif1|msf1)", "HEIC"),
     (rb"....ftypavi[fs]", "AVIF"),
@@ -36,7 +36,6 @@ _FOREIGN = (
     (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript"),
     (rb"8BPS", "Photoshop"),
     (rb"PK\x03\x04", "ZIP"),
-    (rb"\x00\x00\x01\x00.\x00", "icon"),
     (rb"\s*(<\?xml[^>]*>\s*)?<(!DOCTYPE )?(svg|html)", "SVG or HTML"),
 )
 

@@ -10,6 +10,7 @@ import numpy as np
 from scn_keras.files._header_limits import require_header_limits
 from scn_keras.files._named_file import require_text_name
 from scn_keras.files._reader_limits import allow_bytes
+from scn_keras.files.dicom_forms import require_dicom_form
 from scn_keras.files.file_damage import file_damage, sniff_image_io
 
 # 512 x 512 x 2048, more than the largest images in use: 1 GB at 16 bits.
@@ -55,6 +56,8 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Any, str]:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise undecodable(path, image_io, error) from error
+    if image_io == "GDCMImageIO":
+        require_dicom_form(path, reader)
     size = reader.GetSize()
     # Before the data are read: a small file may declare, and a compressed file contain,
     # more pixels than fit into memory.

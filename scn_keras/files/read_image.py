@@ -81,22 +81,18 @@ def _grey_pixels(path: Path, max_pixels: int) -> np.ndarray:
 
 
 def _to_grey(array: np.ndarray, path: Path) -> np.ndarray:
-    """Converts `(..., C)` of grey and alpha, RGB, or RGB and alpha to grey."""
-    if array.shape[-1] not in (2, 3, 4):
+    """Converts RGB or RGBA `(..., C)` to luma."""
+    if array.shape[-1] not in (3, 4) or array.dtype not in (np.uint8, np.uint16):
         raise ValueError(
-            "An image file must have 1 (grey), 3 (RGB) or 4 (RGB and alpha) channels. "
-            f"Received: {array.shape[-1]} channels in {path}"
+            f"{path} must have one number per pixel, or colours (RGB or RGBA of 8 or "
+            "16 bits without sign). Save one component as an image. Received: "
+            f"{array.shape[-1]} channels of {array.dtype}"
         )
     red = array[..., 0]
-    if array.shape[-1] == 2 or (
-        # Most colour files of radiographs have three equal channels.
-        np.array_equal(red, array[..., 1]) and np.array_equal(red, array[..., 2])
-    ):
+    # Most colour files of radiographs have three equal channels.
+    if np.array_equal(red, array[..., 1]) and np.array_equal(red, array[..., 2]):
         return np.ascontiguousarray(red)
     grey = np.empty(array.shape[:-1], array.dtype)
     for colours, target in zip(array, grey, strict=True):  # in little memory
-        if array.dtype.kind in "iu":
-            target[...] = (colours[..., :3].astype(np.int64) @ _LUMA + 500) // 1000
-        else:
-            target[...] = colours[..., :3] @ (0.001 * _LUMA)
+        target[...] = (colours[..., :3].astype(np.int64) @ _LUMA + 500) // 1000
     return grey

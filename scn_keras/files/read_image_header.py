@@ -10,6 +10,7 @@ from scn_keras.files.image_forms import require_known_form
 from scn_keras.files.image_header import ImageHeader
 from scn_keras.files.image_spacing import in_plane, index_to_space, patient_spacing
 from scn_keras.files.itk_copy import itk_copy
+from scn_keras.files.nifti_forms import require_nifti_form
 from scn_keras.files.open_image import MAX_PIXELS, open_image, smallest_dtype
 from scn_keras.files.orientation import require_upright
 
@@ -58,6 +59,7 @@ def read_image_header(
     if not path.exists():
         raise FileNotFoundError(f"The image file does not exist: {path}")
     require_known_form(path)
+    require_nifti_form(path)
     if not stored_pixels:
         require_upright(path)
     with itk_copy(path) as copy:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,10 @@ from scn_keras.saved_models.exporting.grid_model import (
     write_grid_model,
 )
 from scn_keras.saved_models.exporting.tf_serving import synthetic_image
-from scn_keras.saved_models.predicting.file_locators import RunFileLocator
+from scn_keras.saved_models.predicting.file_locators import (
+    RunFileLocator,
+    require_decodable,
+)
 from scn_keras.saved_models.predicting.image_source import (
     ImageSource,
     call_of,
@@ -70,6 +73,7 @@ def check(
     model: str | pathlib.Path,
     files: Sequence[pathlib.Path] = (),
     spacing: tuple[float, float] | None = None,
+    problems: list[str] | None = None,
 ) -> list[Parity]:
     """Compares an exported model, and the network in other runtimes, with its run.
 
@@ -82,18 +86,20 @@ def check(
         model: The folder of the exported version.
         files: Image files; a synthetic image is used if there are none.
         spacing: Millimetres per pixel, x and y, for 2D files without a spacing.
+        problems: List, to which a message is appended for each file that cannot be
+            read, and the others are compared; `None` to raise an error for the first.
 
     Returns:
         One `Parity` for each runtime, beginning with Keras, whose difference is 0.
 
     Raises:
-        ValueError: If a file cannot be read.
+        ValueError: If a file cannot be read and `problems` is `None`, or none can be.
         RuntimeError: If the new process fails.
     """
     model = pathlib.Path(model)
     metadata = json.loads(beside(model, "export.json").read_text("utf-8"))
     format, precision = metadata["format"], metadata["precision"]
-    sources = [*_sources(run.recipe, files, spacing)]
+    sources = _sources(run.recipe, files, spacing, problems)
     keras_model = run.load_model()
     expected, scales = _locate(run, keras_model, sources)
     image = np.zeros((1, *run.recipe.grid, 1), np.float32)
@@ -165,7 +171,7 @@ def largest_difference(
 
     Arguments and errors are those of `check`.
     """
-    sources = [*_sources(run.recipe, files, spacing)]
+    sources = [*_sources(run.recipe, files, spacing, None)]
     expected, _ = _locate(run, run.load_model(), sources)
     points, _ = _run_saved_model(pathlib.Path(model), sources, run)
     return float(np.abs(points - expected).max())
@@ -175,13 +181,25 @@ def _sources(
     recipe: Recipe,
     files: Sequence[pathlib.Path],
     spacing: tuple[float, float] | None,
-) -> Iterator[ImageSource]:
+    problems: list[str] | None,
+) -> list[ImageSource]:
     to_grid = recipe.image_to_grid
     d, stored_values = to_grid.dimensions, to_grid.uses_stored_values
-    for file in files:
-        yield read_image_source(pathlib.Path(file), spacing, d, stored_values)
-    if files:
-        return
+    sources = []
+    for file in map(pathlib.Path, files):
+        try:
+            source = read_image_source(file, spacing, d, stored_values)
+            require_decodable(source, to_grid)
+        except (ValueError, OSError) as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
+            continue
+        sources.append(source)
+    if problems and not sources:
+        raise ValueError(f"None of the files can be read. {problems[0]}")
+    if sources:
+        return sources
     image = synthetic_image([round(1.5 * side) for side in recipe.grid])[..., 0]
     if stored_values and to_grid.normalization_limits is not None:
         low, high = to_grid.normalization_limits
@@ -189,7 +207,7 @@ def _sources(
     else:
         image = np.asarray(np.round(image * 65535.0), np.uint16)
     affine = np.diag([*(to_grid.grid_spacing or [1.0] * d), 1.0])
-    yield ImageSource(pathlib.Path("synthetic image"), None, image, affine, ())
+    return [ImageSource(pathlib.Path("synthetic image"), None, image, affine, ())]
 
 
 def _locate(run, model, sources):

@@ -112,6 +112,18 @@ def grey_image(source: ImageSource, image_to_grid: ImageToGrid) -> tf.Tensor:
     return grey_values(image, image_to_grid.normalization)
 
 
+def require_decodable(source: ImageSource, image_to_grid: ImageToGrid) -> None:
+    """Decodes the bytes of a file.
+
+    Raises:
+        ValueError: If they cannot be decoded. The message names the file.
+    """
+    try:
+        grey_image(source, image_to_grid)
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(undecodable(source, error)) from error
+
+
 def undecodable(source: ImageSource, error: tf.errors.OpError) -> str:
     """Returns the message for a file whose bytes cannot be decoded."""
     return f"{source.file} could not be decoded: {sentence_of(error)}"

@@ -84,12 +84,14 @@ def export(
       scn-keras export RUN DIR --check FILE...      export, and compare
       scn-keras export RUN DIR/NAME/1 --check       compare an existing export
 
-    The exit code is 1 if a comparison exceeds its tolerance.
+    The exit code is 1 if a comparison exceeds its tolerance, or one of FILES cannot be
+    read; the others are compared.
     """
     if files and not check:
         raise click.UsageError(
             "FILES are images for the comparison with the run. For this, add --check."
         )
+    from scn_keras.files.shown_text import shown_text
     from scn_keras.models import preset_path
     from scn_keras.saved_models.export_folder import beside
     from scn_keras.saved_models.exporting.export import export as export_run
@@ -107,7 +109,10 @@ def export(
     if check:
         from scn_keras.saved_models.exporting import parity
 
-        rows = parity.check(loaded, path, files, spacing)
+        problems: list[str] = []
+        rows = parity.check(loaded, path, files, spacing, problems)
         parity.print_parity(rows)
-        if not all(row.kept for row in rows):
+        for problem in problems:
+            click.echo(f"Error: not compared: {shown_text(problem)}", err=True)
+        if problems or not all(row.kept for row in rows):
             sys.exit(1)

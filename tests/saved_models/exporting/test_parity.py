@@ -61,3 +61,21 @@ def test_litert_of_8_bits_is_smaller(tiny_run, tiny_data, tmp_path):
         sizes.append((path / "model.tflite").stat().st_size)
     assert sizes[1] < sizes[0]
     assert [row.runtime for row in check(tiny_run, path)] == ["Keras", "LiteRT, int8"]
+
+
+def test_files_that_cannot_be_read_are_named_and_the_others_compared(
+    call, blob_run, blob_model, png, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(parity, "FILES", ())  # the SavedModel alone
+    cut, absent = tmp_path / "cut.png", tmp_path / "absent.png"
+    cut.write_bytes(png.read_bytes()[:200])
+    result = call("export", blob_run.path, blob_model, png, cut, absent, "--check")
+    assert result.exit_code == 1
+    assert result.output.count("within bound") == 2  # Keras and the SavedModel
+    assert "not compared:" in result.output
+    assert "cut.png" in result.output and "absent.png" in result.output
+    result = call("export", blob_run.path, blob_model, cut, "--check")
+    assert result.exit_code == 1
+    assert "None of the files can be read" in result.output
+    with pytest.raises(ValueError, match=r"cut\.png"):
+        check(blob_run, blob_model, [png, cut])

@@ -55,7 +55,7 @@ def require_shallow_dicom(path: Path) -> None:
                     return
                 if inflate.unconsumed_tail:
                     raise ValueError(
-                        f"The deflated DICOM file {path} must have at most "
+                        f"{path}: a deflated DICOM file must have at most "
                         f"{_MAX_INFLATED:,} bytes when inflated. Received: more"
                     )
                 _scan(path, inflated, 0, syntax)
@@ -97,8 +97,8 @@ def _scan(path: Path, data: mmap.mmap | bytes, at: int, syntax: str) -> None:
         count += 1
         if len(ends) > 2 * _MAX_DEPTH or count > _MAX_ELEMENTS:
             raise ValueError(
-                f"The DICOM file {path} must have at most {_MAX_DEPTH} nested "
-                f"sequences and {_MAX_ELEMENTS:,} elements. Received: more"
+                f"{path}: a DICOM file must have at most {_MAX_DEPTH} nested sequences "
+                f"and {_MAX_ELEMENTS:,} elements. Received: more"
             )
         group, element, length = tag_and_length(data, at)
         if group == _DELIMITERS:

@@ -31,6 +31,7 @@ _MAY_REFER_TO_FILES = ("HDF5ImageIO", "MINCImageIO")
 
 # MetaIO separates keys from values by = or :, and ends the header with this field.
 _META_DATA = re.compile(rb"ElementDataFile[ \t]*[=:]?[ \t]*([^\r\n]*)", re.IGNORECASE)
+_META_AXES = re.compile(rb"NDims[ \t]*[=:]?[ \t]*([^\s]*)", re.IGNORECASE)
 _NRRD_DATA = re.compile(rb"data ?file[ \t]*:[ \t]*(.*)", re.IGNORECASE)
 _NRRD_MAGIC = b"NRRD00"
 
@@ -65,6 +66,12 @@ def require_header_limits(path: Path, image_io: str) -> None:
 def _check_meta_image(path: Path) -> None:
     with path.open("rb") as file:
         data = file.read(MAX_HEADER_BYTES + 1)
+    for match in _META_AXES.finditer(data.partition(b"ElementDataFile")[0]):
+        if match[1] not in (b"1", b"2", b"3", b"4", b"5"):  # MetaIO has room for ten
+            raise ValueError(
+                f"{path}: NDims must be from 1 to 5. Received: "
+                f"{match[1][:20].decode('latin-1')!r}"
+            )
     found = False
     # All occurrences up to the one that MetaIO certainly takes for the field, since a
     # comment might hide another one.
@@ -94,13 +101,13 @@ def _check_nrrd(path: Path) -> None:
                 break
             if size >= MAX_HEADER_BYTES or len(lines) >= MAX_HEADER_LINES:
                 raise ValueError(
-                    f"The header of {path} must have at most {MAX_HEADER_BYTES:,} "
-                    f"bytes and {MAX_HEADER_LINES:,} lines. Received: more"
+                    f"{path}: the header must have at most {MAX_HEADER_BYTES:,} bytes "
+                    f"and {MAX_HEADER_LINES:,} lines. Received: more"
                 )
             is_free = line.startswith(b"#") or b":=" in line
             if len(line) > _MAX_NRRD_FIELD and not is_free:
                 raise ValueError(
-                    f"The fields in the header of {path} must have at most "
+                    f"{path}: the fields of the header must have at most "
                     f"{_MAX_NRRD_FIELD} bytes. Received: {len(line):,} bytes, "
                     f"{line[:40].decode('latin-1')!r}..."
                 )
@@ -131,7 +138,7 @@ def _check_jpeg(path: Path) -> None:
     scans = path.read_bytes().count(b"\xff\xda")  # in pixels, FF is followed by 00
     if scans > _MAX_SCANS:
         raise ValueError(
-            f"The JPEG file {path} must have at most {_MAX_SCANS} scans. Received: "
+            f"{path}: a JPEG file must have at most {_MAX_SCANS} scans. Received: "
             f"{scans:,}"
         )
 

@@ -172,6 +172,20 @@ def test_a_comment_cannot_hide_the_field_of_the_pixels(folder):
         read_image(path)
 
 
+@pytest.mark.parametrize(
+    "number", ["65535", "-3", "0", "9999999999999999999", "2.5", ""]
+)
+def test_axes_of_meta_image(folder, number):
+    path = folder / "a.mhd"
+    text = META.format("", "pixels.raw")
+    path.write_text(text.replace("NDims = 2", f"NDims = {number}"))
+    with pytest.raises(ValueError, match="NDims must be from 1 to 5. Received: "):
+        read_image(path)
+    path.write_text(META.format(f"NDims = {number}\n", "pixels.raw"))
+    with pytest.raises(ValueError, match="NDims must be from 1 to 5. Received: "):
+        read_image(path)
+
+
 def test_headers_that_are_links_keep_their_pixels(folder, tmp_path):
     (folder / "a.mhd").write_text(META.format("", "pixels.raw"))
     other = tmp_path / "other"

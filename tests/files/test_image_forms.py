@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -253,6 +254,12 @@ NIFTIS_REFUSED = {
         "scl_slope is 0 and its scl_in",
     ),
 }
+
+
+def test_the_page_has_every_row():
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text("utf-8")
+    tables = (TIFFS, TIFFS_REFUSED, DICOMS, DICOMS_REFUSED, NIFTIS, NIFTIS_REFUSED)
+    assert [name for table in tables for name in table if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize("name", [*TIFFS, *DICOMS])

@@ -6,6 +6,7 @@ the bytes by hand. Each row is named in docs/formats.md.
 
 import io
 import pathlib
+import re
 import struct
 import zlib
 
@@ -299,6 +300,11 @@ def cut():
     scan = NOISY.index(b"\xff\xda") + 10
     places = np.linspace(scan + 20, len(NOISY) - 20, 8).astype(int)
     return [NOISY[:place] for place in places]
+
+
+def test_the_page_has_every_row():
+    rows = {*re.findall(r"`([a-z]+_?[\w]*)`", DOCS.read_text("utf-8"))}
+    assert {*LOSSLESS, *JPEG, *REFUSED} - rows == set()
 
 
 @pytest.fixture(scope="module")

@@ -162,6 +162,7 @@ class Served:
             [
                 *(sys.executable, "-m", "scn_keras.cli", "serve", str(folder)),
                 *("--port", str(port), "--batch-size", str(batch_size)),
+                "--no-access-log",
             ],
             stdout=subprocess.DEVNULL,
         )

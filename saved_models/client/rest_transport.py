@@ -14,6 +14,7 @@ from scn_keras.saved_models.rest_dialect import format_call, parse_answer
 
 _FAILURES = {
     400: RefusedError,
+    408: UnavailableError,
     413: TooLargeError,
     429: UnavailableError,
     502: UnavailableError,

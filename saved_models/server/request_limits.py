@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -14,8 +15,10 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 # How many bodies of the largest size are held in memory at a time.
 _MAX_LARGEST_BODIES = 8
-# Seconds in which the next bytes of a body must arrive.
+# Seconds in which the next bytes of a body must arrive, and bytes a second after them:
+# otherwise, callers that send a byte from time to time would keep others out.
 _MAX_PAUSE = 10.0
+_MIN_RATE = 10_000
 # Answers to the page and heatmaps take many times the memory of their request.
 _MAX_LARGE_ANSWERS = 2
 
@@ -114,14 +117,19 @@ class RequestLimits:
 
 
 async def _without_pauses(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    began, size = time.monotonic(), 0
     while True:
+        seconds = time.monotonic() - began
         try:
+            if seconds > _MAX_PAUSE + size / _MIN_RATE:
+                raise TimeoutError
             async with asyncio.timeout(_MAX_PAUSE):
                 chunk = await anext(stream)
         except StopAsyncIteration:
             return
         except TimeoutError as error:
             raise HTTPException(
-                408, f"Nothing more of the body came within {_MAX_PAUSE:.0f} seconds."
+                408, f"The body is too slow: {size:,} bytes in {seconds:.0f} seconds."
             ) from error
+        size += len(chunk)
         yield chunk

@@ -4,7 +4,7 @@ import logging
 import pathlib
 import threading
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +15,12 @@ from scn_keras.saved_models.export_folder import max_image_bytes_of
 from scn_keras.saved_models.exporting.tf_serving import read_warm_up
 from scn_keras.saved_models.graph_errors import sentence_of
 from scn_keras.saved_models.rest_dialect import Input
+from scn_keras.saved_models.server._batches import (
+    Job,
+    concatenated,
+    distribute,
+    pieces,
+)
 from scn_keras.saved_models.server.checked_images import pixels_of
 
 _log = logging.getLogger("scn_keras.server")
@@ -88,7 +94,7 @@ class ServedModel:
             name: {key: _input(info) for key, info in definition.inputs.items()}
             for name, definition in self.signature_defs.items()
         }
-        self._waiting: collections.deque[_Job] = collections.deque()
+        self._waiting: collections.deque[Job] = collections.deque()
         self._changed = threading.Condition()
         self._closed = False
         self.state = "LOADING" if warm_up else "AVAILABLE"
@@ -147,7 +153,7 @@ class ServedModel:
                 raise ServerBusyError(
                     f"{self.max_waiting} calls are waiting already. Ask again later."
                 )
-            self._waiting.append(_Job(signature, dict(inputs), pixels, answer))
+            self._waiting.append(Job(signature, dict(inputs), pixels, answer))
             self._changed.notify()
         return answer
 
@@ -195,7 +201,7 @@ class ServedModel:
 
     def _answer(self, jobs):
         try:
-            _distribute(jobs, self._run_pieces(_concatenated(jobs)))
+            distribute(jobs, self._run_pieces(concatenated(jobs)))
         except Exception as error:
             if isinstance(error, ValueError) and len(jobs) > 1:
                 for job in jobs:
@@ -214,7 +220,7 @@ class ServedModel:
                 return None
             first = self._waiting.popleft()
             jobs = [first]
-            rest: collections.deque[_Job] = collections.deque()
+            rest: collections.deque[Job] = collections.deque()
             count, pixels = len(first.pixels), sum(first.pixels)
             for job in self._waiting:
                 more, larger = count + len(job.pixels), pixels + sum(job.pixels)
@@ -232,7 +238,7 @@ class ServedModel:
         """Runs one job in pieces that keep to the limits of a batch."""
         outputs = [
             self._run(job.signature, {k: v[begin:end] for k, v in job.inputs.items()})
-            for begin, end in _pieces(job.pixels, self.batch_size)
+            for begin, end in pieces(job.pixels, self.batch_size)
         ]
         if len(outputs) == 1:
             return outputs[0]
@@ -252,50 +258,8 @@ class ServedModel:
         return {key: value.numpy() for key, value in outputs.items()}
 
 
-class _Job(NamedTuple):
-    signature: str
-    inputs: dict[str, np.ndarray]
-    pixels: list[int]
-    answer: concurrent.futures.Future
-
-    @property
-    def kind(self):
-        """Equal for jobs whose arrays can be concatenated."""
-        return self.signature, [a.shape[1:] for a in self.inputs.values()]
-
-
 def _input(info) -> Input:
     dtype = tf.as_dtype(info.dtype)
     sizes = [None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim]
     numpy_dtype = np.dtype(object if dtype == tf.string else dtype.as_numpy_dtype)
     return Input(numpy_dtype, tuple(sizes))
-
-
-def _concatenated(jobs: list[_Job]) -> _Job:
-    first = jobs[0]
-    if len(jobs) == 1:
-        return first
-    inputs = {
-        key: np.concatenate([job.inputs[key] for job in jobs]) for key in first.inputs
-    }
-    return first._replace(inputs=inputs, pixels=sum([job.pixels for job in jobs], []))
-
-
-def _distribute(jobs: list[_Job], outputs: dict[str, np.ndarray]) -> None:
-    begin = 0
-    for job in jobs:
-        end = begin + len(job.pixels)
-        job.answer.set_result({key: v[begin:end] for key, v in outputs.items()})
-        begin = end
-
-
-def _pieces(pixels: list[int], batch_size: int) -> list[tuple[int, int]]:
-    pieces, begin = [], 0
-    for end in range(1, len(pixels) + 1):
-        full = end - begin == batch_size
-        if full or sum(pixels[begin : end + 1]) > MAX_DECODED_PIXELS:
-            pieces.append((begin, end))
-            begin = end
-    if begin < len(pixels) or not pieces:  # a call may hold no image at all
-        pieces.append((begin, len(pixels)))
-    return pieces

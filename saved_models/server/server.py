@@ -198,13 +198,16 @@ def _log_to_stderr(access_log: bool) -> Iterator[None]:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
     log, access = logging.getLogger("scn_keras"), logging.getLogger("scn_keras.access")
-    level = access.level
+    level, propagate = access.level, log.propagate
     log.addHandler(handler)
+    # Libraries give the root a handler of its own.
+    log.propagate = False
     access.setLevel(logging.INFO if access_log else logging.WARNING)
     try:
         yield
     finally:
         log.removeHandler(handler)
+        log.propagate = propagate
         access.setLevel(level)
 
 

@@ -100,11 +100,27 @@ def test_a_body_that_stops_arriving_is_a_408(address, monkeypatch):
     head = f"POST {MODEL}:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
     with connections(address, 1, f"{head}\r\n{{".encode()) as (slow,):
         answer = b""
-        while b"Nothing more of the body came" not in answer:
+        while b"The body is too slow: 1 bytes" not in answer:
             received = slow.recv(2000)
             assert received, answer
             answer += received
         assert answer.startswith(b"HTTP/1.1 408")
+
+
+def test_a_body_that_trickles_is_a_408(address, monkeypatch):
+    monkeypatch.setattr(request_limits, "_MAX_PAUSE", 0.3)
+    monkeypatch.setattr(request_limits, "_MIN_RATE", 100)
+    head = (
+        f"POST {MODEL}:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n"
+    )
+    with connections(address, 1, f"{head}\r\n".encode()) as (slow,):
+        slow.settimeout(0.1)
+        for _ in range(40):
+            slow.sendall(b"a")
+            with contextlib.suppress(TimeoutError):
+                answer = slow.recv(2000)
+                break
+    assert answer.startswith(b"HTTP/1.1 408")
 
 
 @pytest.mark.parametrize(

@@ -51,10 +51,22 @@ def check_folder(
         except ValueError as error:
             if cls.MANUAL_DOWNLOAD_INSTRUCTIONS is None:
                 raise
-            finding = Finding(ERROR, FILE, str(error).replace(f"{folder}/", ""))
-            return CheckResult(folder, name, None, {}, (finding,))
+            findings = [Finding(ERROR, FILE, p) for p in _problems(name, folder, error)]
+            return CheckResult(folder, name, None, {}, tuple(findings))
         notes = builder.file_notes(folder)
     return check_cases(cases, builder.SCHEMA, folder, name, problems, notes)
+
+
+def _problems(name: str, folder: Path, error: ValueError) -> list[str]:
+    """Returns all problems of a folder of which the landmarks are not known."""
+    config = {"config": "folder"} if name == "landmark_folder" else {}
+    with tempfile.TemporaryDirectory() as empty:
+        try:
+            builder = builder_class(name)(data_dir=empty, **config)
+            problems = builder.layout_problems(folder)
+        except ValueError:
+            problems = []
+    return problems or [str(error).replace(f"{folder}/", "")]
 
 
 def folder_layout(folder: Path) -> str:

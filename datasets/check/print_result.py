@@ -5,6 +5,7 @@ from rich.table import Table
 
 from scn_keras.datasets.check.check_result import CheckResult
 from scn_keras.datasets.check.finding import ERROR
+from scn_keras.files.shown_text import shown_text
 
 _MAX_CASES = 4
 _MAX_ROWS = 200
@@ -31,14 +32,18 @@ def print_result(
         color = "red" if finding.severity == ERROR else "cyan"
         table.add_row(
             f"[{color}]{finding.severity}",
-            escape(cases),
-            escape(finding.kind),
-            escape(finding.message),
+            _text(cases),
+            _text(finding.kind),
+            _text(finding.message),
         )
     if result.findings:
         console.print(table)
     if (left := len(result.findings) - _MAX_ROWS) > 0:
         console.print(f"... and {left} more: --json and --out have all of them.")
     for sentence in result.not_tested:
-        console.print(f"Not tested: {escape(sentence)}", highlight=False)
-    console.print(escape(result.summary), highlight=False)
+        console.print(f"Not tested: {_text(sentence)}", highlight=False)
+    console.print(_text(result.summary), highlight=False)
+
+
+def _text(text: str) -> str:
+    return escape(shown_text(text))

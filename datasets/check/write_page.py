@@ -13,6 +13,7 @@ from scn_keras.datasets.check.check_result import CheckResult
 from scn_keras.datasets.check.finding import Finding
 from scn_keras.datasets.check.picture import draw_finding
 from scn_keras.files.atomic_write import write_text
+from scn_keras.files.shown_text import shown_text
 
 # About 15 MB, which browsers open.
 _MAX_PICTURES = 100
@@ -31,18 +32,18 @@ def write_page(result: CheckResult, folder: str | os.PathLike[str]) -> Path:
     findings = progress.track(result.findings, "draw pictures", transient=True)
     cards = [(f, _card(f, result, number)) for number, f in enumerate(findings)]
     sections = [
-        f"<h2>{html.escape(kind.capitalize())}</h2>\n"
+        f"<h2>{_text(kind.capitalize())}</h2>\n"
         f'<div class="findings">\n{"".join(card for _, card in group)}</div>\n'
         for kind, group in itertools.groupby(cards, lambda pair: pair[0].kind)
     ]
     page = string.Template(
         resources.files(__package__).joinpath("check_page.html").read_text("utf-8")
     ).substitute(
-        title=html.escape(f"Check of {result.folder.name}"),
-        summary=html.escape(result.summary),
+        title=_text(f"Check of {result.folder.name}"),
+        summary=_text(result.summary),
         sections="".join(sections) or "<p>Nothing was found.</p>",
         not_tested=_not_tested(result),
-        footer=html.escape(f"scn-keras {scn_keras.__version__}, {result.folder}"),
+        footer=_text(f"scn-keras {scn_keras.__version__}, {result.folder}"),
     )
     path = Path(folder).expanduser() / "check.html"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,8 +54,12 @@ def write_page(result: CheckResult, folder: str | os.PathLike[str]) -> Path:
 def _not_tested(result: CheckResult) -> str:
     if not result.not_tested:
         return ""
-    items = "".join(f"<li>{html.escape(s)}</li>\n" for s in result.not_tested)
+    items = "".join(f"<li>{_text(s)}</li>\n" for s in result.not_tested)
     return f"<h2>Not tested</h2>\n<ul>\n{items}</ul>"
+
+
+def _text(text: str) -> str:
+    return html.escape(shown_text(text))
 
 
 def _card(finding: Finding, result: CheckResult, number: int) -> str:
@@ -69,15 +74,15 @@ def _card(finding: Finding, result: CheckResult, number: int) -> str:
     wide = " wide" if image and int.from_bytes(image[16:20]) > 1000 else ""
     lines = [
         f'<div class="finding {finding.severity}{wide}">',
-        f"<b>{html.escape(cases)}</b> <span class=soft>{finding.severity}</span>",
-        f"<p>{html.escape(finding.message)}</p>",
+        f"<b>{_text(cases)}</b> <span class=soft>{finding.severity}</span>",
+        f"<p>{_text(finding.message)}</p>",
     ]
     if files:
-        lines.append(f'<p class="soft">{html.escape(files)}</p>')
+        lines.append(f'<p class="soft">{_text(files)}</p>')
     if finding.views and number >= _MAX_PICTURES:
         lines.append(f"<p class=soft>Only the first {_MAX_PICTURES} are drawn.</p>")
     if image is not None:
         code = base64.b64encode(image).decode()
-        alt = html.escape(f"{finding.what} {cases}", quote=True)
+        alt = _text(f"{finding.what} {cases}")
         lines.append(f'<img src="data:image/png;base64,{code}" alt="{alt}">')
     return "\n".join([*lines, "</div>\n"])

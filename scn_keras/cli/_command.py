@@ -40,8 +40,11 @@ def command_function(function: Callable[..., Any]) -> Callable[..., Any]:
                     "`scn-keras train --arrays` does not require TensorFlow, TFDS and "
                     "SimpleITK."
                 )
+            from scn_keras.files.shown_text import storable_text
+
             raise click.ClickException(
-                f"{error}\n(Set SCN_KERAS_TRACEBACK=1 to see the traceback.)"
+                f"{storable_text(str(error))}\n"
+                "(Set SCN_KERAS_TRACEBACK=1 to see the traceback.)"
             ) from error
 
     return wrapped

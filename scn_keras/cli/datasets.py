@@ -14,6 +14,7 @@ from scn_keras.cli._options import (
     FOLDER,
     OUT_FILE,
     json_option,
+    require_folders,
     settings_option,
 )
 
@@ -106,17 +107,23 @@ def check(
     """Find errors in images and points before a data set is prepared.
 
     DIR is the folder that `scn-keras datasets prepare` takes as --manual-dir. The check
-    finds swapped axes, points outside the image, LPS instead of RAS coordinates,
-    missing, duplicate and exchanged landmarks, single landmarks far from where the
-    others predict them, impossible spacings, duplicate images, and patients in two
-    splits. The exit code is 1 if there are errors, and 0 if there are only notes.
+    finds swapped axes, points outside the image, LPS instead of RAS coordinates, y
+    counted upwards, points of images of another size or in another unit, positions that
+    stand for missing landmarks, missing, duplicate and exchanged landmarks, labels that
+    are spelt differently, single landmarks far from where the others predict them,
+    impossible spacings, duplicate images, two kinds of images, and patients in two
+    splits. Files and rows that cannot be read are named, and all others are checked.
+    What needs more images is listed as not tested. The exit code is 1 if there are
+    errors, and 0 if there are only notes.
     """
     from scn_keras.datasets.check import check_folder, print_result, write_page
+    from scn_keras.files.atomic_write import write_text
 
+    require_folders(json_path)
     result = check_folder(folder, name)
     print_result(result)
     if json_path:
-        json_path.write_text(json.dumps(result.to_dict(), indent=1) + "\n", "utf-8")
+        write_text(json_path, json.dumps(result.to_dict(), indent=1) + "\n")
     if out:
         click.echo(f"Page: {write_page(result, out)}")
     if result.errors:

@@ -28,6 +28,20 @@ def shown_text(text: str) -> str:
     return _SURROGATE.sub(_byte, text)
 
 
+def storable_text(text: str) -> str:
+    r"""Returns a text of one or several lines that can be stored as UTF-8.
+
+    Args:
+        text: Str.
+
+    Example:
+
+    >>> print(storable_text("caf\udce9"))
+    caf\xe9
+    """
+    return _SURROGATE.sub(_byte, text)
+
+
 def csv_text(text: str) -> str:
     """Returns the text of a CSV cell that spreadsheets do not evaluate as a formula.
 

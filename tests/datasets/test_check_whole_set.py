@@ -323,3 +323,32 @@ def test_rows_that_are_broken_are_named_and_the_others_checked(tmp_path, form):
         assert any(f"p.csv, line {line}" in message for message in messages), messages
     (exchanged,) = [f for f in result.findings if f.kind == "exchanged landmarks"]
     assert exchanged.cases == ("6",)
+
+
+def test_all_files_are_named_if_there_are_no_points(tmp_path):
+    for n in range(3):
+        (tmp_path / f"{n}.png").write_bytes(b"")
+    (tmp_path / "p.csv").write_text("image,a_x\n0,3\n")
+    result = check_folder(tmp_path)
+    messages = [finding.message for finding in result.findings]
+    assert result.errors == len(messages)
+    for name in ("0.png", "1.png", "2.png", "p.csv"):
+        assert sum(name in message for message in messages) == 1, name
+
+
+def test_names_are_only_names(tmp_path, capsys):
+    import rich.console
+
+    from scn_keras.datasets.check import print_result
+
+    planted = Planted(tmp_path, 2)
+    points = planted.points(3)
+    points[2] = 0.0
+    id = "[red]\x1b[31m$x$<script>\udce9"
+    planted.change(3, points, id=id, labels=())
+    result = planted.check()
+    page = write_page(result, tmp_path / "out").read_text("utf-8")
+    shown = r"[red]\x1b[31m$x$&lt;script&gt;\xe9"
+    assert shown in page and "<script>" not in page
+    print_result(result, rich.console.Console(width=200))
+    assert r"[red]\x1b[31m$x$<script>\xe9" in capsys.readouterr().out

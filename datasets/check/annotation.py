@@ -38,10 +38,24 @@ class Annotation:
         return self.readings[0].points
 
     @property
+    def num_positions(self) -> int:
+        """The number of landmarks at different positions."""
+        present = self.points[~np.isnan(self.points).any(axis=-1)]
+        return len(np.unique(present, axis=0))
+
+    @property
     def has_shape(self) -> bool:
         """Whether D + 2 landmarks have different positions. Fewer fit any shape."""
-        present = self.points[~np.isnan(self.points).any(axis=-1)]
-        return len(np.unique(present, axis=0)) >= self.points.shape[-1] + 2
+        return self.num_positions >= self.points.shape[-1] + 2
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether its distance from a common shape tells that it is another one.
+
+        A robust similarity maps D landmarks exactly, and the distance is the lower
+        median over landmarks: of 2 D landmarks or fewer it is 0 for any shape.
+        """
+        return self.num_positions > 2 * self.points.shape[-1]
 
     @property
     def observer(self) -> str:

@@ -1,5 +1,5 @@
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -63,10 +63,10 @@ def _check_group(
     annotations: Sequence[Annotation], schema: LandmarkSchema
 ) -> list[Finding]:
     """Checks annotations of the same landmarks."""
-    shapes = [a.in_space(a.points) for a in annotations if a.has_shape]
-    shape = (
-        CommonShape(np.stack(shapes)) if _patients(annotations) >= MIN_SHAPES else None
-    )
+    comparable = [a for a in annotations if a.is_comparable]
+    shape = None
+    if _patients(comparable) >= MIN_SHAPES:
+        shape = CommonShape(np.stack([a.in_space(a.points) for a in comparable]))
     findings = find_wrong_conventions(annotations, schema, shape)
     # Outliers in a case that is read wrongly would only repeat that.
     misread = {id for f in findings if len(f.cases) == 1 for id in f.cases}
@@ -74,9 +74,8 @@ def _check_group(
     return [*findings, *find_outlying_points(correct, schema)]
 
 
-def _patients(annotations: Sequence[Annotation]) -> int:
-    """The number of patients with a shape that can be compared."""
-    return len({a.case.group for a in annotations if a.has_shape})
+def _patients(annotations: Iterable[Annotation]) -> int:
+    return len({annotation.case.group for annotation in annotations})
 
 
 def _not_tested(
@@ -93,18 +92,18 @@ def _not_tested(
     d = groups[0][0].points.shape[-1]
     for group in groups:
         where = "" if len(groups) == 1 else f" like {group[0].case.id}"
-        patients = _patients(group)
-        needed = [
-            (MIN_SHAPES, "Mirrored, turned and unusual shapes of single images"),
-            (MIN_GROUPS, "Exchanged and misplaced landmarks of single images"),
-        ]
-        for count, what in needed:
+        comparable = _patients(a for a in group if a.is_comparable)
+        with_shape = _patients(a for a in group if a.has_shape)
+        for patients, count, landmarks, what in (
+            (comparable, MIN_SHAPES, 2 * d + 1, "Mirrored, turned and unusual shapes"),
+            (with_shape, MIN_GROUPS, d + 2, "Exchanged and misplaced landmarks"),
+        ):
             if patients < count:
                 sentences.append(
-                    f"{what}: at least {count} patients{where} with {d + 2} or more "
-                    f"landmarks are needed. Received: {patients}."
+                    f"{what} of single images: at least {count} patients{where} with "
+                    f"{landmarks} or more landmarks are needed. Received: {patients}."
                 )
-        if patients >= MIN_GROUPS:
+        if with_shape >= MIN_GROUPS:
             sentences += _rare(group, schema)
     if not schema.pairs:
         sentences.append(

@@ -48,7 +48,7 @@ def find_wrong_conventions(
         finding
         for annotation in annotations
         for finding in _Criteria(
-            annotation, shape if annotation.has_shape else None, typical
+            annotation, shape if annotation.is_comparable else None, typical
         ).findings(schema)
     ]
 

@@ -5,6 +5,7 @@ import pytest
 
 from scn_keras.datasets.check import check_folder
 from scn_keras.geometry import apply_affine
+from scn_keras.landmark_schema import LandmarkSchema
 from tests.datasets.test_check import Planted
 
 ERRORS = {
@@ -170,3 +171,19 @@ def test_a_file_of_fractions(tmp_path):
     (finding,) = [f for f in check_folder(tmp_path).findings if f.severity == "error"]
     assert finding.kind == "relative coordinates"
     assert "Multiply the points by the size of each image" in finding.detail
+
+
+def test_four_landmarks_do_not_tell_a_swap(tmp_path):
+    """A similarity maps two of them exactly, and the median is that of the others."""
+    shape = np.array([[10.0, 10, 0], [60, 15, 0], [25, 50, 0], [65, 55, 0]])
+    schema = LandmarkSchema(("a", "b", "c", "d"))
+    planted = Planted(tmp_path, 2, shape / 80.0, schema)
+    random = np.random.default_rng(0)
+    for n in range(14):
+        planted.change(n, planted.points(n) + random.normal(0.0, 3.0, (4, 2)))
+    assert "swapped axes" not in {f.kind for f in planted.check().findings}
+    sentence = (
+        "Mirrored, turned and unusual shapes of single images: at least 5 patients "
+        "with 5 or more landmarks are needed. Received: 0."
+    )
+    assert sentence in planted.check().not_tested

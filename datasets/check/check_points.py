@@ -18,8 +18,8 @@ from scn_keras.datasets.check.landmark_groups import (
     landmark_groups,
 )
 from scn_keras.datasets.check.outlying_points import find_outlying_points
-from scn_keras.datasets.check.reading import MIN_ANNOTATIONS
 from scn_keras.datasets.check.set_conventions import find_wrong_set_convention
+from scn_keras.datasets.check.set_evidence import MIN_COMPARED
 from scn_keras.datasets.check.shape_kinds import find_shape_kinds
 from scn_keras.landmark_schema import LandmarkSchema
 
@@ -84,10 +84,10 @@ def _not_tested(
     """Sentences on checks for which there were too few images."""
     sentences = []
     total = sum(map(len, groups))
-    if total < MIN_ANNOTATIONS:
+    if total < MIN_COMPARED:
         sentences.append(
             "Coordinates of the whole set (axes, origin, unit, size): at least "
-            f"{MIN_ANNOTATIONS} annotated images are needed. Received: {total}."
+            f"{MIN_COMPARED} annotated images are needed. Received: {total}."
         )
     d = groups[0][0].points.shape[-1]
     for group in groups:

@@ -17,7 +17,7 @@ MIN_GAIN, _MIN_RATIO, _MIN_T = 0.05, 1.25, 4.0
 # Mean ratio of the contrast at the points. Other readings of the published sets have at
 # most 1.2 times the contrast of the correct one.
 _MIN_CONTRAST_RATIO, _MIN_CONTRAST_T = 1.5, 5.0
-_MIN_COMPARED = 5
+MIN_COMPARED = 5
 # Readings that gather all points in a small part of the images, which may look alike in
 # all of them (a corner, a label), are no improvement.
 _MIN_EXTENT = 0.1
@@ -122,7 +122,7 @@ class SetEvidence:
         elif contrast.mean() < _MIN_KEPT_CONTRAST * self._contrast.mean():
             return False
         gain = scores - as_is
-        if len(gain) < _MIN_COMPARED or gain.mean() < MIN_GAIN:
+        if len(gain) < MIN_COMPARED or gain.mean() < MIN_GAIN:
             return False
         return scores.mean() >= _MIN_RATIO * as_is.mean() and _t(gain) >= _MIN_T
 
@@ -160,7 +160,7 @@ def mean_strengths(
 
 
 def _has_contrast(ratios: np.ndarray, contrast: np.ndarray) -> bool:
-    if len(ratios) < _MIN_COMPARED or contrast.mean() < MIN_TEXTURE:
+    if len(ratios) < MIN_COMPARED or contrast.mean() < MIN_TEXTURE:
         return False
     decisive = ratios.mean() >= np.log(_MIN_CONTRAST_RATIO)
     return bool(decisive) and _t(ratios) >= _MIN_CONTRAST_T

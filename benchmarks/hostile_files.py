@@ -100,6 +100,15 @@ def _scans() -> bytes:
     return data[:at] + data[at:-2] * 2000 + data[-2:]
 
 
+def _texts() -> bytes:
+    """A PNG with texts of 8 MB each."""
+    data = image_seeds()["png"][1]["a.png"]
+    content = b"zTXtk\0\0" + zlib.compress(b"a" * 7_900_000, 9)
+    chunk = struct.pack(">I", len(content) - 4) + content
+    chunk += struct.pack(">I", zlib.crc32(content))
+    return data[:33] + chunk * 400 + data[33:]
+
+
 def _huge_jpeg() -> bytes:
     data = bytearray(image_seeds()["jpg"][0]["a.jpg"])
     struct.pack_into(">HH", data, data.index(b"\xff\xc0") + 5, 65_000, 65_000)
@@ -163,6 +172,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a gigabyte before the pixels": ("a.nii.gz", _nifti_extension),
     "65,000 x 65,000 declared": ("a.jpg", _huge_jpeg),
     "2,000 scans of 8192 x 8192": ("a.jpg", _scans),
+    "400 compressed texts of 8 MB": ("a.png", _texts),
     "runs beyond their row": ("a.bmp", _run_length_bmp),
     "a million brackets": ("a.json", _deep_json),
     "the largest that is read": ("a.json", _largest_json),

@@ -3,7 +3,8 @@
 MetaIO uses a name with `%` as the format string of `sprintf`, which crashes. Teem
 compares each key of an NRRD header with all others, so that ten megabytes take minutes.
 NIfTI extensions are read into memory whole. MetaImage and NRRD headers may name any
-other file. A JPEG of thousands of scans takes minutes.
+other file. A JPEG of thousands of scans takes minutes, and a PNG of a thousand
+compressed texts eight gigabytes.
 """
 
 import gzip
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from scn_keras.files._dicom_limits import require_shallow_dicom
 from scn_keras.files._named_file import require_inside
+from scn_keras.files.image_kinds import MAX_COMPRESSED_TEXTS, MAX_SCANS
 
 # More than the longest headers in use: diffusion images list hundreds of gradients, and
 # segmentations of 3D Slicer hundreds of segments.
@@ -23,9 +25,6 @@ _MAX_NIFTI_OFFSET = 2**24
 
 # Teem writes longer fields into its error messages, beyond their ends.
 _MAX_NRRD_FIELD = 1000
-
-# Each scan of a progressive JPEG goes through the whole image. Encoders write some ten.
-_MAX_SCANS = 100
 
 _MAY_REFER_TO_FILES = ("HDF5ImageIO", "MINCImageIO")
 
@@ -57,6 +56,7 @@ def require_header_limits(path: Path, image_io: str) -> None:
         "NrrdImageIO": _check_nrrd,
         "NiftiImageIO": _check_nifti,
         "JPEGImageIO": _check_jpeg,
+        "PNGImageIO": _check_png,
         "GDCMImageIO": require_shallow_dicom,
     }.get(image_io)
     if check:
@@ -136,10 +136,20 @@ def _require_data_file(path: Path, name: str, field: str) -> None:
 
 def _check_jpeg(path: Path) -> None:
     scans = path.read_bytes().count(b"\xff\xda")  # in pixels, FF is followed by 00
-    if scans > _MAX_SCANS:
+    if scans > MAX_SCANS:
         raise ValueError(
-            f"{path}: a JPEG file must have at most {_MAX_SCANS} scans. Received: "
+            f"{path}: a JPEG file must have at most {MAX_SCANS} scans. Received: "
             f"{scans:,}"
+        )
+
+
+def _check_png(path: Path) -> None:
+    data = path.read_bytes()
+    texts = data.count(b"zTXt") + data.count(b"iTXt")
+    if texts > MAX_COMPRESSED_TEXTS:
+        raise ValueError(
+            f"{path}: a PNG file must have at most {MAX_COMPRESSED_TEXTS} compressed "
+            f"texts. Save it without them. Received: {texts:,}"
         )
 
 

@@ -11,6 +11,12 @@ BIG_TIFF = (b"II+\x00", b"MM\x00+")
 # Formats that an exported graph decodes and browsers display.
 DECODED_IN_GRAPH = (JPEG, PNG, BMP)
 
+# Each scan of a progressive JPEG goes through the whole image. Encoders write some ten.
+MAX_SCANS = 100
+# libpng keeps a thousand texts of a PNG (chunks zTXt and iTXt), each of which can grow
+# from 8 kB to 8 MB. Programs write a few.
+MAX_COMPRESSED_TEXTS = 20
+
 # Bytes from the start of a file that are enough to recognise it.
 START = 132
 

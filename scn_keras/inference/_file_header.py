@@ -8,7 +8,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from scn_keras.files.image_kinds import BMP, JPEG, PNG
+from scn_keras.files.image_kinds import (
+    BMP,
+    JPEG,
+    MAX_COMPRESSED_TEXTS,
+    MAX_SCANS,
+    PNG,
+)
 
 _SAVE = "Save it as an 8- or 16-bit grey PNG file."
 _MAX_SEGMENTS = 1_000  # a colour profile has 255 at most
@@ -121,6 +127,10 @@ def _jpeg(data):
                 is_four & (transform != 0) & (transform != 2),
                 "it is a JPEG of four colours without an Adobe segment.",
             ),
+            (
+                _count(data, b"\xff\xda") > MAX_SCANS,
+                f"it is a JPEG of more than {MAX_SCANS} scans.",
+            ),
         )
     )
     # The coefficients of a progressive JPEG are kept until the last scan.
@@ -140,6 +150,15 @@ def _png(data):
     channels = tf.gather([1, 1, 3, 4, 2, 1, 4, 1], tf.clip_by_value(kind, 0, 7))
     depth = tf.where(bits == 16, 2, 1)
     parts = tf.strings.split(data[None], "eXIf", maxsplit=1).values
+    texts = _count(data, b"zTXt") + _count(data, b"iTXt")
+    problem = _first(
+        (
+            (
+                texts > MAX_COMPRESSED_TEXTS,
+                f"it is a PNG with more than {MAX_COMPRESSED_TEXTS} compressed texts.",
+            ),
+        )
+    )
     exif = tf.cond(
         tf.size(parts) > 1, lambda: tf.strings.substr(parts[-1], 0, 2**17), lambda: b""
     )
@@ -149,7 +168,7 @@ def _png(data):
         bits,
         channels,
         _orientation(exif),
-        tf.constant(""),
+        problem,
     )
 
 
@@ -240,6 +259,10 @@ def _orientation(exif):
     value = tf.concat([tf.boolean_mask(value, matches), [1]], axis=0)[0]
     is_valid = known & (value >= 1) & (value <= 8)
     return tf.cast(tf.where(is_valid, value, 1), tf.int32)
+
+
+def _count(data, text):
+    return tf.size(tf.strings.split(data[None], text).values) - 1
 
 
 def _part(data, begin, length):

@@ -86,7 +86,7 @@ def _mutate_text(data: bytes, draw: random.Random) -> bytes:
     end = data.find(b"\0") if b"\0" in data else len(data)
     lines = data[:end].split(b"\n")
     at = draw.randrange(len(lines))
-    way = draw.randrange(5)
+    way = draw.randrange(7)
     if way == 0:
         del lines[at]
     elif way == 1:
@@ -98,7 +98,7 @@ def _mutate_text(data: bytes, draw: random.Random) -> bytes:
         if words:
             word = draw.choice(words)
             new = str(draw.choice((*_TEXTS, *_INTEGERS))).encode()
-            if way == 4 and word[0].isdigit():  # near to the right one
+            if way >= 4 and word[0].isdigit():  # near to the right one
                 new = str(max(int(word[0]) + draw.choice((-1, 1, 2)), 0)).encode()
             lines[at] = lines[at][: word.start()] + new + lines[at][word.end() :]
     return b"\n".join(lines) + data[end:]

@@ -10,6 +10,7 @@ from scn_keras.files.find_images import composed
 from scn_keras.files.point_set import SPACES
 
 FILE_NAME = "landmarks.toml"
+_MAX_BYTES = 2**20
 
 _LIST = "a list", (list,)
 _TEXT = "a string", (str,)
@@ -92,6 +93,8 @@ def read_settings(folder: Path) -> FolderSettings:
     path = folder / FILE_NAME
     if not path.is_file():
         return FolderSettings()
+    if path.stat().st_size > _MAX_BYTES:
+        raise ValueError(f"{path} must have at most {_MAX_BYTES:,} bytes.")
     try:
         data = tomllib.loads(composed(path.read_text("utf-8-sig")))
     except (ValueError, RecursionError) as error:

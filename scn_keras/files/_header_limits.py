@@ -154,6 +154,10 @@ def _check_png(path: Path) -> None:
 
 
 def _check_nifti(path: Path) -> None:
+    stem, _, suffix = path.name.rpartition(".")
+    if suffix.lower() == "hdr":
+        for name in (f"{stem}.img", f"{stem}.img.gz", f"{stem}.IMG"):
+            require_inside(path, name, "the pixels beside the header")
     compressed = path.name.lower().endswith(".gz")
     try:
         with gzip.open(path) if compressed else path.open("rb") as file:

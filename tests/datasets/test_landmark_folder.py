@@ -339,6 +339,12 @@ def test_settings_name_files_of_the_folder_only(films, key, name):
         read_settings(films)
 
 
+def test_settings_have_a_largest_size(films):
+    settings(films, "# " + "a" * 2**20)
+    with pytest.raises(ValueError, match="landmarks.toml must have at most 1,048,576"):
+        read_settings(films)
+
+
 def test_settings_may_name_links(films, tmp_path):
     (films / "images").symlink_to(tmp_path)  # a large disk
     settings(films, '[files]\nimages = "images"\n')

@@ -242,6 +242,24 @@ def test_nifti_pixels_begin_near_the_header(tmp_path, offset):
         read_image(path)
 
 
+def test_pixels_beside_a_header_are_no_link_to_elsewhere(tmp_path):
+    import SimpleITK as sitk
+
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    place, store = tmp_path / "set", tmp_path / "store"
+    for folder in (place, store):
+        folder.mkdir()
+        sitk.WriteImage(sitk.GetImageFromArray(pixels), str(folder / "a.hdr"))
+    np.testing.assert_array_equal(read_image(place / "a.hdr")[0], pixels)
+    (place / "a.img").unlink()
+    (place / "a.img").symlink_to(store / "a.img")
+    with pytest.raises(ValueError, match="must not link to a file outside the folder"):
+        read_image(place / "a.hdr")
+    (place / "a.hdr").unlink()  # both of one folder
+    (place / "a.hdr").symlink_to(store / "a.hdr")
+    np.testing.assert_array_equal(read_image(place / "a.hdr")[0], pixels)
+
+
 def test_names_with_zero_bytes_and_loops_of_links(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     for name in ("a\0b", "loop/a", "x" * 5000):

@@ -15,6 +15,7 @@ from scn_keras.inference.decode import (
     image_bytes,
     promised_size,
 )
+from scn_keras.saved_models.rest_dialect import Input
 
 # Ten times as fast as eagerly.
 _size_and_bytes = tf.function(
@@ -51,6 +52,33 @@ def pixels_of(inputs: Mapping[str, np.ndarray], max_bytes: int | None) -> list[i
                 f"{size:,}. Make it smaller."
             )
     return largest.tolist()
+
+
+def require_types(
+    signature: str, expected: Mapping[str, Input], inputs: Mapping[str, np.ndarray]
+) -> None:
+    """Checks the names and the types of the inputs of a call.
+
+    Args:
+        signature: Str, the name of the signature.
+        expected: Mapping of the names of its inputs to `rest_dialect.Input`.
+        inputs: Mapping of names to arrays.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    if set(inputs) != set(expected):
+        names = ", ".join(sorted(expected))
+        raise ValueError(
+            f"A call of {signature} must have the inputs {names}. Received: "
+            f"{', '.join(sorted(inputs)) or 'none'}"
+        )
+    for name, array in inputs.items():
+        if array.dtype != expected[name].dtype:
+            kind = "bytes" if expected[name].dtype == object else expected[name].dtype
+            raise ValueError(
+                f"`{name}` of {signature} must be {kind}. Received: {array.dtype}"
+            )
 
 
 def _has_bytes(inputs: Mapping[str, np.ndarray]) -> bool:

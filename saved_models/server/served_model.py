@@ -21,7 +21,7 @@ from scn_keras.saved_models.server._batches import (
     distribute,
     pieces,
 )
-from scn_keras.saved_models.server.checked_images import pixels_of
+from scn_keras.saved_models.server.checked_images import pixels_of, require_types
 
 _log = logging.getLogger("scn_keras.server")
 
@@ -142,6 +142,7 @@ class ServedModel:
                 f"A call of {signature} may hold {max_images} at most. Received: "
                 f"{count}. Divide it."
             )
+        require_types(signature, self.signatures[signature], inputs)
         pixels = pixels_of(inputs, self._max_bytes)
         answer: concurrent.futures.Future = concurrent.futures.Future()
         with self._changed:

@@ -173,12 +173,12 @@ def metrics_of(http, address="/metrics"):
     }
 
 
-def test_metrics_count_requests_errors_and_time(served, png):
+def test_metrics_count_requests_errors_and_time(served):
     http = TestClient(server.create_app(served, "blob"), "http://localhost")
-    for content, count in ((png, 3), (b"GIF89a", 2)):
+    for name, count in (("landmarks", 3), ("nothing", 2)):
         for _ in range(count):
-            headers = {"Content-Type": "image/png"}
-            http.post(f"{MODEL}:predict", content=content, headers=headers)
+            call = {"signature_name": name, "instances": [0]}
+            http.post(f"{MODEL}:predict", json=call)
     http.get("/nothing")
     found = metrics_of(http, "/monitoring/prometheus/metrics")
 
@@ -234,7 +234,7 @@ def test_more_requests_than_are_answered_at_a_time_get_a_503(served):
     assert metrics.running == 0
 
 
-def test_the_model_is_available_once_it_is_warm(blob_model, png, monkeypatch):
+def test_the_model_is_available_once_it_is_warm(blob_model, monkeypatch):
     warmed, release = [], threading.Event()
     read = served_model.read_warm_up
 

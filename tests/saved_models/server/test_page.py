@@ -83,21 +83,6 @@ def test_an_image_gets_its_points_where_they_are_on_the_screen(page, png, tmp_pa
     assert page.wrong == []
 
 
-def test_a_turned_photograph_is_shown_as_the_model_sees_it(page, tmp_path, draw_blob):
-    blob = draw_blob((400, 300), POINT, (15.0, 15.0))
-    turned = Image.Exif()
-    turned[0x0112] = 6  # orientation: by a right angle
-    path = tmp_path / "photograph.jpg"
-    Image.fromarray(np.uint8(blob * 255)).save(path, exif=turned)
-    ask(page, path)
-    picture = page.locator("#image").bounding_box()
-    assert picture["height"] / picture["width"] == pytest.approx(4 / 3, abs=0.01)
-    dot = page.locator(".point .dot").first.bounding_box()
-    middle = dot["x"] + dot["width"] / 2 - picture["x"]
-    place = (POINT[0] + 0.5) * picture["width"] / 300
-    assert middle == pytest.approx(place, abs=2.0)
-
-
 def test_landmarks_are_named_by_pointer_and_by_keyboard(page, png):
     ask(page, png)
     page.locator("#rows tr").first.click()
@@ -290,6 +275,35 @@ def test_an_image_that_the_browser_cannot_show_has_its_points(page, png):
     assert stage["height"] / stage["width"] == pytest.approx(4 / 3, abs=0.01)
     dot = page.locator(".point .dot").bounding_box()
     assert dot["y"] > stage["y"] + 0.4 * stage["height"]
+
+
+@pytest.fixture
+def turned(tmp_path):
+    """A photograph of 400 x 300 pixels, to be turned by a right angle."""
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    path = tmp_path / "photograph.jpg"
+    Image.fromarray(np.full((400, 300), 90, np.uint8)).save(path, exif=tag)
+    return path
+
+
+def test_a_turned_photograph_is_refused_with_what_to_do(page, turned):
+    page.set_input_files("#file", str(turned))
+    page.wait_for_selector("#status.error")
+    assert "orientation" in page.inner_text("#status")
+    assert "scn-keras turn" in page.inner_text("#status")
+
+
+def test_models_of_before_see_a_turned_photograph_as_it_is_shown(page, turned):
+    answer = answer_of(landmark("a", px=POINT))
+    page.route("**/page/locate*", lambda route: route.fulfill(json=answer))
+    ask(page, turned)
+    picture = page.locator("#image").bounding_box()
+    assert picture["height"] / picture["width"] == pytest.approx(4 / 3, abs=0.01)
+    dot = page.locator(".point .dot").first.bounding_box()
+    middle = dot["x"] + dot["width"] / 2 - picture["x"]
+    place = (POINT[0] + 0.5) * picture["width"] / 300
+    assert middle == pytest.approx(place, abs=2.0)
 
 
 def test_what_cannot_be_read_is_said(page, tmp_path):

@@ -22,7 +22,12 @@ from scn_keras.inference import ImageToGrid
 from scn_keras.saved_models import Client, Prediction
 from scn_keras.saved_models.exporting.export import export
 from scn_keras.saved_models.predicting import image_source
-from scn_keras.saved_models.server import page_answers, server, uploads
+from scn_keras.saved_models.server import (
+    page_answers,
+    served_model,
+    server,
+    uploads,
+)
 from scn_keras.saved_models.server.request_limits import RequestLimits
 from scn_keras.saved_models.server.served_model import (
     MAX_IMAGES,
@@ -559,6 +564,7 @@ def test_serve_listens_at_the_loopback_address_and_says_what_it_is_for(
     blob_model, monkeypatch
 ):
     started, lines = [], []
+    monkeypatch.setattr(served_model, "read_warm_up", lambda folder: ())
     monkeypatch.setattr(
         server.uvicorn, "run", lambda app, **settings: started.append(settings)
     )

@@ -16,6 +16,8 @@ from scn_keras.datasets.check.reading import (
     Reading,
     outside,
 )
+from scn_keras.datasets.check.set_conventions import are_fractions
+from scn_keras.datasets.check.set_readings import RELATIVE
 from scn_keras.landmark_schema import LandmarkSchema
 
 OUTSIDE = "points outside"
@@ -41,10 +43,18 @@ def find_wrong_conventions(
         schema: `LandmarkSchema`.
         shape: `CommonShape`; None if there are too few cases for one.
     """
+    findings = []
+    # Also of one image, whatever it shows.
+    relative = [a for a in annotations if a.has_shape and are_fractions([a])]
+    for annotation in relative:
+        what = "The points are fractions of the size of the image, 0 to 1."
+        advice = "Multiply them by the size of the image along each axis."
+        findings.append(_finding(annotation, ERROR, RELATIVE, what, advice))
+    annotations = [a for a in annotations if a not in relative]
     typical = 0.0
     if len(annotations) >= MIN_ANNOTATIONS:
         typical = float(np.nanmedian([a.readings[0].texture for a in annotations]))
-    return [
+    return findings + [
         finding
         for annotation in annotations
         for finding in _Criteria(

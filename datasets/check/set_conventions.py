@@ -51,7 +51,7 @@ def find_wrong_set_convention(annotations: Sequence[Annotation]) -> Finding | No
     step = -(-len(annotations) // _MAX_ANNOTATIONS)
     chosen = annotations[::step]
     readings = _readings(chosen)
-    if _are_fractions(annotations):
+    if are_fractions(annotations):
         (rows, *_) = (rows for rows in readings if rows[0].kind == RELATIVE)
         values = np.concatenate([a.points for a in annotations])
         low, high = np.nanmin(values), np.nanmax(values)
@@ -103,8 +103,12 @@ def _accepted(
     return [e for e in evidence if e is not None]
 
 
-def _are_fractions(annotations: Sequence[Annotation]) -> bool:
-    """Whether all points are between 0 and 1 and the images are larger."""
+def are_fractions(annotations: Sequence[Annotation]) -> bool:
+    """Returns whether all points are between 0 and 1 and the images are larger.
+
+    Args:
+        annotations: Sequence of `Annotation` with at least one point.
+    """
     values = np.concatenate([a.points for a in annotations])
     values = values[~np.isnan(values)]
     smallest = min(min(a.facts.size) for a in annotations)

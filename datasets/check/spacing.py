@@ -22,6 +22,8 @@ _ANISOTROPY = {2: 1.5, 3: MAX_ANISOTROPY}
 # Between a newborn and an adult a bone grows about threefold.
 _MAX_RATIO = 3.0
 
+_MIN_PRESENT = 0.8
+
 _UNKNOWN = "unknown"
 _USABLE = "usable"
 _ANISOTROPIC = "anisotropic"
@@ -35,8 +37,10 @@ def find_spacing_problems(facts: Sequence[ImageFacts]) -> list[Finding]:
     side is below 0.1 mm or above 2.5 m, and landmarks whose extent in mm is more than
     3 times as large or as small as that of the others. Notes are pixels that are 1.5
     times as long as wide (3D: 20 times), an image without a spacing where others have
-    one, a set without any spacing, and, for images without landmarks, a spacing more
-    than 3 times as large or small as the set's median.
+    one, a set without any spacing, landmarks that span 3 times as large or as small a
+    part of an image without a spacing as in the others, and, for images without
+    landmarks, a spacing more than 3 times as large or small as the set's median.
+    Landmarks are compared where four fifths of them are present.
 
     Args:
         facts: Sequence of `ImageFacts`.
@@ -60,9 +64,11 @@ def find_spacing_problems(facts: Sequence[ImageFacts]) -> list[Finding]:
             _finding(fact, NOTE, "The image has no spacing, but others have one.", "")
             for fact in unknown
         ]
-    if len(usable) < 3:
-        return findings
-    return [*findings, *_compare_images(usable)]
+    if len(unknown) >= 3:
+        findings += _compare_extents(unknown)
+    if len(usable) >= 3:
+        findings += _compare_images(usable)
+    return findings
 
 
 def _check_image(fact: ImageFacts) -> Iterator[Finding]:
@@ -105,6 +111,24 @@ def _compare_images(usable: Sequence[ImageFacts]) -> Iterator[Finding]:
             yield _finding(fact, NOTE, what, detail)
 
 
+def _compare_extents(unknown: Sequence[ImageFacts]) -> Iterator[Finding]:
+    """Finds images of which the landmarks cover another part than of most."""
+    extents = np.array([_diameter(fact) / max(fact.size) for fact in unknown])
+    if not np.isfinite(extents).any():
+        return
+    typical = np.nanmedian(extents)
+    for fact, extent in zip(unknown, extents, strict=True):
+        if np.isfinite(extent) and not 1.0 / _MAX_RATIO <= extent / typical <= (
+            _MAX_RATIO
+        ):
+            what = "The landmarks span another part of the image than in the others."
+            detail = (
+                f"They span {100 * extent:.2g} %, {_times(extent / typical)} the usual "
+                "part. Are they in the same unit, of the same image?"
+            )
+            yield _finding(fact, NOTE, what, detail)
+
+
 def _state(fact: ImageFacts) -> str:
     d = len(fact.size)
     # Off the diagonal, an affine of unknown spacing may have zeros.
@@ -119,11 +143,17 @@ def _state(fact: ImageFacts) -> str:
 
 
 def _diameter(fact: ImageFacts) -> float:
-    """Twice the root mean square radius of the landmarks, in mm; NaN for too few."""
+    """Twice the root mean square radius of the landmarks; NaN for too few.
+
+    In mm, without a spacing in pixels.
+    """
     for readings in fact.readings.values():
-        points = apply_affine(fact.affine, readings[0].points)
+        points = readings[0].points
+        if _state(fact) != _UNKNOWN:
+            points = apply_affine(fact.affine, points)
         present = points[~np.isnan(points).any(axis=-1)]
-        if len(present) > 2:
+        # Few of many landmarks span less, whatever the spacing.
+        if len(present) > max(2.0, _MIN_PRESENT * len(points)):
             centered = present - present.mean(axis=0)
             mean_square = np.square(centered).sum(axis=-1).mean()
             return float(np.sqrt(mean_square)) * 2.0 or np.nan

@@ -130,6 +130,7 @@ def compare(
     from scn_keras.training.evaluation.compare import print_comparison
     from scn_keras.training.run import Run, write_json
 
+    require_folders(json_path)
     compared = compare_runs(Run(first), Run(second), split)
     print_comparison(compared, (str(first), str(second)), landmarks=per_landmark)
     if json_path:

@@ -1,5 +1,7 @@
 """Coordinates that are wrong alike in a whole set, on images with a known truth."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -187,3 +189,33 @@ def test_four_landmarks_do_not_tell_a_swap(tmp_path):
         "with 5 or more landmarks are needed. Received: 0."
     )
     assert sentence in planted.check().not_tested
+
+
+def test_fractions_in_some_images(tmp_path):
+    planted = Planted(tmp_path, 2)
+    for n in (3, 8):
+        planted.change(n, planted.points(n) / planted.size)
+    findings = planted.check().findings
+    relative = [f for f in findings if f.kind == "relative coordinates"]
+    assert [(f.severity, f.cases) for f in relative] == [
+        ("error", ("03",)),
+        ("error", ("08",)),
+    ]
+    assert {f.kind for f in findings} <= {"relative coordinates", "spacing"}
+
+
+def test_points_of_another_scale_in_some_images_without_a_spacing(tmp_path):
+    planted = Planted(tmp_path, 2)
+    affine = np.diag([np.nan, np.nan, 1.0])
+    for n in range(14):
+        planted.change(n, affine=affine)
+    for n in (3, 8):
+        planted.change(n, 0.2 * planted.points(n))
+    findings = planted.check().findings
+    scaled = [f for f in findings if "another part of the image" in f.what]
+    assert [(f.severity, f.cases) for f in scaled] == [
+        ("note", ("03",)),
+        ("note", ("08",)),
+    ]
+    (part,) = re.findall(r"1/([\d.]+) the usual part", scaled[0].detail)
+    assert abs(float(part) - 5.0) < 0.5  # images differ by 10 %

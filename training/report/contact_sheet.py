@@ -12,6 +12,7 @@ import tensorflow as tf
 from matplotlib import figure
 
 from scn_keras.datasets import LandmarkBuilder
+from scn_keras.files.atomic_write import write_bytes
 from scn_keras.geometry import spacing_of
 from scn_keras.inference.coarse_to_fine import CoarseToFine
 from scn_keras.inference.image_to_grid import ImageToGrid
@@ -152,7 +153,7 @@ def write_sheet(sheet: figure.Figure, path: pathlib.Path) -> None:
             f"The file of a sheet must end in .png, .jpg or .html. Received: {path}"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    write_bytes(path, content)
 
 
 def _fit_to_dataset(recipe: Recipe, builder: LandmarkBuilder, seed: int) -> Recipe:

@@ -114,4 +114,5 @@ def _environment(run: Run) -> dict[str, Any]:
     path = run.path / "environment.json"
     environment = json.loads(path.read_text("utf-8"))
     environment.pop("command")
+    environment.pop("data", None)  # folders of this machine
     return environment

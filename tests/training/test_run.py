@@ -24,6 +24,7 @@ def test_a_new_run_can_be_read_again(tmp_path, recipe):
     assert read.schema == created.schema == SCHEMA
     assert sorted(p.name for p in path.iterdir()) == [
         "environment.json",
+        "images.json",
         "landmarks.json",
         "recipe.json",
     ]

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 
+from scn_keras.files.orientation import STORED_PIXELS
 from scn_keras.training import Recipe, Run, load_recipe, recipe_names
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures" / "ace4a16"
@@ -139,3 +140,5 @@ def test_arrays_are_trained_on(tmp_path):
     recipe = Recipe.from_dict(EXPECTED["arrays_recipe"])
     run = fit(recipe, tmp_path / "run", arrays=FIXTURES / "arrays")
     assert_same_history(run, EXPECTED["arrays"])
+    # Their images may be stored pixels of files with an orientation tag.
+    assert run.orientation == STORED_PIXELS

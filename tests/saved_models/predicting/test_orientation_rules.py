@@ -12,6 +12,8 @@ from scn_keras.files.orientation import REFUSED, STORED_PIXELS
 from scn_keras.saved_models.export_folder import orientation_of
 from scn_keras.saved_models.predicting.predict import predict
 from scn_keras.training import Run
+from scn_keras.training.input.prepared_sets import orientation_of as orientation_of_set
+from scn_keras.training.input.prepared_sets import prepared_builder
 
 OLD = pathlib.Path(__file__).parents[2] / "fixtures" / "ace4a16"
 SPACING = (0.5, 0.5)
@@ -59,6 +61,17 @@ def test_an_ensemble_of_both_is_refused(blob_run, tmp_path):
     assert old.orientation == STORED_PIXELS
     with pytest.raises(ValueError, match="different: the rule for files with an orien"):
         make_ensemble([blob_run, old], tmp_path / "both")
+
+
+def test_prepared_sets_of_both(tiny_data, tmp_path):
+    folder = shutil.copytree(tiny_data, tmp_path / "data")
+    builder = prepared_builder("tiny_hands", folder)
+    assert orientation_of_set(builder) == REFUSED
+    path = pathlib.Path(builder.data_dir, "metadata.json")
+    metadata = json.loads(path.read_text("utf-8"))
+    del metadata["orientation"]
+    path.write_text(json.dumps(metadata), "utf-8")
+    assert orientation_of_set(prepared_builder("tiny_hands", folder)) == STORED_PIXELS
 
 
 def test_presets_of_the_package_were_trained_on_upright_images():

@@ -17,8 +17,8 @@ def with_short_errors(function: _Function) -> _Function:
         function: Function whose first argument is the file that it reads.
 
     Returns:
-        A function whose `ValueError`s have 800 characters at most. Those of the module
-        `csv` become such as well.
+        A function whose `ValueError`s have 800 characters at most. Errors of the module
+        `csv` and of numbers that are too large become such as well.
     """
 
     @functools.wraps(function)
@@ -28,7 +28,13 @@ def with_short_errors(function: _Function) -> _Function:
         except csv.Error as error:
             text = f"{os.fspath(args[0])} is not a table of values: {error}."
             raise ValueError(text) from error
+        except OverflowError as error:  # an integer of hundreds of digits
+            text = f"{os.fspath(args[0])} has a number that is too large: {error}."
+            raise ValueError(text) from error
         except ValueError as error:
+            if "Exceeds the limit" in str(error):  # of Python, on digits
+                text = f"{os.fspath(args[0])} has a number of too many digits."
+                raise ValueError(text) from error
             if len(text := str(error)) <= _MAX_CHARACTERS:
                 raise
             raise ValueError(text[:_MAX_CHARACTERS] + "...") from error

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import struct
 
 import numpy as np
@@ -77,6 +78,22 @@ def test_odd_values_of_json_get_a_short_sentence(tmp_path, value):
         with pytest.raises(ValueError, match=f"^{path}") as caught:
             read_points(path)
         assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [("Studio", '"original_width": 80'), ("tps", "LM=3")],
+)
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_numbers_of_many_digits_get_a_sentence(tmp_path, kind, number, digits):
+    ((name, data),) = seeds()[kind][0].items()
+    path = tmp_path / name
+    text = data.decode().replace(number, re.sub(r"\d+", "9" * digits, number))
+    assert text != data.decode()
+    path.write_text(text)
+    with pytest.raises(ValueError, match=str(path)) as caught:
+        read_points(path)
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_table_with_a_huge_field_gets_a_sentence(tmp_path):

@@ -112,9 +112,9 @@ def write_json(
             "landmarks": [
                 {
                     "name": name,
-                    "px": p.points_px[row].tolist(),
-                    "mm": p.points_mm[row].tolist() if p.calibrated else None,
-                    "score": float(p.score[row]),
+                    "px": _all_or_none(p.points_px[row]),
+                    "mm": _all_or_none(p.points_mm[row]),
+                    "score": _or_none(p.score[row]),
                     **{
                         key: _or_none(values[row])
                         for key, values in _uncertainty(p).items()
@@ -152,8 +152,7 @@ def format_csv(predictions: Sequence[Prediction], names: Sequence[str]) -> str:
         trusted_value = [] if p.trusted is None else [p.trusted]
         for row, name in enumerate(names):
             mm = p.points_mm[row]
-            millimetres = mm.tolist() if p.calibrated else [""] * len(mm)
-            numbers = (*p.points_px[row].tolist(), *millimetres, float(p.score[row]))
+            numbers = map(_or_none, (*p.points_px[row], *mm, p.score[row]))
             uncertainty = [_or_none(values[row]) for values in _uncertainty(p).values()]
             cells = [
                 *map(csv_text, (str(p.file), name)),
@@ -275,6 +274,11 @@ def _uncertainty(prediction: Prediction) -> dict[str, np.ndarray]:
         "present": prediction.present,
     }
     return {name: values for name, values in fields.items() if values is not None}
+
+
+def _all_or_none(values: np.ndarray) -> list[float] | None:
+    """Returns coordinates for JSON, `None` if they are not known."""
+    return values.tolist() if np.isfinite(values).all() else None
 
 
 def _or_none(value: np.generic) -> bool | float | None:

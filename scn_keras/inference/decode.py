@@ -171,7 +171,8 @@ def _png(data, header):
 
 def _bmp(data, header):
     # The shape of the result is unknown, since TensorFlow takes the channels from it.
-    image = tf.io.decode_bmp(bmp_without_rest(data, header), channels=0)
+    data = bmp_without_rest(data, header)
+    image = tf.io.decode_bmp(data, channels=0)
     grey = tf.cond(
         header.channels == 1, lambda: _bmp_palette(data, image), lambda: _grey(image)
     )

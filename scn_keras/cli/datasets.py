@@ -30,9 +30,7 @@ def list_datasets() -> None:
     for name, texts in _catalog.data_sets().items():
         for number, text in enumerate(texts):
             print_columns(name if number == 0 else "", text)
-    click.echo(
-        "\nNext: scn-keras datasets prepare NAME, with --manual-dir FOLDER for files"
-    )
+    click.echo("\n`scn-keras datasets prepare NAME --manual-dir FOLDER` stores one.")
 
 
 @datasets.command()

@@ -89,6 +89,7 @@ def fuzz(kind: str, count: int, seed: int, folder: pathlib.Path) -> dict[str, An
     found: Counter[str] = Counter()
     faults: list[str] = []
     slowest = 0.0
+    peak_before = _peak_of_ended()
     for number, content in enumerate(mutations(kind, count, seed)):
         path = _write(folder, content)
         if _trace is not None:  # Python stops tracing where recursion is too deep
@@ -106,7 +107,8 @@ def fuzz(kind: str, count: int, seed: int, folder: pathlib.Path) -> dict[str, An
             faults.append(f"{kind} {number}: {seconds:.0f} s")
         for name in content:
             pathlib.Path(folder, name).unlink()
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    # The highest of all children that have ended, also of earlier ones of the caller.
+    peak = _peak_of_ended() if _peak_of_ended() > peak_before else 0
     peak = max(peak, *map(_peak, _reader_process._readers), 0)
     if peak > MAX_BYTES + _MAX_PIXELS * 8:
         faults.append(f"{kind}: {peak / 2**20:.0f} MB")
@@ -183,6 +185,10 @@ def _seconds() -> float:
         user, system = stat.rpartition(")")[2].split()[11:13]
         total += (int(user) + int(system)) / 100.0
     return total
+
+
+def _peak_of_ended() -> int:
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
 def _peak(reader: Any) -> int:

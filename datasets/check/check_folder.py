@@ -66,7 +66,10 @@ def _problems(name: str, folder: Path, error: ValueError) -> list[str]:
             problems = builder.layout_problems(folder)
         except ValueError:
             problems = []
-    return problems or [str(error).replace(f"{folder}/", "")]
+    first = str(error).replace(f"{folder}/", "")
+    # Without any points, that an image has none is no further problem.
+    others = (p for p in problems if p != first and " has no points. " not in p)
+    return [first, *others]
 
 
 def folder_layout(folder: Path) -> str:

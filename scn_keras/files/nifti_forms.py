@@ -30,7 +30,10 @@ def require_nifti_form(path: Path) -> None:
     if not path.name.lower().endswith(_NAMES):
         return
     with path.open("rb") as file:
-        is_compressed = file.read(2) == b"\x1f\x8b"
+        start = file.read(2)
+    if not start:  # reported as empty
+        return
+    is_compressed = start == b"\x1f\x8b"
     named = path.name.lower().endswith(".gz")
     if is_compressed != named:
         right = path.name + ".gz" if is_compressed else path.name[: -len(".gz")]

@@ -8,10 +8,13 @@ import struct
 import numpy as np
 import pytest
 
-from benchmarks._fuzz_seeds import image_seeds
-from benchmarks.fuzz_readers import fuzz, mutations, seeds
 from scn_keras.files import read_image, read_points
 from scn_keras.files.text_values import MAX_LINES, MAX_TEXT_BYTES
+
+# The benchmarks are not part of the wheel.
+fuzz_readers = pytest.importorskip("benchmarks.fuzz_readers")
+fuzz, mutations = fuzz_readers.fuzz, fuzz_readers.mutations
+seeds, image_seeds = fuzz_readers.seeds, fuzz_readers.image_seeds
 
 
 @pytest.mark.parametrize("kind", [*seeds()])

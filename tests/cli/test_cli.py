@@ -45,12 +45,10 @@ def test_data_sets_are_listed(call):
         (["datasets", "prepare", "knees"], ["knees", "cephalogram"]),
         (["datasets", "prepare", "my_parts.py"], ["my_parts:Class", "'my_parts.py'"]),
         (["datasets", "prepare", "mine/my_parts.py"], ["my_parts:Class", "mine/my_"]),
-        (["train", "knees"], ["knees", "cephalogram_fast"]),
         (["train", "synthetic_hand", "--set", "stps=3"], ["stps", "steps"]),
         (["train", "synthetic_hand", "--set", "steps=many"], ["steps", "int"]),
         (["evaluate", "no_such_run"], ["no_such_run", "recipe.json"]),
         (["export", "no_such_run", "models"], ["no_such_run", "recipe.json"]),
-        (["predict", "no_such_model", __file__], ["no_such_model", "neither"]),
     ],
     ids=lambda value: " ".join(value),
 )

@@ -109,13 +109,15 @@ def test_predict_export_and_serve(folder):
             for _ in range(120):
                 try:
                     with urllib.request.urlopen(url, timeout=1.0) as answer:
-                        assert b"AVAILABLE" in answer.read()
-                    break
+                        state = answer.read()
                 except OSError:
+                    state = b"does not answer"
                     assert server.poll() is None
-                    time.sleep(0.5)
+                if b"AVAILABLE" in state:
+                    break
+                time.sleep(0.5)
             else:
-                pytest.fail("The server did not answer within a minute.")
+                pytest.fail(f"The server is not available after a minute: {state!r}")
         finally:
             server.terminate()
 

@@ -37,6 +37,7 @@ def test_onnx_of_8_bits_says_what_it_costs(tiny_run, tiny_data, tmp_path):
     plain = export(tiny_run, tmp_path, format="onnx")
     assert {path.name for path in plain.iterdir()} == {
         *("export.json", "landmarks.json", "model_card.md", "model.onnx"),
+        "SHA256SUMS",
     }
     assert landmark_names(plain) == list(tiny_run.schema.names)
     assert [row.kept for row in check(tiny_run, plain)] == [True, True]

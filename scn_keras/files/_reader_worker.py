@@ -1,5 +1,6 @@
 """The process that reads files: one request after the other, until its parent ends."""
 
+import contextlib
 import errno
 import importlib
 import os
@@ -31,9 +32,11 @@ def serve(descriptor: int, temporary: str) -> None:
     if temporary:
         tempfile.tempdir = temporary
     _reader_process.run_here()
-    import SimpleITK as sitk
+    # Where models are trained on arrays without it, files of models are read.
+    with contextlib.suppress(ModuleNotFoundError):
+        import SimpleITK as sitk
 
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     at_start = memory_in_use()
     with socket.socket(fileno=descriptor) as connection:
         send(connection, "ready")

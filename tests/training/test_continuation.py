@@ -105,7 +105,10 @@ def test_the_checkpoint_of_an_interrupted_run_predicts_and_is_marked(
     file = tmp_path / "film.png"
     keras.utils.save_img(file, np.zeros((60, 50, 1)), scale=False)
     (result,), problems = predict(interrupted.path, [file])
-    assert problems == [] and result.notes == (note,)
+    assert problems == []
+    first, second = result.notes
+    assert first == note
+    assert "hardly trained" in second  # after two steps
 
 
 def test_a_training_starts_from_the_checkpoint_of_an_interrupted_run(

@@ -58,7 +58,8 @@ def export(
 ) -> pathlib.Path:
     """Exports a run as `FOLDER/NAME/VERSION/`, the folder layout of TF Serving.
 
-    A SavedModel has these signatures, whose shapes and units are in `docs/export.md`:
+    A SavedModel has these signatures, with shapes and units in
+    `docs/guides/export.md`:
 
     | signature | inputs | for |
     |---|---|---|

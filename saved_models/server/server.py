@@ -1,7 +1,7 @@
 """A local server that speaks TF Serving's REST dialect, with a page to try a model.
 
 It is for development and teaching. In production, the same exported folder goes into
-the stock image of TF Serving, see docs/serving.md.
+the stock image of TF Serving, see docs/guides/serving.md.
 """
 
 import contextlib

@@ -35,8 +35,8 @@ class Calibration:
     It provides three estimates, which `uncertainty` computes: the radius within which a
     landmark lies with a probability of 90 %, whether the landmark is present in the
     image, and whether the image is similar to the training images (its novelty).
-    `docs/uncertainty.md` describes how reliable these estimates are. A calibration is
-    stored as `calibration.json` beside the weights to which it belongs.
+    `docs/guides/uncertainty.md` describes how reliable these estimates are. A
+    calibration is stored as `calibration.json` beside the weights to which it belongs.
 
     Args:
         weights: Str, the digest of the weights to which it belongs, see

@@ -33,8 +33,8 @@ class HeatmapPeak(keras.layers.Layer):
     """Decodes heatmaps to points with scores and covariances.
 
     The largest pixel is found and refined to sub-pixel precision from the pixels around
-    it. `docs/decoders.md` lists the errors of each method under noise, near the border
-    and on real heatmaps, and recommends which method to choose.
+    it. `docs/guides/decoders.md` lists the errors of each method under noise, near the
+    border and on real heatmaps, and recommends which method to choose.
 
     | `method` | point | covariance |
     |---|---|---|

@@ -185,6 +185,8 @@ def _build(
 ) -> "LandmarkBuilder":
     import tensorflow_datasets as tfds
 
+    from scn_keras.datasets.identity.stored_images import stored_images
+
     builder = cls(data_dir=working, config=config, folder=folder)
     # TFDS prints the path of the working folder and "Unknown size". Its progress bars
     # are on stderr.
@@ -197,6 +199,7 @@ def _build(
                 manual_dir=folder, try_download_gcs=False
             )
         )
+    stored_images(builder)
     return builder
 
 

@@ -1,18 +1,18 @@
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from scn_keras.datasets.case import Case
-from scn_keras.datasets.check.coarse_image import coarse_image, local_means
 from scn_keras.datasets.check.reading import (
     LEFT_RIGHT,
     Reading,
     local_contrast,
     possible_readings,
 )
-from scn_keras.datasets.check.signature import signature
+from scn_keras.datasets.identity.coarse_image import coarse_image, local_means
+from scn_keras.datasets.identity.image_identity import pixel_digest
+from scn_keras.datasets.identity.signature import signature
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +79,6 @@ def read_image_facts(case: Case, pairs: Sequence[tuple[int, int]]) -> ImageFacts
     coarse = coarse_image(image)
     contrast = local_contrast(coarse)
     features = signature(coarse)
-    digest = hashlib.blake2b(f"{image.dtype} {image.shape}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image).data)
     readings = {
         name: possible_readings(
             np.asarray(points, np.float64), size, affine, pairs, contrast
@@ -92,7 +90,7 @@ def read_image_facts(case: Case, pairs: Sequence[tuple[int, int]]) -> ImageFacts
         size,
         affine,
         bool(image.min() == image.max()),
-        digest.hexdigest(),
+        pixel_digest(image),
         features,
         local_means(contrast, features.shape).astype(np.float16),
         readings,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scn_keras.array_api import NUMPY
-from scn_keras.datasets.check.coarse_image import smooth
+from scn_keras.datasets.identity.coarse_image import smooth
 from scn_keras.geometry import apply_affine, has_usable_spacing
 
 AS_IS = "as it is"

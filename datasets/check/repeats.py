@@ -2,16 +2,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from scn_keras.datasets.check.correlations import correlations
 from scn_keras.datasets.check.finding import ERROR, NOTE, Finding, View
 from scn_keras.datasets.check.image_facts import ImageFacts
+from scn_keras.datasets.identity.correlations import THRESHOLD, correlations
 
 SAME_IMAGE = "same image"
-
-# Halfway between films that occur twice in the cephalogram set (0.96 and more, some at
-# another exposure) and the most similar ones of two people (0.43; hands 0.37, mouse
-# skulls 0.24).
-THRESHOLD = 0.7
 
 
 def find_repeated_images(facts: Sequence[ImageFacts]) -> list[Finding]:

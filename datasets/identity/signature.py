@@ -1,6 +1,6 @@
 import numpy as np
 
-from scn_keras.datasets.check.coarse_image import local_means, smooth
+from scn_keras.datasets.identity.coarse_image import local_means, smooth
 
 # Pixels a side, and the largest shift between two images, by the number of axes.
 SIZE = {2: 96, 3: 32}

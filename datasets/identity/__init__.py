@@ -1,0 +1,1 @@
+"""What identifies an image whatever its name: its pixels, and its look."""

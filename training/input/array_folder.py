@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from scn_keras import __version__
+from scn_keras.datasets.identity.image_table import ImageTable
 from scn_keras.files.orientation import REFUSED
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.training.recipe import Recipe
 
 _FORMAT = 1
+_TABLE = "images.npz"
 
 
 class ArrayFolder:
@@ -27,7 +29,8 @@ class ArrayFolder:
       `points_<observer>` for each observer), `affine`, `to_source`, `grid_to_source`
       and `size`, see `ReducedImage`;
     - `images/00000.npy` and so on: the reduced images, float16 `(*sizes)`, about -1 to
-      1, with a resolution of at least 30 steps per 8-bit grey value.
+      1, with a resolution of at least 30 steps per 8-bit grey value;
+    - `images.npz`: what identifies the images, see `ImageTable`.
 
     Args:
         path: The folder.
@@ -77,6 +80,7 @@ class ArrayFolder:
         spacing_from_points: bool = False,
         version: str = "",
         orientation: str = REFUSED,
+        images: ImageTable | None = None,
     ) -> "ArrayFolder":
         """Writes a folder of arrays atomically.
 
@@ -92,6 +96,7 @@ class ArrayFolder:
             spacing_from_points: Bool, whether the spacing is derived from landmarks.
             version: Str, name and version of the data set.
             orientation: Str, its rule for files with an orientation tag.
+            images: `ImageTable` of the data set.
 
         Raises:
             FileExistsError: If `path` is not empty.
@@ -123,6 +128,8 @@ class ArrayFolder:
                         f"{', '.join(missing) if split_ids else 'no ids'}"
                     )
             np.savez(part / "samples.npz", **{k: _array(v) for k, v in columns.items()})
+            if images is not None:
+                images.select(ids).save(part / _TABLE)
             header = {
                 "format": _FORMAT,
                 "scn_keras": __version__,
@@ -163,8 +170,22 @@ class ArrayFolder:
             )
         self.rows(recipe.train_split)
 
+    def table(self) -> ImageTable:
+        """Returns what identifies the images; empty for arrays of version 0.1."""
+        path = self.path / _TABLE
+        return ImageTable.load(path) if path.is_file() else ImageTable()
+
     def rows(self, split: str) -> np.ndarray:
         """Returns the row numbers of the samples of a split, in order.
+
+        Raises:
+            ValueError: If the split is not stored.
+        """
+        row = {id: number for number, id in enumerate(self.samples["id"].tolist())}
+        return np.array([row[id] for id in self.ids(split)])
+
+    def ids(self, split: str) -> list[str]:
+        """Returns the ids of the samples of a split, in order.
 
         Raises:
             ValueError: If the split is not stored.
@@ -176,8 +197,7 @@ class ArrayFolder:
                 "more, create them again with `scn-keras datasets arrays --split`. "
                 f"Received: split={split!r}"
             )
-        row = {id: number for number, id in enumerate(self.samples["id"].tolist())}
-        return np.array([row[id] for id in splits[split]])
+        return list(splits[split])
 
     def image(self, row: int, in_memory: bool = True) -> np.ndarray:
         """Returns a reduced image, read into memory or memory-mapped."""

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from scn_keras import warp
+from scn_keras.datasets.identity.image_table import ImageTable
 from scn_keras.files.orientation import STORED_PIXELS
 from scn_keras.training.input import selection
 from scn_keras.training.input.array_folder import ArrayFolder
@@ -40,6 +41,8 @@ class ArraySource:
         schema: `LandmarkSchema`.
         orientation: Str, the rule of the data set for files with an orientation tag.
         validation: The held-out images, resampled to the grid, in batches; or `None`.
+        images: Two `ImageTable`, of the training and of the held-out images; empty for
+            arrays of version 0.1.
 
     Raises:
         FileNotFoundError: If there are no arrays.
@@ -68,6 +71,11 @@ class ArraySource:
         self.validation = None
         if held_out.any():
             self.validation = _Images(folder, rows[held_out], recipe, make).in_order()
+
+    @functools.cached_property
+    def images(self) -> tuple[ImageTable, ImageTable]:
+        ids = self._folder.ids(self._recipe.train_split)
+        return selection.divided(self._folder.table().select(ids), self._recipe)
 
     def place(self, run: Run) -> None:
         """Validates the recipe of a run. Arrays already contain the placed grid."""

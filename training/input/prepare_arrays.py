@@ -5,6 +5,7 @@ from typing import Any
 import rich.console
 from rich import progress
 
+from scn_keras.datasets.identity.stored_images import stored_images
 from scn_keras.training.input import pipeline
 from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.input.array_folder import ArrayFolder
@@ -81,4 +82,5 @@ def prepare_arrays(
         spacing_from_points=builder.SPACING_FROM_POINTS,
         version=builder.info.full_name,
         orientation=data.orientation_of(builder),
+        images=stored_images(builder),
     )

@@ -1,5 +1,6 @@
 from typing import Any, Protocol
 
+from scn_keras.datasets.identity.image_table import ImageTable
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.training.run import Run
 
@@ -10,6 +11,9 @@ class Source(Protocol):
     schema: LandmarkSchema
     orientation: str
     validation: Any
+
+    @property
+    def images(self) -> tuple[ImageTable, ImageTable]: ...
 
     def place(self, run: Run) -> None: ...
 

@@ -1,13 +1,16 @@
+import functools
 import pathlib
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from scn_keras.datasets.identity.image_table import ImageTable
 from scn_keras.datasets.landmark_builder import LandmarkBuilder
 from scn_keras.training.input import pipeline, selection
 from scn_keras.training.input.placed_samples import place_samples
 from scn_keras.training.input.prepared_sets import orientation_of, prepared_builder
+from scn_keras.training.input.split_images import training_images
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 
@@ -23,6 +26,7 @@ class StoredSource:
         schema: `LandmarkSchema`.
         orientation: Str, see `prepared_sets.orientation_of`.
         validation: The held-out images, resampled to the grid, in batches; or `None`.
+        images: Two `ImageTable`, of the training and of the held-out images.
 
     Raises:
         FileNotFoundError: If the data set is not prepared.
@@ -36,8 +40,13 @@ class StoredSource:
         self.schema = builder.SCHEMA
         self.orientation = orientation_of(builder)
         self._recipe = recipe
+        self._data_dir = data_dir
         self._samples, self._held_out = training_samples(recipe, data_dir)
         self._keep_validation()
+
+    @functools.cached_property
+    def images(self) -> tuple[ImageTable, ImageTable]:
+        return training_images(self._recipe, self._data_dir)
 
     def place(self, run: Run) -> None:
         """Places the grid by the coarse stage of a run, see `placed_samples`."""

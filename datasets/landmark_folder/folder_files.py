@@ -23,8 +23,8 @@ from scn_keras.files import (
     PointSet,
     read_image_header,
 )
-from scn_keras.files._good_rows import BadRow
 from scn_keras.files._named_file import is_text_name
+from scn_keras.files._point_problems import PointProblem, PointProblems
 from scn_keras.files.find_images import (
     composed,
     image_id,
@@ -186,23 +186,25 @@ def _read_points(
     by_id: dict[str, list[tuple[Path, PointSet]]] = {}
     lone = lone_images(folder, images)
     for path, id in _points_files(folder, settings, images, problems):
-        bad_rows: list[BadRow] = []
+        found = PointProblems()
         try:
-            loaded = load_point_sets(path, settings.space, bad_rows)
+            loaded = load_point_sets(path, settings.space, found)
             sets = [_composed(p) for p in loaded]
         except (ValueError, OSError, ImportError) as error:
             problems.append(_sentence(path, error))
             continue
-        problems += [row.problem for row in bad_rows]
-        broken = {_image_of_row(row, images) for row in bad_rows}
+        problems += found.sentences(path)
+        broken = {_image_of_problem(p, images) for p in found.found if p.texts}
+        # Problems that name no image are in a file of one image.
+        is_broken = any(not p.texts for p in found.found)
         for name in broken & {*images}:
             del images[name]  # it is named, and has not all of its points
-        if not sets:
+        if not sets and not found.found:
             problems.append(f"{path} has no points.")
         for points in sets:
             if _id_in_table(points.image, images) in broken - {""}:
                 continue
-            if bad_rows and not points.image:  # a file of one image
+            if is_broken:
                 images.pop(id or _image_of(path, points, images, lone), None)
                 continue
             name = id or _image_of(path, points, images, lone)
@@ -261,10 +263,12 @@ def _read_attributes(
     columns: dict[str, dict[str, str]] = {}
     try:
         table = read_rows(path)
-        rows = table.body()
+        found = PointProblems()
+        rows = table.body(found)
     except (ValueError, OSError, ImportError) as error:
         problems.append(_sentence(path, error))
         return {}
+    problems += found.sentences(path)
     for line, row in rows:
         name = composed(row[0])
         id = _id_in_table(name, images)
@@ -316,9 +320,9 @@ def _image_of(
     return _id_in_table(points.image, images) if name else name_of_file
 
 
-def _image_of_row(row: BadRow, images: Mapping[str, Path]) -> str:
-    """Returns the id of the first image that a row names; `""` if it names none."""
-    ids = (_id_in_table(text, images) for text in row.texts if text)
+def _image_of_problem(problem: PointProblem, images: Mapping[str, Path]) -> str:
+    """Returns the id of the first image that is named; `""` if none is."""
+    ids = (_id_in_table(composed(text), images) for text in problem.texts)
     return next((id for id in ids if id in images), "")
 
 

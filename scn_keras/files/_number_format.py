@@ -8,57 +8,53 @@ _ENGLISH = re.compile(r"[-+]?\d{1,3}(?:,\d{3})*(?:\.\d*)?")
 _CONTINENTAL = re.compile(r"[-+]?\d{1,3}(?:\.\d{3})*(?:,\d*)?")
 # A thousand, or a number with three decimals.
 _AMBIGUOUS = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
+_POINT = re.compile(r"[-+]?\d*\.\d*")
+
+_DECIMAL_POINT = " (a decimal point; other numbers have a decimal comma)"
+_DECIMAL_COMMA = " (a decimal comma; other numbers have a decimal point)"
+_UNCLEAR = (
+    " (the comma may be a decimal comma or separate thousands; write a decimal point)"
+)
 
 
-def number_format(
-    values: Iterable[tuple[int, str]], delimiter: str, path: object
-) -> Callable[[str], str]:
+def number_format(values: Iterable[str], delimiter: str) -> Callable[[str], str]:
     """Returns a function that writes the numbers of a table with a decimal point.
 
-    All numbers of a table have one format, which is found from those that are
-    unambiguous: 12,5 and 1.234,5 have a decimal comma; 1,234.5 has thousands
-    separators.
+    All numbers of a table have one format, which is that of most of the numbers that
+    are unambiguous: 12,5 and 1.234,5 have a decimal comma; 12.5 and 1,234.5 have a
+    decimal point. The function adds a remark to a number in another format and to one
+    that is ambiguous, which makes it no number.
 
     Args:
-        values: Iterable of pairs, the line and the text of each number.
+        values: Iterable of str, the text of each number.
         delimiter: Str, the delimiter of columns, `""` for cells of a workbook. Tables
-            with semicolons have decimal commas.
-        path: Path, the file, for messages.
-
-    Raises:
-        ValueError: If numbers are in several formats or ambiguous.
+            with semicolons have decimal commas. A number in a cell of a workbook has a
+            decimal point, so that only texts with a comma count there.
     """
-    english: tuple[int, str] | None = None
-    continental: tuple[int, str] | None = None
-    ambiguous: tuple[int, str] | None = None
-    for line, text in values:
+    points = thousands = commas = ambiguous = 0
+    for text in values:
         text = _plain(text)
         if "," not in text:
-            continue
-        if _AMBIGUOUS.fullmatch(text):
-            ambiguous = ambiguous or (line, text)
+            points += bool(_POINT.fullmatch(text))
+        elif _AMBIGUOUS.fullmatch(text):
+            ambiguous += 1
         elif text.count(",") > 1 or -1 < text.find(",") < text.find("."):
-            english = english or (line, text)
+            thousands += 1
         else:
-            continental = continental or (line, text)
-    if english and continental:
-        raise ValueError(
-            f"{path}, line {continental[0]}: all numbers must be in one format, with a "
-            "decimal point or a decimal comma. Received: "
-            f"{continental[1]!r}, and {english[1]!r} on line {english[0]}"
-        )
-    if ambiguous and delimiter != ";" and not english and not continental:
-        raise ValueError(
-            f"{path}, line {ambiguous[0]}: the comma may be a decimal comma or "
-            "separate thousands. Write numbers with a decimal point and without "
-            f"thousands separators. Received: {ambiguous[1]!r}"
-        )
-    if english:
+            commas += 1
+    if not delimiter:
+        points = 0
+    if commas and commas >= points + thousands:
+        return _continental if delimiter else _continental_texts
+    if thousands:
         return _english
-    if not continental and not ambiguous:
+    if commas:  # fewer than decimal points
+        return lambda text: _plain(text) + _DECIMAL_COMMA * ("," in text)
+    if not ambiguous:
         return _plain
-    # Numbers in the cells of a workbook have a decimal point, texts may have a comma.
-    return _continental if delimiter else lambda t: _continental(t) if "," in t else t
+    if delimiter == ";":
+        return _continental
+    return lambda text: _plain(text) + _UNCLEAR * ("," in text)
 
 
 def _plain(text: str) -> str:
@@ -70,12 +66,20 @@ def _plain(text: str) -> str:
 
 def _english(text: str) -> str:
     text = _plain(text)
-    return text.replace(",", "") if _ENGLISH.fullmatch(text) else text
+    if _ENGLISH.fullmatch(text):
+        return text.replace(",", "")
+    return text + _DECIMAL_COMMA * (_CONTINENTAL.fullmatch(text) is not None)
 
 
 def _continental(text: str) -> str:
     text = _plain(text)
     if _CONTINENTAL.fullmatch(text):
         return text.replace(".", "").replace(",", ".")
-    # Not a number if a decimal point is among decimal commas.
-    return text.replace(",", ".") if "." not in text else f"{text} (decimal point)"
+    if "." not in text:
+        return text.replace(",", ".")
+    number = _ENGLISH.fullmatch(text) or _POINT.fullmatch(text)
+    return text + _DECIMAL_POINT * (number is not None)
+
+
+def _continental_texts(text: str) -> str:
+    return _continental(text) if "," in text else text

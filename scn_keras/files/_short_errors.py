@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-# What a file holds where a number belongs may have megabytes.
-_MAX_CHARACTERS = 800
+# What a file holds where a number belongs may have megabytes. Several problems have a
+# line each.
+_MAX_CHARACTERS, _MAX_LISTED = 800, 2000
 
 
 def with_short_errors(function: _Function) -> _Function:
@@ -17,8 +18,9 @@ def with_short_errors(function: _Function) -> _Function:
         function: Function whose first argument is the file that it reads.
 
     Returns:
-        A function whose `ValueError`s have 800 characters at most. Errors of the module
-        `csv` and of numbers that are too large become such as well.
+        A function whose `ValueError`s have 800 characters at most, or 2000 in several
+        lines. Errors of the module `csv` and of numbers that are too large become such
+        as well.
     """
 
     @functools.wraps(function)
@@ -35,8 +37,10 @@ def with_short_errors(function: _Function) -> _Function:
             if "Exceeds the limit" in str(error):  # of Python, on digits
                 text = f"{os.fspath(args[0])} has a number of too many digits."
                 raise ValueError(text) from error
-            if len(text := str(error)) <= _MAX_CHARACTERS:
+            text = str(error)
+            limit = _MAX_LISTED if "\n  - " in text else _MAX_CHARACTERS
+            if len(text) <= limit:
                 raise
-            raise ValueError(text[:_MAX_CHARACTERS] + "...") from error
+            raise ValueError(text[:limit] + "...") from error
 
     return wrapper  # type: ignore[return-value]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scn_keras.files._number_format import number_format
+from scn_keras.files._point_problems import PointProblems
 from scn_keras.files.shown_text import from_csv_text
 from scn_keras.files.text_values import read_text
 
@@ -38,20 +39,34 @@ class TableRows:
         """The texts of the first row in lower case."""
         return [name.lower() for name in self.header]
 
-    def body(self, header_rows: int = 1) -> Sequence[tuple[int, list[str]]]:
-        """Returns the rows below the header, all as long as the first row.
+    def body(
+        self, problems: PointProblems, header_rows: int = 1
+    ) -> Sequence[tuple[int, list[str]]]:
+        """Returns the rows below the header that are as long as the first row.
+
+        Args:
+            problems: `PointProblems`, to which each other row is added.
+            header_rows: Int, the number of rows of the header.
 
         Raises:
-            ValueError: If a row is shorter or longer.
+            ValueError: If a row of the header is shorter or longer.
         """
         width = len(self.header)
-        for line, fields in self.rows[1:]:
-            if len(fields) != width:
-                raise ValueError(
-                    f"{self.path}, line {line} must have {width} columns like the "
-                    f"header. Received: {len(fields)}"
-                )
-        return self.rows[header_rows:]
+        rows = []
+        for number, (line, fields) in enumerate(self.rows):
+            error = (
+                f"{self.path}, line {line} must have {width} columns like the header. "
+                f"Received: {len(fields)}"
+            )
+            if number < header_rows:
+                if len(fields) != width:
+                    raise ValueError(error)
+                continue
+            with problems.of(*fields):
+                if len(fields) != width:
+                    raise ValueError(error)
+                rows.append((line, fields))
+        return rows
 
 
 def read_csv_rows(path: Path) -> TableRows:
@@ -106,24 +121,23 @@ def tidy_rows(
 
 
 def with_decimal_points(
-    table: TableRows, columns: Sequence[int], header_rows: int = 1
+    table: TableRows,
+    columns: Sequence[int],
+    problems: PointProblems,
+    header_rows: int = 1,
 ) -> list[tuple[int, list[str]]]:
     """Returns the rows below the header, with decimal points in columns of numbers.
 
     Args:
         table: `TableRows`.
         columns: Sequence of int, the columns of numbers.
+        problems: `PointProblems`, to which rows of another length than the header are
+            added.
         header_rows: Int, the number of rows of the header.
-
-    Raises:
-        ValueError: If a row has another length than the header, or the numbers have no
-            common format.
     """
-    rows = table.body(header_rows)
+    rows = table.body(problems, header_rows)
     convert = number_format(
-        ((line, row[index]) for line, row in rows for index in columns),
-        table.delimiter,
-        table.path,
+        (row[index] for _, row in rows for index in columns), table.delimiter
     )
     chosen = {*columns}
     return [

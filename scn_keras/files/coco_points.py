@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from scn_keras.files._point_problems import PointProblems
 from scn_keras.files.located_json import (
     JsonObject,
     image_size_in,
@@ -24,7 +25,7 @@ _OF_COCO = (
 )
 
 
-def parse_coco(path: Path, data: JsonObject) -> list[PointSet]:
+def parse_coco(path: Path, data: JsonObject, problems: PointProblems) -> list[PointSet]:
     """Converts a COCO keypoints file into points, one set for each image.
 
     A keypoint of visibility 0 is missing, whatever its coordinates; one of visibility
@@ -37,6 +38,7 @@ def parse_coco(path: Path, data: JsonObject) -> list[PointSet]:
     Args:
         path: Path, the file, for messages.
         data: `JsonObject`, its content.
+        problems: `PointProblems`, to which invalid annotations are added.
 
     Raises:
         ValueError: If the content is not valid. The message names file and line.
@@ -61,16 +63,24 @@ def parse_coco(path: Path, data: JsonObject) -> list[PointSet]:
             label = str(category.get("name", category_id))
             shapes.setdefault(image["id"], []).append((label, _shape(annotation)))
             continue
-        points = _points(where, annotation, category, names_of.get(category_id))
-        previous = sets.get(category_id)
-        if previous is None or _is_empty(previous):
-            sets[category_id] = points
-        elif not _is_empty(points):
-            raise _several_objects(where, image, previous)
-    return [
-        _join(path, images[image_id], [*sets.values()], shapes.get(image_id, []))
-        for image_id, sets in by_image.items()
-    ]
+        with problems.of(image["file_name"]):
+            names = names_of.get(category_id)
+            points = _points(
+                where, annotation, category, names, image["file_name"], problems
+            )
+            previous = sets.get(category_id)
+            if previous is None or _is_empty(previous):
+                sets[category_id] = points
+            elif not _is_empty(points):
+                raise _several_objects(where, image, previous)
+    joined = []
+    for image_id, sets in by_image.items():
+        image = images[image_id]
+        with problems.of(image["file_name"]):
+            joined.append(
+                _join(path, image, [*sets.values()], shapes.get(image_id, []))
+            )
+    return joined
 
 
 def _by_id(path: Path, data: JsonObject, key: str) -> dict[Any, JsonObject]:
@@ -112,7 +122,12 @@ def _keypoint_names(categories: Mapping[Any, JsonObject]) -> dict[Any, list[str]
 
 
 def _points(
-    where: str, annotation: JsonObject, category: JsonObject, names: list[str] | None
+    where: str,
+    annotation: JsonObject,
+    category: JsonObject,
+    names: list[str] | None,
+    image: str,
+    problems: PointProblems,
 ) -> PointSet:
     """Returns the points of one annotation."""
     kind = category.get("name")
@@ -132,22 +147,13 @@ def _points(
     points = np.full((len(names), 2), np.nan)
     visibilities = values[2::3]
     unused = []
-    for row, (name, visibility) in enumerate(zip(names, visibilities, strict=False)):
-        if visibility not in (0, 1, 2):
-            raise ValueError(
-                f"{where}: the visibility of {name!r} must be 0 (not labelled), 1 "
-                f"(occluded) or 2 (visible). Received: {visibility!r}"
-            )
-        position = values[3 * row : 3 * row + 2]
-        if visibility == 0:
-            unused += [name] if position not in ([0, 0], [None, None]) else []
-            continue
-        points[row] = parse_position(position, f"{where}: {name!r}", 2)
-        if np.isnan(points[row, 0]):
-            raise ValueError(
-                f"{where}: {name!r} must have coordinates, or the visibility 0. "
-                f"Received: {position} with visibility {visibility}"
-            )
+    for row, name in enumerate(names[: len(visibilities)]):
+        with problems.of(image):
+            *position, visibility = values[3 * row : 3 * row + 3]
+            if _is_labelled(f"{where}: the visibility of {name!r}", visibility):
+                points[row] = _position(f"{where}: {name!r}", position, visibility)
+            elif position not in ([0, 0], [None, None]):
+                unused.append(name)
     _require_number(where, annotation, visibilities, unused)
     notes = []
     if unused:
@@ -156,6 +162,25 @@ def _points(
             "which are not used: the landmarks are missing."
         )
     return PointSet(names, points, lines=[annotation.line] * len(names), notes=notes)
+
+
+def _is_labelled(where: str, visibility: Any) -> bool:
+    if visibility not in (0, 1, 2):
+        raise ValueError(
+            f"{where} must be 0 (not labelled), 1 (occluded) or 2 (visible). Received: "
+            f"{visibility!r}"
+        )
+    return visibility != 0
+
+
+def _position(where: str, values: list[Any], visibility: Any) -> np.ndarray:
+    position = parse_position(values, where, 2, "xy")
+    if np.isnan(position[0]):
+        raise ValueError(
+            f"{where} must have coordinates, or the visibility 0. Received: {values} "
+            f"with visibility {visibility}"
+        )
+    return position
 
 
 def _require_number(

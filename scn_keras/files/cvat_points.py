@@ -6,13 +6,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from scn_keras.files._point_problems import PointProblems
 from scn_keras.files.point_set import PointSet
 from scn_keras.files.text_values import parse_position, read_text
 
 _SHAPES = ("box", "polygon", "polyline", "cuboid", "ellipse", "mask", "tag")
 
 
-def read_cvat(path: Path) -> list[PointSet]:
+def read_cvat(path: Path, problems: PointProblems) -> list[PointSet]:
     """Reads an XML file of CVAT.
 
     A point is a landmark with its label, and each point of a skeleton one with its own.
@@ -22,6 +23,7 @@ def read_cvat(path: Path) -> list[PointSet]:
 
     Args:
         path: Path, the file.
+        problems: `PointProblems`, to which invalid positions are added.
 
     Returns:
         List of `PointSet` in pixels.
@@ -48,10 +50,10 @@ def read_cvat(path: Path) -> list[PointSet]:
             f"{path} has tracks of a video. Export the task as 'CVAT for images 1.1', "
             "with its frames as images. Received: <track>"
         )
-    return [_image(path, element) for element in root.iter("image")]
+    return [_image(path, element, problems) for element in root.iter("image")]
 
 
-def _image(path: Path, element: Any) -> PointSet:
+def _image(path: Path, element: Any, problems: PointProblems) -> PointSet:
     name = element.get("name", "")
     where = f"{path}, image {name!r}"
     labels: list[str] = []
@@ -72,14 +74,17 @@ def _image(path: Path, element: Any) -> PointSet:
                 f"{', '.join(_SHAPES)}. Received: <{shape.tag}>"
             )
         for point, label in points:
-            if not label.strip():
-                raise ValueError(f"{where}: a point has no label.")
             rows = [row for row in point.get("points", "").split(";") if row.strip()]
             for number, row in enumerate(rows, 1):
                 one = label if len(rows) == 1 else f"{label} {number}"
-                position = _position(point, row, f"{where}: the position of {one!r}")
-                labels.append(one)
-                positions.append(position - 0.5)
+                with problems.of(name):
+                    if not label.strip():
+                        raise ValueError(f"{where}: a point has no label.")
+                    position = _position(
+                        point, row, f"{where}: the position of {one!r}"
+                    )
+                    labels.append(one)
+                    positions.append(position - 0.5)
     size = element.get("width", ""), element.get("height", "")
     if any(size) and not all(value.isdecimal() for value in size):
         raise ValueError(

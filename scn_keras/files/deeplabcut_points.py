@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from scn_keras.files._point_problems import PointProblems
 from scn_keras.files._table_rows import TableRows, with_decimal_points
 from scn_keras.files.point_set import PointSet
 from scn_keras.files.text_values import parse_position
@@ -15,7 +16,7 @@ def is_deeplabcut(table: TableRows) -> bool:
     return first[:1] == ["scorer"] and "bodyparts" in first
 
 
-def parse_deeplabcut(table: TableRows) -> list[PointSet]:
+def parse_deeplabcut(table: TableRows, problems: PointProblems) -> list[PointSet]:
     """Converts a table of DeepLabCut into points in pixels, one set for each image.
 
     The rows of the header have the scorer, the body parts and the coordinates. The
@@ -25,6 +26,7 @@ def parse_deeplabcut(table: TableRows) -> list[PointSet]:
 
     Args:
         table: `TableRows`, a file such as `CollectedData_scorer.csv`.
+        problems: `PointProblems`, to which invalid rows and positions are added.
 
     Raises:
         ValueError: If the table has several animals or is not valid. The message names
@@ -72,21 +74,22 @@ def parse_deeplabcut(table: TableRows) -> list[PointSet]:
             "predicted with a low likelihood are points like others; empty them first."
         )
     sets = []
-    for line, fields in with_decimal_points(table, numbers, len(headers)):
+    for line, fields in with_decimal_points(table, numbers, problems, len(headers)):
         image = "/".join(field for field in fields[:first] if field)
-        points = [
-            parse_position(
-                [fields[axes["x"]], fields[axes["y"]]],
-                f"{path}, line {line}: the position of {part!r}",
-                2,
-            )
-            for part, axes in columns.items()
-        ]
+        points = np.full((len(columns), 2), np.nan)
+        for row, (part, axes) in enumerate(columns.items()):
+            with problems.of(image):
+                points[row] = parse_position(
+                    [fields[axes["x"]], fields[axes["y"]]],
+                    f"{path}, line {line}: the position of {part!r}",
+                    2,
+                    "xy",
+                )
         lines = [line] * len(columns)
         sets.append(
             PointSet(
                 [*columns],
-                np.reshape(points, (-1, 2)),
+                points,
                 image=image,
                 lines=lines,
                 notes=notes,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scn_keras.files._point_problems import PointProblems
 from scn_keras.files.point_set import PointSet
 from scn_keras.files.slicer_points import HAS_POSITION, SIGN, tentative_notes
 from scn_keras.files.text_values import parse_position, read_text
@@ -21,7 +22,7 @@ _FCSV_STATUS, _FCSV_DEFINED = 14, "2"
 _FCSV_HAS_POSITION = {"0": False, "1": True, "2": True, "3": False}
 
 
-def read_fcsv(path: Path) -> PointSet:
+def read_fcsv(path: Path, problems: PointProblems) -> PointSet:
     """Reads a `.fcsv` file of any version.
 
     A file without a coordinate system is in RAS, as in 3D Slicer. A position whose
@@ -30,6 +31,7 @@ def read_fcsv(path: Path) -> PointSet:
 
     Args:
         path: Path, the file.
+        problems: `PointProblems`, to which invalid rows are added.
 
     Returns:
         `PointSet`, in LPS, or in pixels for a file in index coordinates (IJK).
@@ -64,13 +66,14 @@ def read_fcsv(path: Path) -> PointSet:
             continue
         if not line.strip():
             continue
-        position, label, status = _parse_fcsv_row(path, number, line, columns)
-        if status in ("1", "preview", "edit"):
-            tentative.append(label)
-        where = f"{path}, line {number}: the position of {label!r}"
-        labels.append(label)
-        positions.append(parse_position(position, where, 3))
-        numbers.append(number)
+        with problems.of():
+            position, label, status = _parse_fcsv_row(path, number, line, columns)
+            where = f"{path}, line {number}: the position of {label!r}"
+            positions.append(parse_position(position, where, 3, "xyz"))
+            labels.append(label)
+            numbers.append(number)
+            if status in ("1", "preview", "edit"):
+                tentative.append(label)
     points = np.reshape(positions, (-1, 3)) * SIGN.get(system, 1.0)
     space = "LPS" if system else "pixels"
     notes = tentative_notes(path, tentative)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from scn_keras.files._point_problems import PointProblems
 from scn_keras.files._table_rows import TableRows, with_decimal_points
 from scn_keras.files.find_images import is_image_name
 from scn_keras.files.napari_points import unread_columns
@@ -46,7 +47,7 @@ def is_imagej(table: TableRows) -> bool:
     return not header[0] or bool(_MEASUREMENTS & {*header})
 
 
-def parse_imagej(table: TableRows) -> list[PointSet]:
+def parse_imagej(table: TableRows, problems: PointProblems) -> list[PointSet]:
     """Converts a table of results of ImageJ into points in pixels.
 
     The image is that of the column `Label`. Points are named by the regions of the ROI
@@ -60,6 +61,7 @@ def parse_imagej(table: TableRows) -> list[PointSet]:
 
     Args:
         table: `TableRows`.
+        problems: `PointProblems`, to which invalid rows and positions are added.
 
     Raises:
         ValueError: If the table is not valid. The message names file and line.
@@ -67,18 +69,21 @@ def parse_imagej(table: TableRows) -> list[PointSet]:
     path, header = table.path, table.header
     columns = [header.index("X"), header.index("Y")]
     slices = header.index("Slice") if "Slice" in header else None
-    rows = with_decimal_points(table, columns)
+    rows = with_decimal_points(table, columns, problems)
     if slices is not None and len({fields[slices] for _, fields in rows}) > 1:
         columns.append(slices)
     label = header.index("Label") if "Label" in header else None
     by_image: dict[str, list[tuple[int, str, np.ndarray]]] = {}
     for line, fields in rows:
         image, name = ("", "") if label is None else _parts(fields[label])
-        position = parse_position(
-            [fields[index] for index in columns],
-            f"{path}, line {line}: the position",
-            len(columns),
-        )
+        position = np.full(len(columns), np.nan)
+        with problems.of(image):
+            position = parse_position(
+                [fields[index] for index in columns],
+                f"{path}, line {line}: the position",
+                len(columns),
+                [header[index] for index in columns],
+            )
         if len(columns) == 3:
             position[2] -= 1.0
         by_image.setdefault(image, []).append((line, name, position))

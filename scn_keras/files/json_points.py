@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
+from scn_keras.files._point_problems import PointProblems
 from scn_keras.files._visibility import VISIBILITY, with_visibility
 from scn_keras.files.located_json import JsonObject, image_size_in, objects_in
 from scn_keras.files.point_set import SPACES, PointSet
 from scn_keras.files.text_values import parse_position
 
 
-def parse_json(path: Path, data: JsonObject, space: str | None) -> list[PointSet]:
+def parse_json(
+    path: Path, data: JsonObject, space: str | None, problems: PointProblems
+) -> list[PointSet]:
     """Converts JSON in the format of this package into points.
 
     `{"space": "pixels", "image": "1.png", "points": [{"label": "sella",
@@ -23,6 +26,7 @@ def parse_json(path: Path, data: JsonObject, space: str | None) -> list[PointSet
         path: Path, the file, for messages.
         data: `JsonObject`, its content.
         space: Str, the space of images that have none; None for pixels.
+        problems: `PointProblems`, to which invalid positions are added.
 
     Raises:
         ValueError: If the content is not valid. The message names file and line.
@@ -36,47 +40,48 @@ def parse_json(path: Path, data: JsonObject, space: str | None) -> list[PointSet
                 f"{path}, line {image.line}: `space` must be one of {SPACES}. "
                 f"Received: space={image_space!r}"
             )
-        labels, positions, lines = [], [], []
-        axes = 0
-        for point in objects_in(path, image, "points"):
-            label = point.get("label")
-            if not isinstance(label, str) or not label:
-                raise ValueError(f"{path}, line {point.line}: the point has no label.")
-            where = f"{path}, line {point.line}: the position of {label!r}"
-            position = point.get("position")
-            if position is not None:
-                if not isinstance(position, list) or len(position) not in (2, 3):
-                    raise ValueError(
-                        f"{where} must be a list of 2 or 3 numbers. Received: "
-                        f"{position!r}"
-                    )
-                axes = axes or len(position)
-            labels.append(label)
-            positions.append((position, where))
-            lines.append(point.line)
-        axes = axes or 2
-        points = [parse_position(p or [None] * axes, w, axes) for p, w in positions]
-        points = [
-            _with_states(position, point, where)
-            for position, point, (_, where) in zip(
-                points, objects_in(path, image, "points"), positions, strict=True
-            )
-        ]
+        name = str(image.get("image", ""))
+        entries = objects_in(path, image, "points")
+        axes = next((n for n in map(_axes, entries) if n), 2)
+        labels, points, lines = [], [], []
+        for point in entries:
+            with problems.of(name):
+                points.append(_position(path, point, axes))
+                labels.append(point["label"])
+                lines.append(point.line)
         sets.append(
             PointSet(
                 labels,
                 np.reshape(points, (-1, axes)),
                 image_space,
-                str(image.get("image", "")),
+                name,
                 lines=lines,
                 image_size=image_size_in(path, image, "width", "height"),
-                notes=_unread(path, [data, image], objects_in(path, image, "points")),
+                notes=_unread(path, [data, image], entries),
             )
         )
     return sets
 
 
-def _with_states(position: np.ndarray, point: JsonObject, where: str) -> np.ndarray:
+def _axes(point: JsonObject) -> int:
+    """Returns the number of coordinates of a point, 0 for none."""
+    position = point.get("position")
+    return (
+        len(position) if isinstance(position, list) and len(position) in (2, 3) else 0
+    )
+
+
+def _position(path: Path, point: JsonObject, axes: int) -> np.ndarray:
+    label = point.get("label")
+    if not isinstance(label, str) or not label:
+        raise ValueError(f"{path}, line {point.line}: the point has no label.")
+    where = f"{path}, line {point.line}: the position of {label!r}"
+    values = point.get("position")
+    if values is not None and not _axes(point):
+        raise ValueError(
+            f"{where} must be a list of 2 or 3 numbers. Received: {values!r}"
+        )
+    position = parse_position(values or [None] * axes, where, axes)
     for key in VISIBILITY:
         if point.get(key) is not None:
             position = with_visibility(position, point[key], key, where)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from scn_keras.files._point_problems import PointProblems
 from scn_keras.files.find_images import is_image_name
 from scn_keras.files.located_json import (
     JsonObject,
@@ -21,7 +22,9 @@ from scn_keras.files.text_values import parse_position
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")
 
 
-def parse_label_studio(path: Path, tasks: list[Any]) -> list[PointSet]:
+def parse_label_studio(
+    path: Path, tasks: list[Any], problems: PointProblems
+) -> list[PointSet]:
     """Converts an export "JSON" or "JSON-MIN" of Label Studio into points.
 
     A region of key points is a landmark with its label. Coordinates are percent of the
@@ -32,6 +35,7 @@ def parse_label_studio(path: Path, tasks: list[Any]) -> list[PointSet]:
     Args:
         path: Path, the file, for messages.
         tasks: List of `JsonObject`, its content.
+        problems: `PointProblems`, to which invalid tasks and positions are added.
 
     Raises:
         ValueError: If the content is not valid, or a task has several annotations. The
@@ -45,7 +49,8 @@ def parse_label_studio(path: Path, tasks: list[Any]) -> list[PointSet]:
                 "`annotations` and `data` or with regions of key points. Received: "
                 f"{str(task)[:60]}"
             )
-        sets.append(_points(path, task, _results(path, task)))
+        with problems.of(_image_name(task)):
+            sets.append(_points(path, task, _results(path, task), problems))
     return sets
 
 
@@ -89,7 +94,13 @@ def _from_minimal(region: JsonObject) -> JsonObject:
     return result
 
 
-def _points(path: Path, task: JsonObject, results: list[JsonObject]) -> PointSet:
+def _points(
+    path: Path,
+    task: JsonObject,
+    results: list[JsonObject],
+    problems: PointProblems,
+) -> PointSet:
+    image = _image_name(task)
     labels, positions, lines, shapes = [], [], [], []
     size = None
     notes = []
@@ -108,36 +119,45 @@ def _points(path: Path, task: JsonObject, results: list[JsonObject]) -> PointSet
             shapes.append((str(name or ""), kind))
             continue
         where = f"{path}, line {result.line}"
-        if not isinstance(name, str):
-            raise ValueError(
-                f"{where}: a key point must have one label. Received: {names!r}"
+        with problems.of(image):
+            if not isinstance(name, str):
+                raise ValueError(
+                    f"{where}: a key point must have one label. Received: {names!r}"
+                )
+            size = _size(path, result, size)
+            values = [value.get("x"), value.get("y")]
+            position = parse_position(
+                values, f"{where}: the position of {name!r}", 2, "xy"
             )
-        found = image_size_in(path, result, "original_width", "original_height")
-        if found is None or (size or found) != found or result.get("image_rotation"):
-            raise ValueError(
-                f"{where}: the key points of an image must have one original_width and "
-                "original_height, and no image_rotation. Received: "
-                f"{found}, {size}, image_rotation={result.get('image_rotation')!r}"
-            )
-        size = found
-        position = parse_position(
-            [value.get("x"), value.get("y")], f"{where}: the position of {name!r}", 2
-        )
-        if np.isnan(position[0]):
-            raise ValueError(f"{where}: {name!r} must have x and y. Received: none")
-        labels.append(name)
-        positions.append(position / 100.0 * size - 0.5)
-        lines.append(result.line)
+            if np.isnan(position[0]):
+                raise ValueError(f"{where}: {name!r} must have x and y. Received: none")
+            labels.append(name)
+            positions.append(position / 100.0 * size - 0.5)
+            lines.append(result.line)
     return PointSet(
         labels,
         np.reshape(positions, (-1, 2)),
-        image=_image_name(task),
+        image=image,
         attributes=_attributes(task),
         lines=lines,
         image_size=size,
         notes=notes,
         shapes=shapes,
     )
+
+
+def _size(
+    path: Path, result: JsonObject, size: tuple[int, int] | None
+) -> tuple[int, int]:
+    """Returns the size of the image of a key point, which is that of the others."""
+    found = image_size_in(path, result, "original_width", "original_height")
+    if found is None or (size or found) != found or result.get("image_rotation"):
+        raise ValueError(
+            f"{path}, line {result.line}: the key points of an image must have one "
+            "original_width and original_height, and no image_rotation. Received: "
+            f"{found}, {size}, image_rotation={result.get('image_rotation')!r}"
+        )
+    return found
 
 
 def _attributes(task: JsonObject) -> dict[str, str]:

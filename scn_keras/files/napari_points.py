@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from scn_keras.files._point_problems import PointProblems
 from scn_keras.files._table_rows import TableRows, with_decimal_points
 from scn_keras.files.point_set import PointSet
 from scn_keras.files.text_values import parse_position
@@ -18,7 +19,7 @@ def is_napari(table: TableRows) -> bool:
     return {"axis-0", "axis-1"} <= {*table.names}
 
 
-def parse_napari(table: TableRows) -> list[PointSet]:
+def parse_napari(table: TableRows, problems: PointProblems) -> list[PointSet]:
     """Converts a table of napari into points in pixels.
 
     Axes are in the order of arrays, so that `axis-0` is y of a film and z of a volume;
@@ -27,6 +28,7 @@ def parse_napari(table: TableRows) -> list[PointSet]:
 
     Args:
         table: `TableRows`.
+        problems: `PointProblems`, to which invalid rows and positions are added.
 
     Raises:
         ValueError: If the table is not valid. The message names file and line.
@@ -44,25 +46,26 @@ def parse_napari(table: TableRows) -> list[PointSet]:
             f"{', '.join(table.header)}"
         )
     columns = [axes[axis] for axis in sorted(axes, reverse=True)]  # x, y(, z)
-    rows = with_decimal_points(table, columns)
+    rows = with_decimal_points(table, columns, problems)
     label = next((names.index(name) for name in _LABEL if name in names), None)
     labels = [
         str(n) if label is None else fields[label]
         for n, (_, fields) in enumerate(rows, 1)
     ]
-    points = [
-        parse_position(
-            [fields[index] for index in columns],
-            f"{path}, line {line}: the position of {name!r}",
-            len(columns),
-        )
-        for name, (line, fields) in zip(labels, rows, strict=True)
-    ]
+    points = np.full((len(rows), len(columns)), np.nan)
+    for row, (name, (line, fields)) in enumerate(zip(labels, rows, strict=True)):
+        with problems.of():
+            points[row] = parse_position(
+                [fields[index] for index in columns],
+                f"{path}, line {line}: the position of {name!r}",
+                len(columns),
+                [table.header[index] for index in columns],
+            )
     used = {*columns, label, names.index("index") if "index" in names else None}
     return [
         PointSet(
             labels,
-            np.reshape(points, (-1, len(columns))),
+            points,
             lines=[line for line, _ in rows],
             notes=unread_columns(table, used),
             numbered=label is None,

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from scn_keras.files._point_problems import PointProblems
 from scn_keras.files.point_set import PointSet
 from scn_keras.files.text_values import parse_position, read_text
 
 
-def read_pts(path: Path) -> PointSet:
+def read_pts(path: Path, problems: PointProblems) -> PointSet:
     """Reads a PTS file: `version: 1`, `n_points: 68` and the points in braces.
 
     Points have their number in the file, from 1. The centre of the first pixel is at
@@ -17,6 +18,7 @@ def read_pts(path: Path) -> PointSet:
 
     Args:
         path: Path, the file.
+        problems: `PointProblems`, to which invalid positions are added.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -54,13 +56,14 @@ def read_pts(path: Path) -> PointSet:
             f"{path} must have as many points in braces as n_points states. Received: "
             f"n_points={count} and {len(rows)} points{'' if closed else ' without }'}"
         )
-    points = [
-        parse_position(row.split(), f"{path}, line {number}: point {n}", 2) - 1.0
-        for n, (number, row) in enumerate(rows, 1)
-    ]
+    points = np.full((len(rows), 2), np.nan)
+    for n, (number, row) in enumerate(rows, 1):
+        with problems.of():
+            where = f"{path}, line {number}: point {n}"
+            points[n - 1] = parse_position(row.split(), where, 2) - 1.0
     return PointSet(
         [str(n) for n in range(1, len(points) + 1)],
-        np.reshape(points, (-1, 2)),
+        points,
         lines=[number for number, _ in rows],
         numbered=True,
     )

@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 
 from scn_keras.files._excel_rows import read_excel_rows
-from scn_keras.files._good_rows import BadRow, parse_good_rows
+from scn_keras.files._point_problems import PointProblems
 from scn_keras.files._short_errors import with_short_errors
 from scn_keras.files._table_rows import TableRows, read_csv_rows
 from scn_keras.files.coco_points import parse_coco
@@ -122,15 +122,16 @@ def read_point_sets(
 def load_point_sets(
     path: str | os.PathLike[str],
     space: str | None = None,
-    bad_rows: list[BadRow] | None = None,
+    problems: PointProblems | None = None,
 ) -> list[PointSet]:
     """Reads points like `read_point_sets`, without its warnings.
 
     Args:
         path: Str or path, see `read_point_sets`.
         space: Str, see `read_point_sets`.
-        bad_rows: List, to which invalid rows of a table are appended; None to raise
-            the error of the first one.
+        problems: `PointProblems`, to which invalid rows, positions and other entries
+            are added; points of their images may be absent or NaN. None to raise an
+            error with all of them.
 
     Returns:
         List of `PointSet`, in which `notes` and `shapes` are what is not used.
@@ -144,7 +145,10 @@ def load_point_sets(
         raise ValueError(f"`space` must be one of {SPACES}. Received: space={space!r}")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        sets = _read(path, space, bad_rows)
+        found = PointProblems() if problems is None else problems
+        sets = _read(path, space, found)
+    if problems is None:
+        found.raise_if_any(path)
     notes = dict.fromkeys(str(warning.message) for warning in caught)
     return [
         dataclasses.replace(points, notes=[*points.notes, *notes]) if notes else points
@@ -187,20 +191,18 @@ def read_rows(path: Path) -> TableRows:
     return read_csv_rows(path)
 
 
-def _read(
-    path: Path, space: str | None, bad_rows: list[BadRow] | None
-) -> list[PointSet]:
+def _read(path: Path, space: str | None, problems: PointProblems) -> list[PointSet]:
     name = path.name.lower()
     if name.endswith(".fcsv"):
-        return [read_fcsv(path)]
+        return [read_fcsv(path, problems)]
     if name.endswith(".tps"):
-        return read_tps(path)
+        return read_tps(path, problems)
     if name.endswith(".pts"):
-        return [read_pts(path)]
+        return [read_pts(path, problems)]
     if name.endswith(".xml"):
-        return read_cvat(path)
+        return read_cvat(path, problems)
     if name.endswith(".json"):
-        return _read_json(path, space)
+        return _read_json(path, space, problems)
     if not name.endswith((".csv", ".tsv", ".xlsx", ".xlsm")) and path.is_file():
         if (advice := advice_for(path)) and not is_points_file(path):
             raise ValueError(advice)
@@ -209,26 +211,26 @@ def _read(
                 f"A file of points must be {', '.join(POINT_SUFFIXES[:-1])} or "
                 f"{POINT_SUFFIXES[-1]}. Received: {path}"
             )
-    if bad_rows is not None:
-        return parse_good_rows(read_rows(path), space, bad_rows)
-    return parse_rows(read_rows(path), space)
+    return parse_rows(read_rows(path), space, problems)
 
 
-def _read_json(path: Path, space: str | None) -> list[PointSet]:
+def _read_json(
+    path: Path, space: str | None, problems: PointProblems
+) -> list[PointSet]:
     data = load_json(path)
     if isinstance(data, list) and data:
-        return parse_label_studio(path, data)
+        return parse_label_studio(path, data, problems)
     if isinstance(data, JsonObject):
         if "markups" in data:
-            return [parse_markups(path, data)]
+            return [parse_markups(path, data, problems)]
         if "shapes" in data:
-            return [parse_labelme(path, data)]
+            return [parse_labelme(path, data, problems)]
         if is_via(data):
-            return parse_via(path, data)
+            return parse_via(path, data, problems)
         if "annotations" in data:
-            return parse_coco(path, data)
+            return parse_coco(path, data, problems)
         if "points" in data or "images" in data:
-            return parse_json(path, data, space)
+            return parse_json(path, data, space, problems)
     raise ValueError(
         "A JSON file of points must be of 3D Slicer, labelme, COCO keypoints, VIA 2, "
         'Label Studio or `{"points": [{"label": ..., "position": [x, y]}]}`. Received: '

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from scn_keras.files._point_problems import PointProblems
 from scn_keras.files.located_json import JsonObject, objects_in
 from scn_keras.files.point_set import PointSet
 from scn_keras.files.text_values import parse_position
@@ -27,7 +28,7 @@ HAS_POSITION = {
 }
 
 
-def parse_markups(path: Path, data: JsonObject) -> PointSet:
+def parse_markups(path: Path, data: JsonObject, problems: PointProblems) -> PointSet:
     """Converts a `.mrk.json` file into points in LPS.
 
     All point lists of the file are joined. The control points of lines, curves, planes
@@ -38,6 +39,7 @@ def parse_markups(path: Path, data: JsonObject) -> PointSet:
     Args:
         path: Path, the file, for messages.
         data: `JsonObject`, its content.
+        problems: `PointProblems`, to which invalid positions are added.
 
     Raises:
         ValueError: If the content is not valid. The message names file and line.
@@ -57,13 +59,14 @@ def parse_markups(path: Path, data: JsonObject) -> PointSet:
                 kind = f"control point of a markup of type {node['type']}"
                 shapes.append((str(point.get("label") or number), kind))
                 continue
-            label = _label(path, point, number)
-            where = f"{path}, line {point.line}: the position of {label!r}"
-            labels.append(label)
-            positions.append(_position(path, point, where) * factor)
-            lines.append(point.line)
-            if point.get("positionStatus") in ("preview", "edit"):
-                tentative.append(label)
+            with problems.of():
+                label = _label(path, point, number)
+                where = f"{path}, line {point.line}: the position of {label!r}"
+                positions.append(_position(path, point, where) * factor)
+                labels.append(label)
+                lines.append(point.line)
+                if point.get("positionStatus") in ("preview", "edit"):
+                    tentative.append(label)
     return PointSet(
         labels,
         np.reshape(positions, (-1, 3)),

@@ -3,6 +3,7 @@
 import re
 
 from scn_keras.files._coordinate_columns import COORDINATE
+from scn_keras.files._point_problems import PointProblems
 from scn_keras.files._table_rows import TableRows
 from scn_keras.files.deeplabcut_points import is_deeplabcut, parse_deeplabcut
 from scn_keras.files.imagej_points import is_imagej, parse_imagej
@@ -12,26 +13,29 @@ from scn_keras.files.table_points import parse_table
 from scn_keras.files.via_points import is_via_table, parse_via_table
 
 
-def parse_rows(table: TableRows, space: str | None) -> list[PointSet]:
+def parse_rows(
+    table: TableRows, space: str | None, problems: PointProblems
+) -> list[PointSet]:
     """Converts a table into points, by the format that its header shows.
 
     Args:
         table: `TableRows`.
         space: Str, the space of columns without a unit in tables of no other program;
             None for pixels.
+        problems: `PointProblems`, to which invalid rows and positions are added.
 
     Raises:
-        ValueError: If the table is not valid. The message names file and line.
+        ValueError: If the header is not valid. The message names file and line.
     """
     if is_deeplabcut(table):
-        return parse_deeplabcut(table)
+        return parse_deeplabcut(table, problems)
     if is_napari(table):
-        return parse_napari(table)
+        return parse_napari(table, problems)
     if is_via_table(table):
-        return parse_via_table(table)
+        return parse_via_table(table, problems)
     if is_imagej(table):
-        return parse_imagej(table)
-    return parse_table(table, space)
+        return parse_imagej(table, problems)
+    return parse_table(table, space, problems)
 
 
 def is_header(text: str) -> bool:

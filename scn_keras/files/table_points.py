@@ -12,6 +12,7 @@ from scn_keras.files._coordinate_columns import (
     OTHER_UNIT,
     coordinate_columns,
 )
+from scn_keras.files._point_problems import PointProblems
 from scn_keras.files._table_rows import TableRows, with_decimal_points
 from scn_keras.files._visibility import VISIBILITY, with_visibility
 from scn_keras.files.find_images import is_image_name
@@ -33,18 +34,21 @@ _SIZES = tuple(
 )
 
 
-def parse_table(table: TableRows, space: str | None) -> list[PointSet]:
+def parse_table(
+    table: TableRows, space: str | None, problems: PointProblems
+) -> list[PointSet]:
     """Converts a table with an image or a landmark per row into points.
 
     Args:
         table: `TableRows`.
         space: Str, the space of columns without a unit; None for pixels.
+        problems: `PointProblems`, to which invalid rows and positions are added.
 
     Returns:
         List of `PointSet`, one for each image.
 
     Raises:
-        ValueError: If the table is not valid. The message names file and line.
+        ValueError: If the header is not valid. The message names file and line.
     """
     path, header = table.path, table.header
     if repeated := sorted({name for name in header if header.count(name) > 1}):
@@ -54,14 +58,16 @@ def parse_table(table: TableRows, space: str | None) -> list[PointSet]:
         )
     groups = coordinate_columns(path, header, space)
     rows = with_decimal_points(
-        table, [index for columns, _ in groups.values() for index in columns]
+        table,
+        [index for columns, _ in groups.values() for index in columns],
+        problems,
     )
     names = table.names
     image = next((names.index(name) for name in _IMAGE if name in names), None)
     if image is None:
         image = _column_of_images(rows)
     if len(groups) == 1 and "" in groups:
-        return _read_long(path, header, rows, groups[""], image)
+        return _read_long(path, header, rows, groups[""], image, problems)
     if "" in groups:
         raise ValueError(
             f"{path}, line 1: each column of coordinates must begin with the name of a "
@@ -71,7 +77,7 @@ def parse_table(table: TableRows, space: str | None) -> list[PointSet]:
         if COORDINATE.fullmatch(header[0]):
             raise ValueError(f"{path}, line 1 has no column of images. {FORMS}")
         image = 0
-    return _read_wide(path, header, rows, groups, image)
+    return _read_wide(path, header, rows, groups, image, problems)
 
 
 def _column_of_images(rows: Sequence[tuple[int, list[str]]]) -> int | None:
@@ -113,6 +119,7 @@ def _read_wide(
     rows: Sequence[tuple[int, list[str]]],
     groups: dict[str, tuple[list[int], str]],
     image: int,
+    problems: PointProblems,
 ) -> list[PointSet]:
     used = {image, *(index for columns, _ in groups.values() for index in columns)}
     visibility = {
@@ -136,35 +143,38 @@ def _read_wide(
     )
     (space,) = {space for _, space in groups.values()}
     sets: dict[str, PointSet] = {}
+    axes = len(next(iter(groups.values()))[0])
     for line, fields in rows:
         id = fields[image]
-        if not id:
-            raise ValueError(f"{path}, line {line} has no name of an image.")
-        if id in sets:
-            raise ValueError(
-                f"{path}, line {line}: an image must have one row. Received: {id!r}, "
-                f"which is on line {sets[id].lines[0]} already"
+        with problems.of(*fields):
+            if not id:
+                raise ValueError(f"{path}, line {line} has no name of an image.")
+            if id in sets:
+                raise ValueError(
+                    f"{path}, line {line}: an image must have one row. Received: "
+                    f"{id!r}, which is on line {sets[id].lines[0]} already"
+                )
+            points = np.full((len(groups), axes), np.nan)
+            for row, (label, (columns, _)) in enumerate(groups.items()):
+                with problems.of(id):
+                    points[row] = _position(
+                        header,
+                        fields,
+                        columns,
+                        visibility.get(label),
+                        f"{path}, line {line}: the position of {label!r}",
+                    )
+            attributes = {header[i]: v for i, v in enumerate(fields) if i not in used}
+            sets[id] = PointSet(
+                [*groups],
+                points,
+                space,
+                id,
+                attributes,
+                [line] * len(groups),
+                _size(path, line, header, fields),
+                notes,
             )
-        points = [
-            _position(
-                [fields[index] for index in columns],
-                *_state(header, fields, visibility.get(label)),
-                f"{path}, line {line}: the position of {label!r}",
-            )
-            for label, (columns, _) in groups.items()
-        ]
-        attributes = {header[i]: v for i, v in enumerate(fields) if i not in used}
-        lines = [line] * len(groups)
-        sets[id] = PointSet(
-            [*groups],
-            np.stack(points),
-            space,
-            id,
-            attributes,
-            lines,
-            _size(path, line, header, fields),
-            notes,
-        )
     return list(sets.values())
 
 
@@ -174,6 +184,7 @@ def _read_long(
     rows: Sequence[tuple[int, list[str]]],
     group: tuple[list[int], str],
     image: int | None,
+    problems: PointProblems,
 ) -> list[PointSet]:
     columns, space = group
     names = [name.lower() for name in header]
@@ -193,21 +204,27 @@ def _read_long(
     images: dict[str, list[tuple[int, list[str]]]] = {}
     for line, fields in rows:
         id = "" if image is None else fields[image]
-        if (image is not None and not id) or not fields[label]:
-            raise ValueError(
-                f"{path}, line {line} has no name of an image or of a landmark."
-            )
-        images.setdefault(id, []).append((line, fields))
+        with problems.of(*fields):
+            if (image is not None and not id) or not fields[label]:
+                raise ValueError(
+                    f"{path}, line {line} has no name of an image or of a landmark."
+                )
+            images.setdefault(id, []).append((line, fields))
     sets = []
     for id, part in images.items():
-        points = [
-            _position(
-                [fields[index] for index in columns],
-                *_state(header, fields, visible),
-                f"{path}, line {line}: the position of {fields[label]!r}",
-            )
-            for line, fields in part
-        ]
+        points = np.full((len(part), len(columns)), np.nan)
+        for row, (line, fields) in enumerate(part):
+            with problems.of(id):
+                points[row] = _position(
+                    header,
+                    fields,
+                    columns,
+                    visible,
+                    f"{path}, line {line}: the position of {fields[label]!r}",
+                )
+        size = None
+        with problems.of(id):
+            size = _size(path, part[0][0], header, part[0][1])
         # A column that differs from row to row is not an attribute of the image.
         attributes = {
             header[index]: part[0][1][index]
@@ -219,38 +236,44 @@ def _read_long(
         sets.append(
             PointSet(
                 labels,
-                np.stack(points),
+                points,
                 space,
                 id,
                 attributes,
                 lines,
-                _size(path, part[0][0], header, part[0][1]),
+                size,
                 notes,
             )
         )
     return sets
 
 
-def _state(header: list[str], fields: list[str], column: int | None) -> tuple[str, str]:
-    """Returns the value and the kind of a column of visibility."""
-    if column is None:
-        return "", ""
-    return fields[column], re.split(r"[_ .-]", header[column].lower())[-1]
-
-
-def _position(values: list[str], state: str, kind: str, where: str) -> np.ndarray:
+def _position(
+    header: list[str],
+    fields: list[str],
+    columns: list[int],
+    visible: int | None,
+    where: str,
+) -> np.ndarray:
     """Returns a position, NaN for a landmark that is not labelled.
 
     Args:
-        values: List of str, the coordinates.
-        state: Str, the value of the column of visibility; `""` for none.
-        kind: Str, the name of this column, see `VISIBILITY`.
+        header: List of str.
+        fields: List of str, the columns of a row.
+        columns: List of int, the columns of the coordinates.
+        visible: Int, the column of visibility; None for none.
         where: Str, the beginning of an error message.
     """
-    position = parse_position(values, where, len(values))
-    if not state:
+    position = parse_position(
+        [fields[index] for index in columns],
+        where,
+        len(columns),
+        [header[index] for index in columns],
+    )
+    if visible is None or not fields[visible]:
         return position
-    return with_visibility(position, state, kind, where)
+    kind = re.split(r"[_ .-]", header[visible].lower())[-1]
+    return with_visibility(position, fields[visible], kind, where)
 
 
 def _unread(

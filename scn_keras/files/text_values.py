@@ -80,7 +80,9 @@ def _encoding(data: bytes) -> str:
     return "utf-8"
 
 
-def parse_position(values: Sequence[Any], where: str, axes: int) -> np.ndarray:
+def parse_position(
+    values: Sequence[Any], where: str, axes: int, names: Sequence[str] = ()
+) -> np.ndarray:
     """Converts the coordinates of one point into numbers.
 
     Args:
@@ -88,6 +90,7 @@ def parse_position(values: Sequence[Any], where: str, axes: int) -> np.ndarray:
             landmark.
         where: Str, the beginning of an error message: file, line and label.
         axes: Int, the required number of coordinates.
+        names: Sequence of str, the columns of the values, for error messages.
 
     Returns:
         float64 array `(axes,)`.
@@ -95,7 +98,11 @@ def parse_position(values: Sequence[Any], where: str, axes: int) -> np.ndarray:
     Raises:
         ValueError: If a coordinate is not a finite number, or only some are missing.
     """
-    shown = ", ".join(str(value) for value in values)[:60]
+    if names:
+        pairs = zip(names, values, strict=True)
+        shown = ", ".join(f"{name[:40]}={str(value)[:100]!r}" for name, value in pairs)
+    else:
+        shown = ", ".join(str(value) for value in values)[:60]
     position = np.full(len(values), np.nan)
     for axis, value in enumerate(values):
         if value is None or str(value).strip().lower() in ("", "nan", "na", "null"):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scn_keras.files._point_problems import PointProblems
 from scn_keras.files.point_set import PointSet
 from scn_keras.files.text_values import parse_position, read_text
 
@@ -14,7 +15,7 @@ _ROWS = ("LM", "LM3", "POINTS", "POINTS3", "OUTLINES", "CURVES")
 _OTHER = ("ID", "IMAGE", "SCALE", "COMMENT", "VARIABLES", "RADII", "CREATED")
 
 
-def read_tps(path: Path) -> list[PointSet]:
+def read_tps(path: Path, problems: PointProblems) -> list[PointSet]:
     """Reads a TPS file of one or several images.
 
     Landmarks have their number in the image, from 1. x counts from the left and y from
@@ -25,6 +26,7 @@ def read_tps(path: Path) -> list[PointSet]:
 
     Args:
         path: Path, the file.
+        problems: `PointProblems`, to which invalid positions are added.
 
     Returns:
         List of `PointSet` in pixels, `from_below` for 2D landmarks.
@@ -49,7 +51,7 @@ def read_tps(path: Path) -> list[PointSet]:
             images[-1].add_row(number, line)
         else:
             images[-1].add_entry(number, entry[1].upper(), entry[2].strip())
-    return [image.points() for image in images]
+    return [image.points(problems) for image in images]
 
 
 class _Image:
@@ -98,17 +100,18 @@ class _Image:
         if not self.is_curve:
             self.rows.append((number, line.split()))
 
-    def points(self) -> PointSet:
+    def points(self, problems: PointProblems) -> PointSet:
         self._require_rows(self.line)
-        positions = []
+        image = self.entries.get("IMAGE") or self.entries.get("ID", "")
+        positions = np.full((len(self.rows), self.axes), np.nan)
         for n, (number, values) in enumerate(self.rows, 1):
             if values in (["-1"] * self.axes, ["NA"] * self.axes):
                 values = [""] * self.axes
             where = f"{self.path}, line {number}: landmark {n}"
             # A decimal comma, of tpsDig on computers with such a setting.
             values = [v.replace(",", ".") for v in values]
-            positions.append(parse_position(values, where, self.axes))
-        image = self.entries.get("IMAGE") or self.entries.get("ID", "")
+            with problems.of(image):
+                positions[n - 1] = parse_position(values, where, self.axes)
         notes = []
         if scale := self.entries.get("SCALE"):
             notes.append(
@@ -118,7 +121,7 @@ class _Image:
             )
         return PointSet(
             [str(n) for n in range(1, len(positions) + 1)],
-            np.reshape(positions, (-1, self.axes)),
+            positions,
             image=image,
             attributes={k: v for k, v in self.entries.items() if k != "IMAGE"},
             lines=[number for number, _ in self.rows],

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from scn_keras.files._point_problems import PointProblems
 from scn_keras.files._table_rows import TableRows
 from scn_keras.files.located_json import JsonObject, text_fields
 from scn_keras.files.point_set import PointSet
@@ -22,11 +23,12 @@ def is_via_table(table: TableRows) -> bool:
     return {"filename", "region_shape_attributes"} <= {*table.names}
 
 
-def parse_via_table(table: TableRows) -> list[PointSet]:
+def parse_via_table(table: TableRows, problems: PointProblems) -> list[PointSet]:
     """Converts a CSV export of VIA into points, see `parse_via`.
 
     Args:
         table: `TableRows`.
+        problems: `PointProblems`, to which invalid rows and positions are added.
 
     Raises:
         ValueError: If the table is not valid. The message names file and line.
@@ -38,24 +40,32 @@ def parse_via_table(table: TableRows) -> list[PointSet]:
     ]
     images: dict[str, list[tuple[int, Any, Any]]] = {}
     sizes: dict[str, int | None] = {}
-    for line, fields in table.body():
+    for line, fields in table.body(problems):
         name, shape, attributes = ("" if c is None else fields[c] for c in cells)
         regions = images.setdefault(name, [])
         if "file_size" in names:
             sizes[name] = _bytes(fields[names.index("file_size")])
-        try:
-            region = json.loads(shape or "{}"), json.loads(attributes or "{}")
-        except (RecursionError, ValueError) as error:
-            raise ValueError(
-                f"{path}, line {line}: the attributes of a region must be JSON. "
-                f"Received: {shape[:60]!r}"
-            ) from error
-        if region[0]:  # a row of an image without regions
-            regions.append((line, *region))
+        with problems.of(name):
+            region = _region(f"{path}, line {line}", shape, attributes)
+            if region[0]:  # a row of an image without regions
+                regions.append((line, *region))
     return [
-        dataclasses.replace(_points(path, name, regions), file_size=sizes.get(name))
+        dataclasses.replace(
+            _points(path, name, regions, problems), file_size=sizes.get(name)
+        )
         for name, regions in images.items()
     ]
+
+
+def _region(where: str, shape: str, attributes: str) -> tuple[Any, Any]:
+    """Returns the two columns of a region, which are JSON."""
+    try:
+        return json.loads(shape or "{}"), json.loads(attributes or "{}")
+    except (RecursionError, ValueError) as error:
+        raise ValueError(
+            f"{where}: the attributes of a region must be JSON. Received: "
+            f"{shape[:60]!r}"
+        ) from error
 
 
 def is_via(data: JsonObject) -> bool:
@@ -68,7 +78,7 @@ def is_via(data: JsonObject) -> bool:
     )
 
 
-def parse_via(path: Path, data: JsonObject) -> list[PointSet]:
+def parse_via(path: Path, data: JsonObject, problems: PointProblems) -> list[PointSet]:
     """Converts a JSON export or a project of VIA into points.
 
     A region of the shape `point` is a landmark, named by the attribute `name` or
@@ -78,6 +88,7 @@ def parse_via(path: Path, data: JsonObject) -> list[PointSet]:
     Args:
         path: Path, the file, for messages.
         data: `JsonObject`, its content.
+        problems: `PointProblems`, to which invalid regions are added.
 
     Raises:
         ValueError: If the content is not valid. The message names file and line.
@@ -98,7 +109,7 @@ def parse_via(path: Path, data: JsonObject) -> list[PointSet]:
             shape = region.get("shape_attributes") or {}
             attributes = region.get("region_attributes") or {}
             found.append((getattr(region, "line", line), shape, attributes))
-        points = _points(path, str(image.get("filename", "")), found)
+        points = _points(path, str(image.get("filename", "")), found, problems)
         texts = image.get("file_attributes")
         attributes = text_fields(texts) if isinstance(texts, Mapping) else {}
         size = _bytes(image.get("size"))
@@ -121,23 +132,32 @@ def _object(path: Path, line: int, value: Any, what: str) -> Mapping[str, Any]:
     return value
 
 
-def _points(path: Path, image: str, regions: list[tuple[int, Any, Any]]) -> PointSet:
+def _points(
+    path: Path,
+    image: str,
+    regions: list[tuple[int, Any, Any]],
+    problems: PointProblems,
+) -> PointSet:
     labels, positions, lines, shapes = [], [], [], []
     for line, shape, attributes in regions:
-        shape = _object(path, line, shape, "shape_attributes")
-        attributes = _object(path, line, attributes, "region_attributes")
-        kind = shape.get("name")
-        label = _label(path, line, attributes, kind)
-        if kind != "point":
-            shapes.append((label, str(kind)))
-            continue
-        where = f"{path}, line {line}: the position of {label!r}"
-        position = parse_position([shape.get("cx"), shape.get("cy")], where, 2)
-        if np.isnan(position[0]):
-            raise ValueError(f"{where} must have cx and cy. Received: {dict(shape)}")
-        labels.append(label)
-        positions.append(position - 0.5)
-        lines.append(line)
+        with problems.of(image):
+            shape = _object(path, line, shape, "shape_attributes")
+            attributes = _object(path, line, attributes, "region_attributes")
+            kind = shape.get("name")
+            label = _label(path, line, attributes, kind)
+            if kind != "point":
+                shapes.append((label, str(kind)))
+                continue
+            where = f"{path}, line {line}: the position of {label!r}"
+            values = [shape.get("cx"), shape.get("cy")]
+            position = parse_position(values, where, 2, ("cx", "cy"))
+            if np.isnan(position[0]):
+                raise ValueError(
+                    f"{where} must have cx and cy. Received: {dict(shape)}"
+                )
+            labels.append(label)
+            positions.append(position - 0.5)
+            lines.append(line)
     return PointSet(
         labels, np.reshape(positions, (-1, 2)), image=image, lines=lines, shapes=shapes
     )

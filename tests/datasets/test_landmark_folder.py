@@ -558,7 +558,7 @@ def test_half_a_point_in_a_file_of_points(films, tmp_path):
     replace(films / "points.csv", "2.25,2.0", "NaN,2.0")
     problems = problems_of(films, tmp_path)
     assert problems[0].startswith("points.csv, line 3: the position of 'tip' must")
-    assert "Received: NaN, 2.0" in problems[0]
+    assert "Received: tip_x='NaN', tip_y='2.0'" in problems[0]
 
 
 def test_text_in_markups(heads, tmp_path):
@@ -568,7 +568,7 @@ def test_text_in_markups(heads, tmp_path):
     path.write_text(json.dumps(data, indent=2))
     problems = problems_of(heads, tmp_path)
     assert problems[0].startswith("landmarks/B.mrk.json, line 29: the position of 'lef")
-    assert problems[1].startswith("volumes/B.nii.gz has no points")
+    assert len(problems) == 1  # not that its image has no points
 
 
 def test_image_twice_in_a_table(films, tmp_path):

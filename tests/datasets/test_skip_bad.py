@@ -7,6 +7,9 @@ from PIL import Image
 
 from scn_keras.cli import main
 from scn_keras.datasets import DatasetFolderError, builder_class, prepare
+from scn_keras.datasets.check import check_folder
+from scn_keras.landmark_schema import LandmarkSchema
+from scn_keras.training.evaluation.folder_split import FolderSplit
 
 
 @pytest.fixture
@@ -82,3 +85,31 @@ def test_nothing_is_left_out_of_a_clean_folder(folder, tmp_path):
     left_out = []
     prepare("landmark_folder", tmp_path / "data", folder, "films", left_out=left_out)
     assert left_out == []
+
+
+def test_all_broken_cells_are_named_by_every_command(tmp_path):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    names = "abcd"
+    rows = [f"image,{','.join(f'{n}_x,{n}_y' for n in names)}"]
+    broken = {0: "b", 1: "ad", 3: "c", 4: "abd"}
+    for n in range(6):
+        noise = np.random.default_rng(n).integers(0, 255, (40, 50), np.uint8)
+        Image.fromarray(noise).save(folder / f"{n}.png")
+        cells = [f"{'?' if c in broken.get(n, '') else 9},{n}" for c in names]
+        rows.append(",".join([str(n), *cells]))
+    (folder / "p.csv").write_text("\n".join(rows))
+    expected = [
+        f"p.csv, line {n + 2}: the position of {c!r} must have 2 finite numbers. "
+        f"Received: {c}_x='?', {c}_y='{n}'"
+        for n, letters in broken.items()
+        for c in letters
+    ]
+    with pytest.raises(DatasetFolderError) as prepared:
+        prepare("landmark_folder", tmp_path / "data", folder, "films")
+    assert [*prepared.value.problems] == expected
+    findings = check_folder(folder).findings
+    assert [f.message for f in findings if f.kind == "file"] == expected
+    with pytest.raises(DatasetFolderError) as evaluated:
+        FolderSplit(folder, LandmarkSchema((*names,)), 2)
+    assert [*evaluated.value.problems] == expected

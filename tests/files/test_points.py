@@ -379,12 +379,12 @@ def markups(**point):
         (
             "a.csv",
             "label,x,y\na,1,\n",
-            "line 2: .* all coordinates.* Received: 1, ",
+            "line 2: .* all coordinates.* Received: x='1', y=''",
         ),
         (
             "a.csv",
             "label,x,y\na,nan,2\n",
-            "line 2: the position of 'a' .* Received: nan, 2",
+            "line 2: the position of 'a' .* Received: x='nan', y='2'",
         ),
         ("a.csv", "label,x,y\na,1\n", "line 2 must have 3 columns .* Received: 2"),
         ("a.csv", "1,2,3\n4,5,6\n", "line 1 is not the header of a table"),

@@ -120,7 +120,7 @@ class ImageTable:
         """Returns the images that another set has, under any id.
 
         Two images are the same if their pixels are equal or their signatures correlate
-        by 0.7 or more, as `scn-keras check` finds repeated images.
+        by 0.7 or more, as `scn-keras datasets check` finds repeated images.
 
         Args:
             other: `ImageTable`.

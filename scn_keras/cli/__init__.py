@@ -20,6 +20,7 @@ from scn_keras.cli._lazy_group import LazyGroup
         "crossval": "scn_keras.cli.training",
         "datasets": "scn_keras.cli.datasets",
         "demo": "scn_keras.cli.demo",
+        "draw": "scn_keras.cli.drawing",
         "ensemble": "scn_keras.cli.evaluation",
         "evaluate": "scn_keras.cli.evaluation",
         "export": "scn_keras.cli.exporting",

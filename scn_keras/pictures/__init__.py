@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from scn_keras.pictures.figure_files import to_svg as to_svg
     from scn_keras.pictures.heatmap_figure import draw_heatmaps as draw_heatmaps
     from scn_keras.pictures.heatmap_figure import inner_heatmaps as inner_heatmaps
+    from scn_keras.pictures.network_drawing import draw_network as draw_network
+    from scn_keras.pictures.network_nodes import NetworkNode as NetworkNode
+    from scn_keras.pictures.network_nodes import network_graph as network_graph
     from scn_keras.pictures.overlay import draw_overlay as draw_overlay
     from scn_keras.pictures.overlay_options import OverlayOptions as OverlayOptions
     from scn_keras.pictures.projections import Projection as Projection
@@ -20,12 +23,15 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "NetworkNode": "network_nodes",
         "OverlayOptions": "overlay_options",
         "Projection": "projections",
         "draw_heatmaps": "heatmap_figure",
+        "draw_network": "network_drawing",
         "draw_overlay": "overlay",
         "inner_heatmaps": "heatmap_figure",
         "landmark_colors": "style",
+        "network_graph": "network_nodes",
         "project_to_planes": "projections",
         "to_jpeg": "figure_files",
         "to_png": "figure_files",

@@ -1,0 +1,1 @@
+"""Pages that explain a prediction stage by stage, and drawings of networks."""

@@ -12,12 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from scn_keras.array_api import NUMPY
 from scn_keras.files import PointSet, read_image, read_image_header, write_points
 from scn_keras.files.atomic_write import write_bytes, write_text
 from scn_keras.files.find_images import image_id
 from scn_keras.files.shown_text import csv_text, shown_text
-from scn_keras.geometry import has_usable_spacing
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.saved_models.predicting.prediction import Prediction
 
@@ -198,6 +196,8 @@ def write_overlays(
 ) -> list[str]:
     """Draws each file with its points and 90 % radii, as `FOLDER/NAME.png`.
 
+    See `pictures.draw_prediction`.
+
     Returns:
         A message for each file that could not be drawn. The others are.
     """
@@ -206,18 +206,18 @@ def write_overlays(
     def draw(prediction: Prediction, stem: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are in the notes of the prediction
-            image, affine = read_image(prediction.file, stored_pixels=True)
-        to_mm = affine is not None and has_usable_spacing(affine, NUMPY)
+            image, _ = read_image(prediction.file, stored_pixels=True)
         warning = ", not to be trusted" if prediction.trusted is False else ""
-        drawing = pictures.draw_overlay(
+        drawing = pictures.draw_prediction(
             image,
             schema,
             _present(prediction),
-            affine=affine,
-            predicted_radii=prediction.radius90("mm" if to_mm else "px"),
-            options=pictures.OverlayOptions(title=f"{prediction.file.name}{warning}"),
+            prediction.affine,
+            prediction.radius90("mm" if prediction.calibrated else "px"),
+            f"{prediction.file.name}{warning}",
         )
-        write_bytes(folder / f"{stem}.png", pictures.to_png(drawing))
+        picture = pictures.to_png(drawing, drawing.dpi)
+        write_bytes(folder / f"{stem}.png", picture)
 
     return _write_each(folder, predictions, draw)
 

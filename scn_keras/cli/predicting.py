@@ -41,7 +41,9 @@ from scn_keras.cli._options import FOLDER, OUT_FILE, json_option, require_folder
 @click.option(
     "--overlay",
     type=FOLDER,
-    help="Draw the points on the images, one PNG per file, in this folder.",
+    help="Draw points and names, with a calibrated model also 90 % radii, on the "
+    "images, one PNG per file, in this folder. Images keep their size or are enlarged. "
+    "Of a volume, the slices through each landmark are drawn.",
 )
 @click.option(
     "--worst",

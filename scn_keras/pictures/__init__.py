@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from scn_keras.pictures.network_nodes import network_graph as network_graph
     from scn_keras.pictures.overlay import draw_overlay as draw_overlay
     from scn_keras.pictures.overlay_options import OverlayOptions as OverlayOptions
+    from scn_keras.pictures.prediction_picture import draw_prediction as draw_prediction
     from scn_keras.pictures.projections import Projection as Projection
     from scn_keras.pictures.projections import project_to_planes as project_to_planes
     from scn_keras.pictures.style import landmark_colors as landmark_colors
@@ -29,6 +30,7 @@ __getattr__, __dir__ = lazy_names(
         "draw_heatmaps": "heatmap_figure",
         "draw_network": "network_drawing",
         "draw_overlay": "overlay",
+        "draw_prediction": "prediction_picture",
         "inner_heatmaps": "heatmap_figure",
         "landmark_colors": "style",
         "network_graph": "network_nodes",

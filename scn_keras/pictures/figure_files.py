@@ -8,12 +8,12 @@ import matplotlib
 from matplotlib import figure
 
 
-def to_png(drawing: figure.Figure, dpi: int = 140) -> bytes:
+def to_png(drawing: figure.Figure, dpi: float = 140) -> bytes:
     """Returns a figure as the bytes of a PNG file.
 
     Args:
         drawing: Matplotlib `Figure`.
-        dpi: Int, pixels per inch.
+        dpi: Float, pixels per inch.
     """
     return _save(drawing, "png", dpi=dpi)
 

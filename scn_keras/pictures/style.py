@@ -30,6 +30,9 @@ _PALETTE = (
 )
 
 
+_CLIPPED = (0.5, 99.5)  # percentiles of the grey values
+
+
 def landmark_colors(schema: LandmarkSchema) -> tuple[str, ...]:
     """Returns one colour per landmark, from the schema or from a palette of eight.
 
@@ -72,6 +75,38 @@ def halo(linewidth: float) -> list[Any]:
     return [patheffects.withStroke(linewidth=linewidth, foreground="black")]
 
 
+def grey_limits(image: np.ndarray) -> tuple[float, float]:
+    """Returns the grey values of an image or volume that are drawn black and white.
+
+    The darkest and the brightest half percent of the pixels are clipped, so that lead
+    markers and labels do not determine the contrast.
+
+    Args:
+        image: Array of grey values.
+    """
+    step = max(round((image.size / 250_000) ** (1 / image.ndim)), 1)
+    some = image[(slice(None, None, step),) * image.ndim]
+    low, high = np.percentile(some, _CLIPPED)
+    return float(low), float(high)
+
+
+def to_grey(image: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """Returns an image as uint8 grey values from black to white.
+
+    Args:
+        image: Array of grey values.
+        limits: Tuple of two floats, see `grey_limits`.
+
+    Example:
+
+    >>> to_grey(np.array([[0.0, 1.0], [2.0, 9.0]]), (0.0, 3.0)).tolist()
+    [[0, 85], [170, 255]]
+    """
+    low, high = limits
+    relative = (image - np.float32(low)) / np.float32(max(high - low, 1e-6))
+    return np.clip(np.round(255.0 * relative), 0, 255).astype(np.uint8)
+
+
 def draw_image(axes: Axes, image: np.ndarray, brightness: float = 1.0) -> None:
     """Draws a grey-value image with full contrast.
 
@@ -83,7 +118,7 @@ def draw_image(axes: Axes, image: np.ndarray, brightness: float = 1.0) -> None:
         image: Array `(y, x)`.
         brightness: Float, from 0 to 1, the grey level of the brightest pixels.
     """
-    low, high = np.percentile(image[::4, ::4], (0.5, 99.5))
+    low, high = np.percentile(image[::4, ::4], _CLIPPED)
     high = low + max(high - low, 1e-6) / brightness
     axes.imshow(
         image,

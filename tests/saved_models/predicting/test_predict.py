@@ -188,10 +188,16 @@ def test_the_worst_come_first():
 
 
 def test_overlays_are_pictures_of_the_files(blob_run, png, tmp_path):
-    found, _ = predict(blob_run.path, [png])
-    write_overlays(tmp_path / "pictures", found, schema_of(blob_run.path))
-    picture = (tmp_path / "pictures" / "blob.png").read_bytes()
-    assert tf.io.decode_png(picture).shape[0] >= 400
+    """Of their own size, with the spacing that is given for them."""
+    rows, columns, _ = tf.io.decode_png(png.read_bytes()).shape
+    for spacing, stretch in ((None, 1), ((0.1, 0.3), 3)):
+        found, _ = predict(blob_run.path, [png], spacing)
+        write_overlays(tmp_path / "pictures", found, schema_of(blob_run.path))
+        picture = tf.io.decode_png((tmp_path / "pictures" / "blob.png").read_bytes())
+        enlarged = picture.shape[1] // columns
+        assert picture.shape[1] == enlarged * columns
+        caption = picture.shape[0] - enlarged * stretch * rows
+        assert 0 < caption < 100
 
 
 def test_parity_on_planted_points(blob_run, blob_model, png):

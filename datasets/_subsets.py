@@ -19,17 +19,44 @@ def check_split(builder: "LandmarkBuilder", split: str) -> None:
         splits = builder.info.splits
         subsets = (name for name in builder.SUBSETS if has_split(builder, name))
         names = (*sorted(splits), *sorted(subsets))
-        others = "+".join(sorted(splits)[1:])
+        settings = split_settings(builder) if split == "train" else []
         hint = ""
-        if split == "train" and others:
-            hint = (
-                "Choose those for the training and for the test, for example with "
-                f"--set train_split={others} --set test_split={min(splits)}. "
-            )
+        if settings:
+            options = " ".join(f"--set {setting}" for setting in settings)
+            what = "training and for the test" if len(settings) > 1 else "training"
+            hint = f"Choose those for the {what}, for example with {options}. "
+        config = builder.builder_config
+        name = f"{builder.name}/{config.name}" if config else builder.name
         raise ValueError(
-            f"The data set {builder.name!r} has the splits {', '.join(names)}. {hint}"
+            f"The data set {name!r} has the splits {', '.join(names)}. {hint}"
             f"Received: split={split!r}"
         )
+
+
+def split_settings(builder: "LandmarkBuilder") -> list[str]:
+    """Returns settings of a recipe for a set without a split `train`.
+
+    Args:
+        builder: `LandmarkBuilder` of a prepared set.
+
+    Returns:
+        List of str, such as `["train_split=fold1+fold2", "test_split=fold3"]`; empty
+        if the set has a split `train`.
+    """
+    names = sorted(builder.info.splits, key=in_order)
+    if "train" in names:
+        return []
+    named = [n for n in names if n.lower().startswith(("test", "eval", "val"))]
+    test = (named or names[1:])[-1:]
+    train = [n for n in names if n not in named and n not in test] or names[:1]
+    settings = [f"train_split={'+'.join(train)}"]
+    return settings + [f"test_split={name}" for name in test if name not in train]
+
+
+def in_order(name: str) -> tuple[str, int]:
+    """Returns a key that sorts fold2 before fold10."""
+    stem = name.rstrip("0123456789")
+    return stem, int(name[len(stem) :] or 0)
 
 
 def has_split(builder: "LandmarkBuilder", split: str) -> bool:

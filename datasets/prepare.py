@@ -2,11 +2,14 @@ import contextlib
 import io
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scn_keras.datasets._good_cases import good_cases, only_cases
+from scn_keras.datasets._source_state import source_changes, store_source_state
+from scn_keras.datasets._subsets import in_order
 from scn_keras.datasets.builders import builder_class
 from scn_keras.datasets.case import Case
 from scn_keras.datasets.dataset_folder_error import DatasetFolderError
@@ -56,8 +59,9 @@ def prepare(
     Raises:
         DatasetFolderError: If the folder has problems, with a list of all of them.
         ValueError: If there is no such data set or configuration, a folder is given
-            for a data set that reads none, or another class has prepared a set of the
-            same name.
+            for a data set that reads none, another class has prepared a set of the
+            same name, or the set is prepared already from other files than those in
+            `manual_dir`, and `overwrite` is not set.
 
     Example:
 
@@ -74,6 +78,8 @@ def prepare(
     builder = cls(data_dir=data_dir, config=config)
     target = Path(builder.data_dir)
     if not overwrite and builder.is_prepared():
+        if manual_dir is not None:
+            _require_unchanged(cls, builder, config, Path(manual_dir).expanduser())
         report(f"{_summary(builder)}: prepared already, in {target}")
         return builder
 
@@ -116,9 +122,33 @@ def _checked(
     return cases
 
 
+def _require_unchanged(
+    cls: "type[LandmarkBuilder]",
+    builder: "LandmarkBuilder",
+    config: str | None,
+    folder: Path,
+) -> None:
+    """Raises a ValueError if a prepared set differs from a folder."""
+    if not folder.is_dir() or builder.MANUAL_DOWNLOAD_INSTRUCTIONS is None:
+        return
+    with tempfile.TemporaryDirectory() as empty:
+        try:
+            current = cls(data_dir=empty, config=config, folder=folder.absolute())
+        except ValueError:  # what is wrong in the folder is no change of it
+            return
+        changes = source_changes(builder, current, folder.absolute())
+    if changes:
+        raise ValueError(
+            f"{builder.info.full_name} is prepared already, from other files than are "
+            f"in {folder} now. Prepare it again with --overwrite (overwrite=True), or "
+            f"the folder under another name. Received: {changes}"
+        )
+
+
 def _summary(builder: "LandmarkBuilder") -> str:
+    infos = builder.info.splits
     splits = ", ".join(
-        f"{split} {info.num_examples}" for split, info in builder.info.splits.items()
+        f"{split} {infos[split].num_examples}" for split in sorted(infos, key=in_order)
     )
     return f"{builder.info.full_name} ({splits})"
 
@@ -200,6 +230,8 @@ def _build(
             )
         )
     stored_images(builder)
+    if folder is not None:
+        store_source_state(cls(data_dir=working, config=config, folder=folder), folder)
     return builder
 
 

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from scn_keras.datasets.case import reads_stored_pixels
 from scn_keras.datasets.landmark_folder.folder_listing import (
     irregular_files,
@@ -86,12 +88,13 @@ def read_folder(
     attributes = _read_attributes(folder, settings, paths, problems)
     images = []
     for id, path in paths.items():
-        sets_of_image = _with_points(points.pop(id, []))
+        sets_of_image = _without_empty_rows(_with_points(points.pop(id, [])))
         if len(sets_of_image) > 1:
             files = " and ".join(_source(p, s) for p, s in sets_of_image)
             problems.append(
-                f"{path} has points more than once. Keep one of the files, or set "
-                f"'files.points' in {FILE_NAME}: {files}."
+                f"{path} has points more than once, and none of them is preferred. "
+                "Delete the row or the file that is out of date, or set 'files.points' "
+                f"in {FILE_NAME} to the file or folder to read. Received: {files}."
             )
         try:
             with warnings.catch_warnings(record=True) as caught:
@@ -106,10 +109,8 @@ def read_folder(
         if point_set is not None:
             point_set = point_set.from_above(header.shape[-2])
         warned = tuple(str(warning.message) for warning in caught)
-        columns = {
-            **(point_set.attributes if point_set else {}),
-            **attributes.get(id, {}),
-        }
+        columns = {k: v for _, s in sets_of_image for k, v in s.attributes.items()}
+        columns |= attributes.get(id, {})
         images.append(FolderImage(id, header, point_set, points_path, columns, warned))
     for name, sets in points.items():
         for path, point_set in sets:
@@ -161,6 +162,23 @@ def _with_points(
         points = dataclasses.replace(points, shapes=[*points.shapes, *shapes])
         kept[0] = path, points
     return kept
+
+
+def _without_empty_rows(
+    sets: list[tuple[Path, PointSet]],
+) -> list[tuple[Path, PointSet]]:
+    """Returns the only set with points, with the columns of rows without points.
+
+    A row that has a patient and a split may have its points in a file of their own.
+    """
+    marked = [pair for pair in sets if not np.isnan(pair[1].points).all()]
+    others = [points for _, points in sets if np.isnan(points.points).all()]
+    if len(marked) != 1 or not all(p.image and p.labels for p in others):
+        return sets
+    path, points = marked[0]
+    columns = {key: v for row in others for key, v in row.attributes.items()}
+    attributes = {**columns, **points.attributes}
+    return [(path, dataclasses.replace(points, attributes=attributes))]
 
 
 def _source(path: Path, points: PointSet) -> str:

@@ -12,6 +12,21 @@ if TYPE_CHECKING:
     from scn_keras.training import Recipe
 
 
+def next_line(
+    arguments: Sequence[object], data_dir: str | os.PathLike[str] | None = None
+) -> str:
+    """Returns the line for a command that needs no user-defined parts.
+
+    Args:
+        arguments: Sequence of objects, which are quoted for the shell.
+        data_dir: The folder of prepared data sets, if it is not the default.
+    """
+    words = ["scn-keras", *map(str, arguments)]
+    if data_dir is not None:
+        words += ["--data-dir", str(data_dir)]
+    return f"Next: {shlex.join(words)}"
+
+
 def next_command(
     arguments: Sequence[object],
     recipe: "Recipe",
@@ -31,19 +46,17 @@ def next_command(
     Returns:
         Str, such as `"Next: PYTHONPATH=mine scn-keras evaluate runs/hands"`.
     """
-    words = ["scn-keras", *map(str, arguments)]
-    if data_dir is not None:
-        words += ["--data-dir", str(data_dir)]
-    command = shlex.join(words)
+    line = next_line(arguments, data_dir)
     given = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
     from_environment = {pathlib.Path(path).resolve() for path in given}
     found = {pathlib.Path(path).resolve() for path in sys.path} - from_environment
     found.add(pathlib.Path.cwd())
     folders = sorted(_module_folders(recipe.to_dict()) - found)
     if not folders:
-        return f"Next: {command}"
+        return line
     new = [_relative(path) for path in folders if path not in from_environment]
-    return f"Next: PYTHONPATH={shlex.quote(os.pathsep.join(new + given))} {command}"
+    path = shlex.quote(os.pathsep.join(new + given))
+    return line.replace("Next: ", f"Next: PYTHONPATH={path} ", 1)
 
 
 def _module_folders(value: Any) -> set[pathlib.Path]:

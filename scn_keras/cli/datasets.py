@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import sys
 
 import click
@@ -9,6 +10,7 @@ import click
 from scn_keras.cli import _catalog
 from scn_keras.cli._columns import print_columns
 from scn_keras.cli._command import command_function
+from scn_keras.cli._next_command import next_line
 from scn_keras.cli._options import (
     DATA_DIR,
     FOLDER,
@@ -68,7 +70,7 @@ def prepare(
     left_out: list[str] = []
     # The path of a file is rejected with advice.
     dataset, _, config = (name, "", "") if name.endswith(".py") else name.partition("/")
-    prepare_dataset(
+    builder = prepare_dataset(
         dataset,
         data_dir=data_dir,
         manual_dir=manual_dir,
@@ -77,6 +79,13 @@ def prepare(
         report=click.echo,
         left_out=left_out if skip_bad else None,
     )
+    if dataset == "landmark_folder":
+        from scn_keras.datasets._subsets import split_settings
+
+        recipe = "volume" if builder.DIMENSIONS == 3 else "radiograph"
+        settings = [f"dataset={name}", *split_settings(builder)]
+        options = [word for setting in settings for word in ("--set", setting)]
+        click.echo(next_line(["train", recipe, *options], data_dir))
     for problem in left_out:
         click.echo(f"Left out: {shown_text(problem)}", err=True)
     if left_out:
@@ -126,6 +135,12 @@ def check(
         click.echo(f"Page: {write_page(result, out)}")
     if result.errors:
         sys.exit(1)
+    target = result.dataset
+    if target == "landmark_folder":
+        # The name of a prepared folder consists of letters, digits, _, - and dots.
+        own = re.sub(r"[^\w.-]", "_", result.folder.name).lstrip(".-")
+        target += f"/{own or 'mine'}"
+    click.echo(next_line(["datasets", "prepare", target, "--manual-dir", folder]))
 
 
 @datasets.command()

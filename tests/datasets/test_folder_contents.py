@@ -329,7 +329,7 @@ def test_two_files_of_points_in_the_folder_of_a_case(tmp_path):
         write_markups(folder / case / "F.mrk.json", 1)
     write_markups(folder / "case2" / "G.mrk.json", 1)
     (problem,) = errors(folder, tmp_path)
-    assert problem.startswith("case2/CT.nrrd has points more than once. Keep one of")
+    assert problem.startswith("case2/CT.nrrd has points more than once, and none")
     (folder / "landmarks.toml").write_text('files.points = "{id}/F.mrk.json"\n')
     assert errors(folder, tmp_path) == []
 

@@ -448,6 +448,26 @@ def test_columns_called_patient_and_split_count(films, tmp_path):
     assert found["F"] == ("r", "test")
 
 
+def test_a_corrected_film_that_has_a_row(films, tmp_path):
+    with_columns(films, patient="pppqqr", split=["train"] * 3 + ["test"] * 3)
+    image = next(films.rglob("B.png"))
+    points = PointSet(LABELS, points_of("B", 2) + 1.0)
+    write_points(image.with_name("B.mrk.json"), points.to_lps(read_image_header(image)))
+    # A row and a file are an error that names both.
+    (problem,) = problems_of(films, tmp_path)
+    assert "B.png has points more than once, and none of them is preferred" in problem
+    assert "B.mrk.json" in problem
+    assert "points.csv, line 3" in problem
+    # Without its coordinates, the row keeps the patient and the split of the image.
+    lines = (films / "points.csv").read_text().splitlines()
+    lines[2] = "B.png" + "," * 2 * len(LABELS) + ",p,train"
+    (films / "points.csv").write_text("\n".join(lines))
+    builder = builder_class("landmark_folder")(folder=films, data_dir=tmp_path / "d")
+    (case,) = [case for case in builder.cases(films) if case.id == "B"]
+    assert (case.group, case.split) == ("p", "train")
+    np.testing.assert_allclose(case.points["points"], points.points, atol=1e-6)
+
+
 def test_columns_by_name(films, tmp_path):
     with_columns(films, owner="pppqqr", part=["a"] * 3 + ["b"] * 3)
     settings(films, '[patient]\ncolumn = "owner"\n[splits]\ncolumn = "part"\n')

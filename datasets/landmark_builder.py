@@ -61,14 +61,14 @@ class LandmarkBuilder(
     Further attributes:
 
     - `SUBSETS`: named subsets, each with a split (or several, `"fold1+fold2"`) and the
-      ids of its samples. `as_dataset` and `tfds.load` accept their names like those of
-      splits, and results list them beside the whole split.
+      ids of its samples. Their names are accepted as splits, and results list them.
+    - `PUBLISHED_SPLITS`: whether the splits are those of a publication: results on them
+      are given, and marked, even where test images repeat training images.
     - `SPACING_RULE`: the source of the millimetres, for readers of a result.
     - `SPACING_FROM_POINTS`: whether the millimetres are derived from the true
       landmarks. Training then rejects settings that would show them to the network.
-    - `LICENSE`: one sentence on the terms for models of the images, repeated in model
-      cards; empty for data of the user.
-    - `LIMITS`: the limits of such a model, repeated in model cards.
+    - `LICENSE`, `LIMITS`: one sentence each on the terms for models of the images and
+      on their limits, for model cards; empty for data of the user.
 
     Data sets are stored as `array_record`: streamed by `tfds.load`, and read by random
     access by `tfds.data_source` and Grain, without TensorFlow. A set that was prepared
@@ -122,6 +122,7 @@ class LandmarkBuilder(
     OBSERVERS: tuple[str, ...] = ()
     GROUND_TRUTHS: tuple[str, ...] = ()
     SUBSETS: Mapping[str, tuple[str, frozenset[str]]] = {}
+    PUBLISHED_SPLITS: bool = False
     SPACING_RULE: str = "as the file of each image says"
     SPACING_FROM_POINTS: bool = False
     LICENSE: str = ""

@@ -5,6 +5,8 @@ import zipfile
 
 from scn_keras.files.model_file import require_sound_model
 from scn_keras.training._run_files import IMAGES_FILE
+from scn_keras.training.used_images import FILE as USED_IMAGES_FILE
+from scn_keras.training.used_images import UsedImages
 
 # The folder in the archive.
 INSIDE = "run"
@@ -20,6 +22,8 @@ def embed_files(run: pathlib.Path, model: pathlib.Path) -> None:
     with zipfile.ZipFile(model, "a") as archive:
         for path in _embedded_files(run):
             archive.write(path, f"{INSIDE}/{path.relative_to(run)}")
+        if (used := UsedImages.read(run)) is not None:
+            archive.writestr(f"{INSIDE}/{USED_IMAGES_FILE}", used.anonymous())
 
 
 def copy_without_files(model: pathlib.Path, target: pathlib.Path) -> None:

@@ -72,6 +72,8 @@ def continue_run(run: Run, steps: int, path: str | pathlib.Path) -> Run:
     try:
         if run.coarse is not None:
             shutil.copytree(run.coarse.path, new.path / "coarse")
+        if (used := run.used_images) is not None:
+            used.write(new.path)
         if run.history_path.is_file():
             shutil.copyfile(run.history_path, new.history_path)
         new.checkpoint.parent.mkdir()

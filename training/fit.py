@@ -19,6 +19,7 @@ from scn_keras.training.build import (
 from scn_keras.training.callbacks import AveragedValidation, Recorder
 from scn_keras.training.input.array_source import ArraySource
 from scn_keras.training.input.source import Source
+from scn_keras.training.leaks import images_to_use, require_same_images
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 from scn_keras.training.start_from import start_from
@@ -103,11 +104,16 @@ def fit(
         if run.model_path.is_file():
             _print(f"Already finished: {run.model_path}")
             return run
+        require_same_images(run, source)
     else:
         _prepare(recipe, training)
+        used, notes = images_to_use(recipe, source, data_dir, arrays is not None)
         locations = _locations(data_dir, arrays)
         rule = source.orientation
         run = Run.create(path, recipe, source.schema, locations, rule)
+        used.write(run.path)
+        for note in notes:
+            _print(note)
         if rule == STORED_PIXELS:
             _print(_STORED_PIXELS_NOTE)
         if resume:

@@ -25,6 +25,7 @@ from scn_keras.training._run_files import IMAGES_FILE, orientation_rule
 from scn_keras.training.build import load_model, make_method
 from scn_keras.training.environment import environment
 from scn_keras.training.recipe import Recipe
+from scn_keras.training.used_images import UsedImages
 
 if TYPE_CHECKING:
     from scn_keras.inference.locator import HasLocalizer, Locator
@@ -34,11 +35,12 @@ class Run:
     """The folder of one training, with all its settings and results.
 
     The files are `recipe.json` (with all settings, including defaults),
-    `landmarks.json`, `environment.json`, `history.csv`, `checkpoints/`, `model.keras`,
-    `results/*.json` and `report.html`. Ensembles also have `inference.json` with the
-    names of their members. Recipes with a coarse stage have `shape.json`, the mean
-    shape in mm, and `coarse/`, the run of that stage. Calibrated runs have
-    `calibration.json`. A preset (`from_preset`) can also be opened as a run.
+    `landmarks.json`, `environment.json`, `history.csv`, `used_images.json`,
+    `checkpoints/`, `model.keras`, `results/*.json` and `report.html`. Ensembles also
+    have `inference.json` with the names of their members. Recipes with a coarse stage
+    have `shape.json`, the mean shape in mm, and `coarse/`, the run of that stage.
+    Calibrated runs have `calibration.json`. A preset (`from_preset`) can also be opened
+    as a run.
 
     Args:
         path: The folder.
@@ -179,6 +181,11 @@ class Run:
         if self.coarse is not None:
             digest.update(self.coarse.weights_digest().encode())
         return digest.hexdigest()
+
+    @property
+    def used_images(self) -> UsedImages | None:
+        """The images of its training; `None` for runs of early versions."""
+        return UsedImages.read(self.path)
 
     @property
     def shape_path(self) -> pathlib.Path:

@@ -76,6 +76,7 @@ and may hold, from the setup that Payer et al. published:
 A test set may be absent as a whole.
 """
 
+    PUBLISHED_SPLITS = True
     SCHEMA = LandmarkSchema(
         names=(
             "sella",

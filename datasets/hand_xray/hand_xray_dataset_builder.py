@@ -52,6 +52,7 @@ Payer et al. published, in one folder anywhere in it:
                                              the reduced training lists (optional)
 """
 
+    PUBLISHED_SPLITS = True
     SCHEMA = HAND_SCHEMA
     LICENSE = (
         "The atlas's images come without a licence: for research only. The Apache "

@@ -11,6 +11,7 @@ from scn_keras.datasets.identity.image_identity import ImageIdentity
 # Signatures are stored in steps of 1/24, up to 5.3: local standard deviations, of which
 # few pixels have more. Correlations change by less than 0.001.
 _STEPS = 24.0
+_SHOWN = 5
 
 
 class Repeat(NamedTuple):
@@ -147,6 +148,24 @@ class ImageTable:
             tuple(getattr(self, name)[n] for n in rows) for name in _COLUMNS
         )
         return ImageTable(ids, groups, digests, self.signatures[rows])
+
+
+def listed(repeats: Sequence[Repeat]) -> str:
+    """Returns repeated images for messages, the first five of them.
+
+    Args:
+        repeats: Sequence of `Repeat`.
+    """
+    texts = []
+    for repeat in repeats[:_SHOWN]:
+        text = repeat.id
+        if repeat.other_id != repeat.id:
+            text += f" is {repeat.other_id}"
+        if repeat.correlation < 1.0:
+            text += f" (correlation {repeat.correlation:.2f})"
+        texts.append(text)
+    more = len(repeats) - _SHOWN
+    return ", ".join(texts) + (f" and {more} more" if more > 0 else "")
 
 
 _COLUMNS = "ids", "groups", "digests"

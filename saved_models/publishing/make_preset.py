@@ -28,6 +28,7 @@ from scn_keras.training.evaluation.folder_split import FolderSplit
 from scn_keras.training.evaluation.points_table import read_points
 from scn_keras.training.evaluation.prepared_split import PreparedSplit
 from scn_keras.training.run import Run, write_json
+from scn_keras.training.used_images import FILE as USED_IMAGES_FILE
 
 # The entries of `metadata.json`, in their order.
 _METADATA_KEYS = (
@@ -149,6 +150,8 @@ def _write_model(run: Run, folder: pathlib.Path) -> Run:
     write_json(folder / "landmarks.json", run.schema.to_dict())
     preset = Run(folder)
     write_json(folder / IMAGES_FILE, {"orientation": run.orientation})
+    if (used := run.used_images) is not None:
+        write_text(folder / USED_IMAGES_FILE, used.anonymous())
     if run.inference_path.is_file():
         inference = json.loads(run.inference_path.read_text("utf-8"))
         members = [pathlib.Path(member).name for member in inference["members"]]

@@ -35,6 +35,12 @@ from scn_keras.cli._options import (
     "exit code is then 1.",
 )
 @click.option(
+    "--with-trained",
+    is_flag=True,
+    help="Also evaluate images that the model was trained on, which are refused "
+    "otherwise. Both results are given, with and without them, marked.",
+)
+@click.option(
     "--observer",
     "observers",
     multiple=True,
@@ -56,6 +62,7 @@ def evaluate(
     split: str | None,
     folder: pathlib.Path | None,
     skip_bad: bool,
+    with_trained: bool,
     observers: tuple[str, ...],
     per_landmark: bool,
     json_path: pathlib.Path | None,
@@ -67,6 +74,7 @@ def evaluate(
     A table is printed, and the results and the report of each run are written to its
     folder. Errors are in millimetres. If none of the images has a spacing, they are in
     pixels of the images; if only some have none, these are listed and not evaluated.
+    Images that a model was trained on are found under any name and refused.
     """
     from scn_keras.files.shown_text import shown_text
     from scn_keras.training.evaluation.evaluate import evaluate_images, split_of
@@ -88,7 +96,9 @@ def evaluate(
         left_out: list[str] = []
         images = split_of(run, split, data_dir, folder, left_out if skip_bad else None)
         problems.update(dict.fromkeys(left_out))
-        evaluation = evaluate_images(run, images, observers or None)
+        evaluation = evaluate_images(
+            run, images, observers or None, with_trained=with_trained
+        )
         results += evaluation.results
         reports.append(write_report(run, path=report_path, evaluation=evaluation))
     print_results(results, landmarks=per_landmark)
@@ -110,6 +120,12 @@ def evaluate(
 @click.option(
     "--split", help="The split.  [default: the test split of the first recipe]"
 )
+@click.option(
+    "--with-trained",
+    is_flag=True,
+    help="Also compare on images that one of the models was trained on, which is "
+    "refused otherwise. Both comparisons are given, with and without them, marked.",
+)
 @PER_LANDMARK
 @json_option("Write the numbers to this file as JSON.")
 @command_function
@@ -117,6 +133,7 @@ def compare(
     first: pathlib.Path,
     second: pathlib.Path,
     split: str | None,
+    with_trained: bool,
     per_landmark: bool,
     json_path: pathlib.Path | None,
 ) -> None:
@@ -131,7 +148,7 @@ def compare(
     from scn_keras.training.run import Run, write_json
 
     require_folders(json_path)
-    compared = compare_runs(Run(first), Run(second), split)
+    compared = compare_runs(Run(first), Run(second), split, with_trained=with_trained)
     print_comparison(compared, (str(first), str(second)), landmarks=per_landmark)
     if json_path:
         write_json(json_path, compared)

@@ -64,7 +64,7 @@ def test_a_run_holds_what_a_person_looks_for(finished, recipe):
     assert sorted(p.name for p in finished.path.iterdir()) == [
         *("checkpoints", "environment.json", "history.csv"),
         *("images.json", "landmarks.json"),
-        *("model.keras", "recipe.json"),
+        *("model.keras", "recipe.json", "used_images.json", "used_images.npz"),
     ]
     assert [p.name for p in finished.checkpoint.parent.iterdir()] == ["last.keras"]
     assert finished.recipe == recipe

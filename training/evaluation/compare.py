@@ -1,6 +1,6 @@
 """Compares two runs on the same images, with paired bootstrap intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from rich import table as rich_table
 from rich.markup import escape
 
 from scn_keras.training.evaluation.points_table import read_points
+from scn_keras.training.evaluation.seen_images import UNSEEN
 from scn_keras.training.evaluation.statistics import (
     CI95_PERCENTILES,
     COMPARED_RADII,
@@ -31,7 +32,10 @@ PROTOCOL = (
     "pooling",
 )
 # Entries whose differences do not affect the results.
-_INCIDENTAL = ("command", "run", "scn_keras", "subset_of", "spacing_mm", "interval")
+_INCIDENTAL = (
+    *("command", "run", "scn_keras", "subset_of", "spacing_mm", "interval"),
+    *("trained_on", "published_splits"),
+)
 
 
 def compare(
@@ -41,6 +45,7 @@ def compare(
     radii: Sequence[float] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    with_trained: bool = False,
 ) -> list[dict[str, Any]]:
     """Compares two evaluated runs image by image, with paired intervals.
 
@@ -60,17 +65,21 @@ def compare(
             2 and 4 mm, or 10 and 20 px.
         resamples: Int, the number of bootstrap resamples of the patients.
         seed: Int, the seed of the resamples.
+        with_trained: Bool, whether a run may have been trained on some of the images.
 
     Returns:
         List of dicts, one for each truth of the data set: `protocol`, the entries that
-        both runs share; `differs`, the other entries by name, as pairs; `n_images`;
+        both runs share; `differs`, the other entries by name, as pairs; `trained_on`,
+        the numbers of images that the runs were trained on (if there are any, a second
+        dict is of the others, with the split `SPLIT_unseen`); `n_images`;
         `n_points`; and `mre_mm` (`mre_px` for results in pixels), `sdr_percent` (by
         radius) and `per_landmark` (with `name`), each of them a dict with `first`,
         `second`, `difference` (second - first), `ci95` and `p`.
 
     Raises:
         FileNotFoundError: If a run has not been evaluated on the split.
-        ValueError: If the protocols or the images of the runs differ.
+        ValueError: If the protocols or the images of the runs differ, or a run was
+            trained on some of the images.
 
     Example:
 
@@ -80,7 +89,8 @@ def compare(
     ```
     """
     split = split or first.recipe.test_split
-    first_results, second_results = (_results(run, split) for run in (first, second))
+    runs = first, second
+    first_results, second_results = (_results(run, split) for run in runs)
     if first_results.keys() != second_results.keys():
         raise ValueError(
             f"Both runs must be evaluated on {split!r} with the same truths. Received: "
@@ -89,16 +99,38 @@ def compare(
         )
     compared = []
     for truth, result in first_results.items():
-        protocols = result["protocol"], second_results[truth]["protocol"]
-        _check_comparable(first, second, protocols)
-        compared.append(
-            {
-                "protocol": {key: protocols[0][key] for key in PROTOCOL},
-                "differs": _differences(protocols),
-                **_paired(first, second, result, radii, resamples, seed),
-            }
-        )
+        results = result, second_results[truth]
+        for entry, ids in _scopes(runs, results, with_trained):
+            part = {**result, "ids": ids}
+            compared.append(
+                {**entry, **_paired(first, second, part, radii, resamples, seed)}
+            )
     return compared
+
+
+def _scopes(
+    runs: tuple[Run, Run],
+    results: tuple[Mapping[str, Any], Mapping[str, Any]],
+    with_trained: bool,
+) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """Yields what is stated of a comparison, and the ids of its images.
+
+    First of all images and, if a run was trained on some, then of the others.
+    """
+    protocols = [result["protocol"] for result in results]
+    _check_comparable(*runs, protocols)
+    stated = {key: protocols[0][key] for key in PROTOCOL}
+    counts = [protocol.get("trained_on") for protocol in protocols]
+    differs, ids = _differences(protocols), results[0]["ids"]
+    yield {"protocol": stated, "differs": differs, "trained_on": counts}, ids
+    if not any(counts):
+        return
+    if not (with_trained or protocols[0].get("published_splits")):
+        _refuse(runs, protocols)
+    unseen = [_unseen(*pair) for pair in zip(runs, results, strict=True)]
+    if rest := [id for id in ids if id in unseen[0] & unseen[1]]:
+        stated = {**stated, "split": f"{stated['split']}{UNSEEN}"}
+        yield {"protocol": stated, "differs": differs, "trained_on": [0, 0]}, rest
 
 
 def print_comparison(
@@ -121,8 +153,8 @@ def print_comparison(
         unit = protocol["unit"]
         against = f" against {protocol['truth']}" if protocol["truth"] else ""
         table = rich_table.Table(
-            title=f"{protocol['split']}{against}: {result['n_images']} images, "
-            f"{result['n_points']} points",
+            title=f"{protocol['split']}{_seen(result)}{against}: "
+            f"{result['n_images']} images, {result['n_points']} points",
             title_justify="left",
             box=box.SIMPLE_HEAD,
             show_edge=False,
@@ -142,6 +174,13 @@ def print_comparison(
     for key, values in compared[0]["differs"].items():
         first, second = (escape(str(value)) for value in values)
         console.print(f"[dim]{key}: {first} and {second}")
+
+
+def _seen(result: Mapping[str, Any]) -> str:
+    counts = result["trained_on"]
+    if not any(counts):
+        return ""
+    return f" (trained on {' and '.join(str(count or 0) for count in counts)} of them)"
 
 
 def _cells(numbers, digits):
@@ -183,6 +222,29 @@ def _check_comparable(
             f"The results of {first.path} and {second.path} cannot be compared, "
             f"because their protocols differ. Received: {entries}"
         )
+
+
+def _refuse(runs: Sequence[Run], protocols: Sequence[Mapping[str, Any]]) -> None:
+    counts = " and ".join(
+        f"{run.path}, trained on {protocol.get('trained_on') or 0}"
+        for run, protocol in zip(runs, protocols, strict=True)
+    )
+    raise ValueError(
+        "A comparison on images that one of the models was trained on favours this "
+        "model. Evaluate both on other images, or give --with-trained for both "
+        f"comparisons, with and without them, marked. Received: {counts} of the "
+        f"{protocols[0]['n_images']} images of {protocols[0]['split']!r}"
+    )
+
+
+def _unseen(run: Run, result: Mapping[str, Any]) -> set[str]:
+    """Returns the ids of a result on whose images the run was not trained."""
+    protocol = result["protocol"]
+    if not (count := protocol.get("trained_on")):
+        return {*result["ids"]}
+    if count >= protocol["n_images"]:
+        return set()
+    return {*_results(run, f"{protocol['split']}{UNSEEN}")[protocol["truth"]]["ids"]}
 
 
 def _differences(protocols: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

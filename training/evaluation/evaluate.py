@@ -3,7 +3,7 @@
 import itertools
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from scn_keras.training.evaluation.evaluation import Evaluation
 from scn_keras.training.evaluation.folder_split import FolderSplit
 from scn_keras.training.evaluation.points_table import write_points
 from scn_keras.training.evaluation.prepared_split import HELD_OUT, PreparedSplit
+from scn_keras.training.evaluation.seen_images import UNSEEN, require_unseen
 from scn_keras.training.evaluation.statistics import (
     RESAMPLES,
     error_statistics,
@@ -39,6 +40,7 @@ def evaluate(
     batch_size: int = 4,
     console: rich.console.Console | None = None,
     folder: str | pathlib.Path | None = None,
+    with_trained: bool = False,
 ) -> list[dict[str, Any]]:
     """Evaluates a run on a split and on the subsets that the data set defines in it.
 
@@ -65,6 +67,11 @@ def evaluate(
         console: `rich.console.Console` for the progress bar and remarks.
         folder: A folder of images with points in the form of `landmark_folder`, to use
             instead of the recipe's data set. Its results have the name `folder_NAME`.
+        with_trained: Bool, whether images on which the model was trained are permitted.
+            They are found under any name, also as another scan or exposure. The results
+            on all images are then marked, and those on the others have the name
+            `SPLIT_unseen`. In published splits and on the recipe's own training split
+            they are always permitted.
 
     Returns:
         The results of the split, followed by those of its subsets. Each has the keys of
@@ -81,8 +88,8 @@ def evaluate(
     Raises:
         FileNotFoundError: If the data set, the folder or the model does not exist.
         ValueError: If the split or an observer is unknown, a subset is incomplete, no
-            image can be evaluated, the folder does not fit the run, or the model
-            predicts points that are not finite.
+            image can be evaluated, the folder does not fit the run, the model
+            predicts points that are not finite, or was trained on some of the images.
 
     Example:
 
@@ -95,10 +102,10 @@ def evaluate(
     print_results(results, landmarks=True)
     ```
     """
-    evaluation = evaluate_images(
-        run, split_of(run, split, data_dir, folder), observers, batch_size, console
-    )
-    return evaluation.results
+    images = split_of(run, split, data_dir, folder)
+    return evaluate_images(
+        run, images, observers, batch_size, console, with_trained
+    ).results
 
 
 def evaluate_images(
@@ -107,6 +114,7 @@ def evaluate_images(
     observers: Sequence[str] | None = None,
     batch_size: int = 4,
     console: rich.console.Console | None = None,
+    with_trained: bool = False,
 ) -> Evaluation:
     """Evaluates a run on images, see `evaluate`, and returns the data of a report."""
     console = console or rich.console.Console()
@@ -121,6 +129,7 @@ def evaluate_images(
             "They did not choose the weights, which are those of the last step, but "
             "settings may have been chosen with them."
         )
+    seen = require_unseen(run, images, with_trained, console)
     locator = locator_for(run, images)
     located, seconds = locate_images(locator, images, run.recipe, batch_size, console)
     scores = np.array([image.score for image in located])
@@ -132,7 +141,7 @@ def evaluate_images(
         )
     command = ["scn-keras", "evaluate", str(run.path), *images.arguments]
     results, points = write_results(
-        run, images, located, seconds, {"command": command}, observers
+        run, images, located, seconds, {"command": command}, observers, seen
     )
     return Evaluation(run, images, results, points, locator)
 
@@ -146,7 +155,9 @@ def split_of(
 ) -> PreparedSplit | FolderSplit:
     """Returns the images of an evaluation, see `evaluate` and `FolderSplit`."""
     if folder is None:
-        return PreparedSplit(run.recipe, split, data_dir)
+        used = run.used_images
+        held_out = None if used is None else used.held_out
+        return PreparedSplit(run.recipe, split, data_dir, held_out)
     dimensions = len(run.recipe.grid)
     return FolderSplit(folder, run.schema, dimensions, split, run.orientation, left_out)
 
@@ -224,6 +235,7 @@ def write_results(
     seconds: float,
     about: Mapping[str, Any],
     observers: Sequence[str] | None = None,
+    seen: Collection[str] | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
     """Writes results and points of located images to a run.
 
@@ -234,6 +246,8 @@ def write_results(
         seconds: Float, the time in which they were located.
         about: Mapping, further entries of the protocol.
         observers: Sequence of str, the truths; `None` for all.
+        seen: Collection of str, the ids of images from which the weights were computed;
+            `None` if they are not known.
 
     Returns:
         The results, and the points as `read_points` returns them.
@@ -241,7 +255,11 @@ def write_results(
     unit = unit_of(located)
     points = write_points(run, images.name, located, images.truths, unit)
     results = []
-    for scope, ids in images.scopes():
+    scopes = [*images.scopes()]
+    unseen = frozenset(image.id for image in located) - frozenset(seen or ())
+    if seen and unseen:
+        scopes.insert(1, (f"{images.name}{UNSEEN}", unseen))
+    for scope, ids in scopes:
         part = [image for image in located if ids is None or image.id in ids]
         if ids is not None and len(part) != len(ids):
             raise ValueError(
@@ -251,6 +269,13 @@ def write_results(
             )
         for truth in observers or images.truths:
             result = _result(run, images, scope, truth, part, unit, seconds)
+            if ids is unseen:
+                result["protocol"]["subset_of"] = images.name
+            if seen is not None:
+                count = sum(image.id in seen for image in part)
+                result["protocol"]["trained_on"] = count
+            if images.builder.PUBLISHED_SPLITS:
+                result["protocol"]["published_splits"] = True
             result["protocol"] |= about
             run.write_result(f"{scope}-{truth}" if truth else scope, result)
             results.append(result)

@@ -11,12 +11,14 @@ import tensorflow as tf
 
 from scn_keras.datasets import Case, DatasetFolderError, builder_class
 from scn_keras.datasets._good_cases import good_cases
+from scn_keras.datasets.identity.image_table import ImageTable
 from scn_keras.files.orientation import (
     REFUSED,
     STORED_PIXELS,
     stored_pixels_note,
 )
 from scn_keras.landmark_schema import LandmarkSchema
+from scn_keras.training.recipe import Recipe
 
 
 class FolderSplit:
@@ -129,6 +131,15 @@ class FolderSplit:
     def scopes(self) -> Iterator[tuple[str, frozenset[str] | None]]:
         """Yields the name of the results, with `None` for all images."""
         yield self.name, None
+
+    def table(self) -> ImageTable:
+        """Returns the images with what identifies them. Reads every image."""
+        return ImageTable.of_samples(map(self._sample, self.cases.values()))
+
+    def permits_seen(self, recipe: Recipe) -> bool:
+        """Returns False: a folder is evaluated as a test."""
+        del recipe
+        return False
 
     def samples(self) -> tf.data.Dataset:
         """Returns the samples as they would be stored in a prepared data set."""

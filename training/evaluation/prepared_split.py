@@ -6,9 +6,12 @@ import numpy as np
 import tensorflow as tf
 
 from scn_keras.datasets import LandmarkBuilder, has_split
+from scn_keras.datasets._subsets import subset
+from scn_keras.datasets.identity.image_table import ImageTable
+from scn_keras.datasets.identity.stored_images import stored_images
 from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.input import selection
-from scn_keras.training.input.stored_source import training_samples
+from scn_keras.training.input.split_images import training_images
 from scn_keras.training.recipe import Recipe
 
 # The name of the images that a recipe holds out of its training split.
@@ -24,6 +27,8 @@ class PreparedSplit:
             images that the recipe holds out of its training split; `None` for the
             recipe's `test_split` or, if the data set has no such split, for those.
         data_dir: The folder of prepared data sets.
+        held_out: `ImageTable` of the images that a run has recorded as held out;
+            `None` for those that its recipe holds out of the data set as it is now.
 
     Attributes:
         name: Str, the name of results on these images.
@@ -40,8 +45,10 @@ class PreparedSplit:
         recipe: Recipe,
         split: str | None = None,
         data_dir: str | pathlib.Path | None = None,
+        held_out: ImageTable | None = None,
     ) -> None:
         self.recipe = recipe
+        self._held_out = held_out
         self.data_dir = data_dir
         self.builder = data.prepared_builder(recipe.dataset, data_dir)
         self.name = split or _default_split(recipe, self.builder)
@@ -85,6 +92,25 @@ class PreparedSplit:
             if base == self.name:
                 yield name, ids
 
+    def table(self) -> ImageTable:
+        """Returns the images with what identifies them."""
+        if self.name != HELD_OUT:
+            ids = data.sample_ids(self.recipe.dataset, self.name, self.data_dir)
+            return stored_images(self.builder).select(ids)
+        if self._held_out is None:
+            return training_images(self.recipe, self.data_dir)[1]
+        recorded = {*self._held_out.digests}
+        split = self.recipe.train_split
+        images = stored_images(self.builder).select(
+            data.sample_ids(self.recipe.dataset, split, self.data_dir)
+        )
+        pairs = zip(images.ids, images.digests, strict=True)
+        return images.select([id for id, digest in pairs if digest in recorded])
+
+    def permits_seen(self, recipe: Recipe) -> bool:
+        """Returns whether images of the training are evaluated, too."""
+        return self.builder.PUBLISHED_SPLITS or self.name == recipe.train_split
+
     def samples(self) -> tf.data.Dataset:
         """Returns the stored samples.
 
@@ -93,13 +119,13 @@ class PreparedSplit:
         """
         if self.name != HELD_OUT:
             return data.load_samples(self.recipe.dataset, self.name, self.data_dir)
-        _, samples = training_samples(self.recipe, self.data_dir)
-        if samples is None:
+        ids = self.table().ids
+        if not ids:
             raise ValueError(
                 "The recipe holds no images out of its training split. Received: "
                 f"split={self.name!r}"
             )
-        return samples
+        return subset(self.builder.read_split(self.recipe.train_split), frozenset(ids))
 
     def find(self, ids: Collection[str]) -> dict[str, dict[str, Any]]:
         """Returns single samples by their ids."""

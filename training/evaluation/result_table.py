@@ -32,11 +32,12 @@ def print_results(
     """
     console = console or rich.console.Console()
     runs = len({result["protocol"]["run"] for result in results})
-    tables: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    tables: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for result in results:
         protocol = result["protocol"]
         # Splits of different data sets may have the same name.
-        key = (protocol["dataset"], protocol["split"], unit_of(result))
+        split = f"{protocol['split']}{seen_mark(result)}"
+        key = (protocol["dataset"], split, unit_of(result))
         tables.setdefault(key, []).append(result)
     for (_, split, _), rows in tables.items():
         console.print(_split_table(split, rows, runs > 1), "")
@@ -111,7 +112,17 @@ def scope(result: Mapping[str, Any]) -> str:
     """Returns the split of a result and its truth: `test1 against senior`."""
     protocol = result["protocol"]
     against = f" against {protocol['truth']}" if protocol["truth"] else ""
-    return f"{protocol['split']}{against}"
+    return f"{protocol['split']}{seen_mark(result)}{against}"
+
+
+def seen_mark(result: Mapping[str, Any]) -> str:
+    """Returns a remark on images that the model was trained on, or an empty text."""
+    protocol = result["protocol"]
+    if not (count := protocol.get("trained_on")):
+        return ""
+    if count >= protocol["n_images"]:
+        return " (training images, no test)"
+    return f" (trained on {count} of the {protocol['n_images']} images)"
 
 
 def within_radius(numbers: Mapping[str, Any], unit: str) -> str:

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from scn_keras import __version__
 from scn_keras.array_api import NUMPY
+from scn_keras.datasets.identity.image_table import ImageTable, listed
 from scn_keras.geometry import (
     apply_affine,
     apply_to_covariance,
@@ -29,7 +30,10 @@ from scn_keras.inference.calibration import (
 )
 from scn_keras.inference.held_out_images import HeldOutImages
 from scn_keras.inference.locator import Locator
-from scn_keras.training.evaluation.prepared_split import HELD_OUT, PreparedSplit
+from scn_keras.training.evaluation.evaluate import split_of
+from scn_keras.training.evaluation.evaluated_images import EvaluatedImages
+from scn_keras.training.evaluation.prepared_split import HELD_OUT
+from scn_keras.training.evaluation.seen_images import seen_images
 from scn_keras.training.experiments.crossval import fold_recipes, train_folds
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
@@ -87,15 +91,12 @@ def calibrate(
         parts = _finished_folds(run, pathlib.Path(crossval))
     else:
         parts = _own_folds(run, folds, settings, data_dir, console)
-    splits = [PreparedSplit(part.recipe, HELD_OUT, data_dir) for part in parts]
+    splits = [split_of(part, HELD_OUT, data_dir) for part in parts]
     unseen, seen = _located_by_parts(parts, run.views, splits, console)
+    _leave_out_repeats(unseen, parts, splits, console)
     locator = run.locator(calibration=None)
     own = {image["id"]: image for image in _located(run, locator, splits, console)}
-    if len(unseen) < MIN_IMAGES:
-        raise ValueError(
-            f"A calibration requires at least {MIN_IMAGES} held-out images. Received: "
-            f"{len(unseen)} images"
-        )
+    _require_number(unseen)
     _require_trained(parts[0].recipe, [*unseen.values()])
     held_out_ids = _held_out_ids(run, data_dir)
     trained_on = {id: image for id, image in own.items() if id not in held_out_ids}
@@ -112,8 +113,9 @@ def calibrate(
         weights=digest,
         protocol=_protocol(run, parts, splits[0], unseen),
     )
+    _record_images(run, [split.table().select(unseen) for split in splits])
     run.write_calibration(calibration)
-    _print_radii(run, calibration, own, console)
+    _print_radii(run, calibration, own, len(unseen), console)
     return calibration
 
 
@@ -133,6 +135,39 @@ def _located_by_parts(parts, views, splits, console):
         for image in _located(part, locator, [splits[other]], console):
             seen[image["id"]] = image
     return unseen, seen
+
+
+def _record_images(run: Run, tables: Sequence[ImageTable]) -> None:
+    if (used := run.used_images) is not None:
+        calibrated = sum(tables, start=ImageTable())
+        dataclasses.replace(used, calibrated=calibrated).write(run.path)
+
+
+def _leave_out_repeats(unseen, parts, splits, console):
+    """Removes held-out images on which the run of their fold was trained, too.
+
+    They are other scans, or the same one under another id, of a training image.
+    """
+    repeats = []
+    for part, split in zip(parts, splits, strict=True):
+        repeats += seen_images(part, split.table()) or []
+    for repeat in repeats:
+        unseen.pop(repeat.id, None)
+    if repeats:
+        console.print(
+            f"[yellow]Left out of the calibration, because they are in two folds under "
+            f"two names: {escape(listed(repeats))}. Give the images of one patient the "
+            "same patient in the data set.",
+            highlight=False,
+        )
+
+
+def _require_number(unseen):
+    if len(unseen) < MIN_IMAGES:
+        raise ValueError(
+            f"A calibration requires at least {MIN_IMAGES} held-out images. Received: "
+            f"{len(unseen)} images"
+        )
 
 
 def _require_trained(recipe: Recipe, unseen: Sequence[dict[str, Any]]) -> None:
@@ -237,7 +272,7 @@ def _require_same(run: Run, part: Recipe, what: str) -> None:
 def _located(
     run: Run,
     locator: Locator,
-    splits: Sequence[PreparedSplit],
+    splits: Sequence[EvaluatedImages],
     console: rich.console.Console,
 ) -> Iterator[dict[str, Any]]:
     """Yields the predicted and true points of images, in pixels of the grid."""
@@ -271,9 +306,7 @@ def _held_out_ids(run: Run, data_dir: str | pathlib.Path | None) -> set[str]:
     recipe = run.recipe
     if recipe.fold is None and not recipe.validation:
         return set()
-    samples = PreparedSplit(recipe, HELD_OUT, data_dir).samples()
-    ids = samples.map(lambda sample: sample["id"])
-    return {id.decode() for id in ids.as_numpy_iterator()}
+    return {*split_of(run, HELD_OUT, data_dir).table().ids}
 
 
 def _scale(image):
@@ -294,14 +327,14 @@ def _truth(recipe: Recipe) -> str | None:
     return "mean" if recipe.observer == "random" else recipe.observer
 
 
-def _print_radii(run, calibration, own, console):
+def _print_radii(run, calibration, own, number, console):
     names = run.schema.names
     unit = "mm" if all(image["usable"] for image in own.values()) else "px"
     scales = [_scale(image) for image in own.values()]
     radius = np.mean(scales, axis=0) * calibration.radius_factor
     low, high = radius.argmin(), radius.argmax()
     console.print(
-        f"Calibrated on {len(own)} held-out images. The mean 90 % radius is "
+        f"Calibrated on {number} held-out images. The mean 90 % radius is "
         f"{radius.mean():.2f} {unit}, from {radius[low]:.2f} ({escape(names[low])}) to "
         f"{radius[high]:.2f} ({escape(names[high])})."
     )

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import rich.console
+from rich.markup import escape
 
+from scn_keras.datasets.identity.image_table import listed
 from scn_keras.training.evaluation.evaluate import (
     locate_images,
     locator_for,
+    split_of,
     write_results,
 )
-from scn_keras.training.evaluation.prepared_split import HELD_OUT, PreparedSplit
+from scn_keras.training.evaluation.prepared_split import HELD_OUT
+from scn_keras.training.evaluation.seen_images import UNSEEN, seen_images
 from scn_keras.training.fit import fit
 from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.input.stored_source import training_samples
@@ -44,7 +48,8 @@ def crossval(
         console: `rich.console.Console` for progress and remarks.
 
     Returns:
-        The results of all training images, one for each truth, as in `evaluate`. The
+        The results of all training images, one for each truth, as in `evaluate`. If an
+        image is in several folds, under several ids, those without it are added. The
         entry `fold` of their protocol is `"each of N"`.
 
     Raises:
@@ -66,8 +71,10 @@ def crossval(
         )
     builder = data.prepared_builder(recipe.dataset, data_dir)
     located, seconds = [], 0.0
+    seen: set[str] | None = set()
     for run in train_folds(recipe, folds, path, data_dir, console):
-        images = PreparedSplit(run.recipe, HELD_OUT, data_dir)
+        images = split_of(run, HELD_OUT, data_dir)
+        seen = _with_repeats(seen, run, images, console)
         locator = locator_for(run, images)
         fold_images, fold_seconds = locate_images(
             locator, images, run.recipe, console=console
@@ -92,8 +99,23 @@ def crossval(
         "validation": None,
         "command": ["scn-keras", "crossval", recipe.name, "--folds", str(folds)],
     }
-    results, _ = write_results(run, images, located, seconds, protocol)
+    results, _ = write_results(run, images, located, seconds, protocol, seen=seen)
     return results
+
+
+def _with_repeats(seen, run, images, console):
+    """Adds the held-out images of a fold that are training images under another id."""
+    repeats = seen_images(run, images.table())
+    if repeats is None or seen is None:
+        return None
+    if repeats:
+        console.print(
+            f"[yellow]{escape(run.path.name)} was trained on held-out images: "
+            f"{escape(listed(repeats))}. The results without them are those of "
+            f"{HELD_OUT}{UNSEEN}.",
+            highlight=False,
+        )
+    return seen | {repeat.id for repeat in repeats}
 
 
 def train_folds(

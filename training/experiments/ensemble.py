@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from scn_keras.models import LandmarkEnsemble
 from scn_keras.training.run import Run, write_json
+from scn_keras.training.used_images import UsedImages
 
 
 def make_ensemble(
@@ -73,6 +74,8 @@ def make_ensemble(
             ensemble.inference_path,
             {"members": [str(run.path) for run in runs], "views": views},
         )
+        if used := UsedImages.union([run.used_images for run in runs]):
+            used.write(path)
         if recipe.coarse is not None:
             ensemble.shape_path.write_text(_shape(first), "utf-8")
             shutil.copytree(

@@ -2,6 +2,7 @@
 
 import pathlib
 
+from scn_keras.datasets import has_split
 from scn_keras.datasets.identity.image_table import ImageTable
 from scn_keras.datasets.identity.stored_images import stored_images
 from scn_keras.training.input import selection
@@ -34,3 +35,21 @@ def training_images(
     builder = prepared_builder(recipe.dataset, data_dir)
     ids = sample_ids(recipe.dataset, recipe.train_split, data_dir)
     return selection.divided(stored_images(builder).select(ids), recipe)
+
+
+def test_images(
+    recipe: Recipe, data_dir: str | pathlib.Path | None = None
+) -> tuple[ImageTable, bool]:
+    """Returns the images of a recipe's test split, and whether it is published.
+
+    The table is empty if the data set has no such split.
+
+    Args:
+        recipe: `Recipe`.
+        data_dir: The folder of prepared data sets.
+    """
+    builder = prepared_builder(recipe.dataset, data_dir)
+    if not has_split(builder, recipe.test_split):
+        return ImageTable(), builder.PUBLISHED_SPLITS
+    ids = sample_ids(recipe.dataset, recipe.test_split, data_dir)
+    return stored_images(builder).select(ids), builder.PUBLISHED_SPLITS

@@ -24,7 +24,7 @@ from scn_keras.training.run import Run, write_json
 
 FILES = ["config.json", "images.json", "landmarks.json", "metadata.json"]
 FILES += ["model.weights.h5"]
-FILES += ["model_card.md", "recipe.json"]
+FILES += ["model_card.md", "recipe.json", "used_images.json"]
 
 
 @pytest.fixture(scope="module")

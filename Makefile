@@ -78,7 +78,7 @@ $(BIN)/.installed: $(BIN)/.created setup.cfg pyproject.toml
 $(BIN)/.installed-dev: $(BIN)/.created setup.cfg pyproject.toml
 	@echo "Installing scn-keras[dev] into $(VENV) (first time: a few minutes)"
 	@$(BIN)/python -m pip $(PIP_INSTALL) --editable '.[dev]'
-	@touch $(BIN)/.installed $@
+	@touch $(BIN)/.installed $(BIN)/.installed-docs $@
 
 # --- What a user runs ---
 
@@ -89,6 +89,19 @@ demo: $(BIN)/.installed ## Train, evaluate, export and predict on synthetic hand
 .PHONY: benchmark
 benchmark: $(BIN)/.installed-dev ## Measure speed
 	@$(BIN)/python -m benchmarks
+
+# --- Documentation ---
+
+$(BIN)/.installed-docs: $(BIN)/.created setup.cfg pyproject.toml
+	@echo "Installing scn-keras[docs] into $(VENV) (first time: a few minutes)"
+	@$(BIN)/python -m pip $(PIP_INSTALL) --editable '.[docs]'
+	@touch $(BIN)/.installed $@
+
+.PHONY: site
+site: $(BIN)/.installed-docs ## Build the documentation in build/site
+	@KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m sphinx -q -W \
+		--keep-going -b html -d build/site-doctrees docs build/site
+	@echo "Open build/site/index.html"
 
 # --- Checks ---
 

@@ -10,7 +10,7 @@ from scn_keras.layers import SpatialConfiguration
 from scn_keras.models import with_spatial_configuration
 from tests.contract import dtype_policy
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "feature_extractor.md"
+GUIDE = Path(__file__).parents[2] / "docs/guides/extending/feature_extractor.md"
 
 
 def trunk(spatial=(8, 12), filters=4):

@@ -1,0 +1,1 @@
+"""Extensions of Sphinx that build pages from the code; see `conf.py`."""

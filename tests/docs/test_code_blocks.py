@@ -1,0 +1,70 @@
+"""Every block of code of every page runs, or states why it does not."""
+
+import importlib
+import json
+import sys
+import tomllib
+
+import pytest
+import yaml
+
+from tests.docs.pages import REPOSITORY, blocks, name_of, pages
+
+# Blocks that are not run and do not say what they are: output, commands, layouts.
+PLAIN = ("", "text", "bash")
+PARSERS = {"json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load}
+CODE = {
+    name_of(page): [
+        b for b in blocks(page.read_text("utf-8")) if b.language == "python"
+    ]
+    for page in pages()
+}
+
+
+@pytest.mark.parametrize("page", [page for page, found in CODE.items() if found])
+def test_python_runs(page, tmp_path, monkeypatch):
+    """Runs the blocks of a page in their order, as one module in an empty folder."""
+    code = "\n".join(block.code for block in CODE[page] if not block.reason)
+    if not code:
+        pytest.skip("; ".join(block.reason for block in CODE[page]))
+    (tmp_path / "code_of_page.py").write_text(code, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "code_of_page", raising=False)
+    try:
+        importlib.import_module("code_of_page")
+    finally:
+        sys.modules.pop("code_of_page", None)
+
+
+def test_most_blocks_are_run():
+    found = [block for page in CODE.values() for block in page]
+    assert len(found) > 20
+    assert sum(bool(block.reason) for block in found) < len(found) / 4
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_other_blocks_are_well_formed(page):
+    for block in blocks(page.read_text("utf-8")):
+        if block.language in PARSERS:
+            PARSERS[block.language](block.code)
+        elif block.language != "python" and not block.language.startswith("{"):
+            assert block.language in PLAIN, block.language
+
+
+def test_blocks_are_found():
+    text = (
+        "```python\na\n```\n\n<!-- not run: slow -->\n```python\nb\n```\n"
+        "- x\n\n  ```\n  c\n    d\n  ```\n<!-- run first:\ne\n-->\n"
+    )
+    assert [tuple(block) for block in blocks(text)] == [
+        ("python", "a\n", ""),
+        ("python", "b\n", "slow"),
+        ("", "c\n  d\n", ""),
+        ("python", "e\n", ""),
+    ]
+
+
+def test_the_documents_are_those_of_the_repository():
+    assert {"README.md", "docs/index.md", "docs/results.md"} <= {*map(name_of, pages())}
+    assert (REPOSITORY / "setup.cfg").is_file()

@@ -244,6 +244,16 @@ def test_other_images_of_a_patient_are_noted(run):
         ) == noted
 
 
+def test_validation_images_are_noted(finished, recipe, tmp_path):
+    run = Run.create(tmp_path / "run", recipe, finished.schema)
+    UsedImages("hips", TRAINED, table(v=film(5), w=film(6))).write(run.path)
+    console = paper()
+    images = images_of(table(x=film(5), n=film(8)))
+    assert require_unseen(run, images, False, console) == set()
+    assert "1 of the 2 images of test are validation images" in written(console)
+    assert "been chosen: x is v." in written(console)
+
+
 def test_a_run_without_a_record_is_evaluated(finished, recipe, tmp_path):
     run = Run.create(tmp_path / "run", recipe, finished.schema)
     console = paper()

@@ -5,6 +5,7 @@ from rich.markup import escape
 
 from scn_keras.datasets.identity.image_table import ImageTable, Repeat, listed
 from scn_keras.training.evaluation.evaluated_images import EvaluatedImages
+from scn_keras.training.evaluation.prepared_split import HELD_OUT
 from scn_keras.training.run import Run
 from scn_keras.training.used_images import UsedImages
 
@@ -65,6 +66,7 @@ def require_unseen(
         return None
     seen = frozenset(repeat.id for repeat in repeats)
     _note_patients(run, images, table, seen, console)
+    _note_validation(run, images, table, seen, console)
     if not seen:
         return seen
     total = len(table)
@@ -104,5 +106,20 @@ def _note_patients(run, images, table, seen, console):
             f"[yellow]{len(ids)} of the {len(table)} images of {escape(images.name)} "
             "are of patients of whom other images were trained on, so that their "
             f"errors may be too small: {escape(shown)}.",
+            highlight=False,
+        )
+
+
+def _note_validation(run, images, table, seen, console):
+    """Notes that images of a test were held out for the validation of the run."""
+    used = run.used_images
+    if used is None or images.name == HELD_OUT:
+        return
+    repeats = [r for r in table.repeats_of(used.held_out) if r.id not in seen]
+    if repeats:
+        console.print(
+            f"[yellow]{len(repeats)} of the {len(table)} images of "
+            f"{escape(images.name)} are validation images of this run, with which "
+            f"settings may have been chosen: {escape(listed(repeats))}.",
             highlight=False,
         )

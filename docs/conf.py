@@ -32,6 +32,9 @@ nb_execution_mode = "off"
 # Scripts for widgets would come from another host.
 nb_ipywidgets_js = {}
 
+# Blocks without a language are commands and output.
+highlight_language = "none"
+
 html_theme = "furo"
 html_title = f"scn-keras {version}"
 html_static_path = ["_static"]

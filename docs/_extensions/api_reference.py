@@ -69,9 +69,14 @@ class LinkNames(SphinxTransform):
 
     def apply(self, **kwargs: Any) -> None:
         paths = paths_by_text()
+        is_reference = self.env.docname.startswith("api/")
         for node in list(self.document.findall(nodes.literal)):
-            path = paths.get(node.astext().removesuffix("()"))
+            text = node.astext().removesuffix("()")
+            path = paths.get(text)
             if path is None or isinstance(node.parent, nodes.reference):
+                continue
+            # In prose, `fit` or `export` is mostly the command or a method of Keras.
+            if text.isalpha() and text.islower() and not is_reference:
                 continue
             if isinstance(node.parent, addnodes.pending_xref | nodes.title):
                 continue
@@ -90,7 +95,7 @@ class LinkNames(SphinxTransform):
 
 def _table(entries: list[PublicName]) -> str:
     rows = [
-        f"| `{entry.path}` | {_summary(entry.value)} |"
+        f"| {{py:obj}}`{entry.name} <{entry.path}>` | {_summary(entry.value)} |"
         for entry in sorted(entries, key=lambda entry: entry.name.lower())
     ]
     return "\n".join(["| name | |", "|---|---|", *rows])

@@ -81,6 +81,18 @@ def test_every_page_has_one_title():
         assert len(titles) == 1, name_of(page)
 
 
+def test_every_page_is_in_one_table_of_contents():
+    listed = [
+        os.path.relpath(page.parent / f"{entry}.md", DOCS)
+        for page in DOCS.rglob("*.md")
+        for block in re.findall(r"```{toctree}\n(.*?)```", page.read_text("utf-8"), re.S)
+        for entry in block.split("\n")
+        if entry and not entry.startswith(":")
+    ]
+    there = {os.path.relpath(page, DOCS) for page in DOCS.rglob("*.md")} - {"index.md"}
+    assert sorted(listed) == sorted(there)
+
+
 def test_slugs_are_those_of_code_hosting_sites():
     assert slug("Memory of images") == "memory-of-images"
     assert slug("What `scn-keras serve` has of TF Serving's REST API") == (

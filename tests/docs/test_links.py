@@ -11,6 +11,7 @@ from tests.docs.pages import DOCS, REPOSITORY, name_of, pages
 PAGES = pages()
 _FENCED = re.compile(r"^( *)(`{3,}).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
 _INCLUDED = re.compile(r"^```{include} (\S+)$", re.MULTILINE)
+_TOCTREE = re.compile(r"^```{toctree}\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 _REFERENCE = re.compile(r"^\[[^\]]+\]: (\S+)$", re.MULTILINE)
@@ -85,7 +86,7 @@ def test_every_page_is_in_one_table_of_contents():
     listed = [
         os.path.relpath(page.parent / f"{entry}.md", DOCS)
         for page in DOCS.rglob("*.md")
-        for block in re.findall(r"```{toctree}\n(.*?)```", page.read_text("utf-8"), re.S)
+        for block in _TOCTREE.findall(page.read_text("utf-8"))
         for entry in block.split("\n")
         if entry and not entry.startswith(":")
     ]

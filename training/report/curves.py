@@ -1,7 +1,7 @@
 """The curves of a report: errors, expected errors and the history of the training."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib import figure, ticker
@@ -11,13 +11,16 @@ from scn_keras.inference.located_image import expected_error
 from scn_keras.pictures import to_svg
 from scn_keras.pictures.style import plain_text
 from scn_keras.training.evaluation.statistics import RADII, SHOWN_RADII
-from scn_keras.training.report.fragments import picture
+from scn_keras.training.report.fragments import picture, remark, table
 from scn_keras.training.report.reported_split import ReportedSplit
 from scn_keras.training.run import Run
 
 # Colours of Okabe and Ito, each with a line style of its own.
 _STYLES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
 _GUIDE = "#9aa5ab"
+# The columns of a history that are shown.
+_HISTORY = {"point_error": "point error, mm", "loss": "loss"}
+_LOG_FROM = 4.0  # the ratio of the largest to the smallest value
 
 
 def curve_pictures(reported: ReportedSplit) -> Iterator[str]:
@@ -31,13 +34,7 @@ def curve_pictures(reported: ReportedSplit) -> Iterator[str]:
     )
     yield _uncertainty_picture(reported)
     if reported.run.history_path.is_file():
-        yield picture(
-            to_svg(_history_curve(reported.run)),
-            "svg+xml",
-            "Point error and loss over the steps of the training",
-            "Training values are measured on augmented images with dropout, validation "
-            "values on whole images without augmentation and dropout.",
-        )
+        yield history_picture(reported.run)
 
 
 def rank_correlation(errors: np.ndarray, expected: np.ndarray) -> float | None:
@@ -109,8 +106,7 @@ def _error_curve(reported: ReportedSplit) -> figure.Figure:
         for truth in reported.truths
     }
     errors = {truth: np.sort(e[~np.isnan(e)]) for truth, e in errors.items()}
-    limit = max(np.percentile(e, 99) for e in errors.values() if e.size)
-    limit = float(np.clip(limit, RADII[unit][-2], RADII[unit][-1]))
+    limit = largest_shown([*errors.values()], RADII[unit])
     for (truth, e), (color, style) in zip(errors.items(), _STYLES, strict=False):
         share = 100.0 * np.arange(1, e.size + 1) / e.size
         axes.step(
@@ -129,6 +125,28 @@ def _error_curve(reported: ReportedSplit) -> figure.Figure:
     if len(errors) > 1:
         axes.legend(title="truth", frameon=False, loc="lower right")
     return drawing
+
+
+def largest_shown(errors: Sequence[np.ndarray], radii: Sequence[float]) -> float:
+    """Returns the end of the axis of errors, which contains most of them.
+
+    Args:
+        errors: Sequence of arrays of errors, one for each truth.
+        radii: Sequence of floats in ascending order, the radii of the success rates.
+
+    Example:
+
+    >>> largest_shown([np.array([1.0, 3.0])], (2.0, 4.0, 10.0))
+    4.0
+    >>> largest_shown([np.full(9, 50.0)], (2.0, 4.0, 10.0))
+    50.0
+    """
+    errors = [e for e in errors if e.size]
+    limit = max(np.percentile(e, 99) for e in errors)
+    # Of a model that is hardly trained, the usual range would contain no point.
+    if min(np.median(e) for e in errors) > radii[-1]:
+        return float(limit)
+    return float(np.clip(limit, radii[-2], radii[-1]))
 
 
 def _uncertainty_curve(
@@ -165,8 +183,8 @@ def _uncertainty_curve(
         color=_STYLES[1][0],
         ms=4,
     )
-    _set_log_scale(axes, "x", expected)
-    _set_log_scale(axes, "y", errors)
+    _set_scale(axes, "x", expected)
+    _set_scale(axes, "y", errors)
     if len(expected):
         ends = np.percentile(expected, (0, 100))
         axes.plot(ends, ends, color=_GUIDE, lw=0.7, zorder=0)
@@ -175,29 +193,73 @@ def _uncertainty_curve(
     return drawing
 
 
-def _history_curve(run: Run) -> figure.Figure:
-    """Draws point error and loss of training and validation over the steps."""
+def history_picture(run: Run) -> str:
+    """Returns point error and loss of training and validation over the steps.
+
+    The values of a single measurement are in a table, several are a curve.
+
+    Args:
+        run: `Run` with a history.
+    """
     with run.history_path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    labels = {"point_error": "point error, mm", "loss": "loss"}
     # Images without a spacing have no error in mm.
-    names = [name for name in labels if any(_number(row[name]) > 0.0 for row in rows)]
-    drawing, panels = _axes(len(names))
+    series = {
+        column: [_number(row[column]) for row in rows]
+        for name in _HISTORY
+        for column in (name, f"val_{name}")
+        if rows and column in rows[0] and any(_number(row[name]) > 0.0 for row in rows)
+    }
     steps = [int(row["step"]) for row in rows]
-    marker = "o" if len(rows) < 20 else ""
+    about = (
+        "Training values are measured on augmented images with dropout, validation "
+        "values on whole images without augmentation and dropout."
+    )
+    if not series:
+        return remark("The history of the training contains no values.")
+    if len(rows) == 1:
+        cells = [
+            (f"{prefix}{_HISTORY[name]}", f"{values[0]:.4g}")
+            for column, values in series.items()
+            for prefix, name in [_split_column(column)]
+        ]
+        steps_text = f"after {steps[0]} steps" if steps[0] != 1 else "after 1 step"
+        return (
+            f"<figure>{table(['history of the training', steps_text], cells)}"
+            f"<figcaption>Measured once, at the end. {about}</figcaption></figure>"
+        )
+    drawing = _history_curve(steps, series)
+    alt = "Point error and loss over the steps of the training"
+    return picture(to_svg(drawing), "svg+xml", alt, about)
+
+
+def _split_column(column: str) -> tuple[str, str]:
+    is_validation = column.startswith("val_")
+    name = column.removeprefix("val_")
+    return ("validation " if is_validation else "training ", name)
+
+
+def _history_curve(
+    steps: Sequence[int], series: Mapping[str, Sequence[float]]
+) -> figure.Figure:
+    names = [name for name in _HISTORY if name in series]
+    drawing, panels = _axes(len(names))
+    marker = "o" if len(steps) < 20 else ""
     for axes, name in zip(panels, names, strict=True):
-        drawn = []
+        drawn: list[float] = []
         for column, label, (color, style) in zip(
             (name, f"val_{name}"), ("training", "validation"), _STYLES, strict=False
         ):
-            if column in rows[0]:
-                values = [_number(row[column]) for row in rows]
+            if column in series:
+                values = series[column]
                 axes.plot(steps, values, style, color=color, label=label, marker=marker)
                 drawn += values
-        _set_log_scale(axes, "y", np.array(drawn))
-        axes.set_ylabel(labels[name])
+        _set_scale(axes, "y", np.array(drawn))
+        axes.set_ylabel(_HISTORY[name])
     panels[0].legend(frameon=False)
     panels[-1].set_xlabel("step")
+    panels[-1].set_xlim(0, None)
+    panels[-1].xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
     return drawing
 
 
@@ -205,11 +267,17 @@ def _number(text: str) -> float:
     return float(text or "nan")
 
 
-def _set_log_scale(axes: Axes, name: str, values: np.ndarray) -> None:
-    if not (values > 0).any():
+def _set_scale(axes: Axes, name: str, values: np.ndarray) -> None:
+    """Sets a logarithmic axis, or a linear one for values of one order of magnitude."""
+    positive = values[values > 0]
+    if not positive.size:
+        return
+    axis = getattr(axes, f"{name}axis")
+    if positive.max() < _LOG_FROM * positive.min():
+        axis.set_major_locator(ticker.MaxNLocator(5))
+        axis.set_major_formatter(ticker.ScalarFormatter(useOffset=False))
         return
     getattr(axes, f"set_{name}scale")("log")
-    axis = getattr(axes, f"{name}axis")
     # Plain numbers: 20, not 2 × 10¹.
     axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(_PlainFormatter(minor_thresholds=(2, 0.5)))

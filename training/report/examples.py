@@ -85,7 +85,7 @@ def heatmap_pictures(
     if not run.recipe.uses_network:
         yield remark("The model of this run does not predict heatmaps.")
         return
-    if not run.model_path.is_file():
+    if locator is None and not run.model_path.is_file():
         yield remark(
             "Not shown, because each part of the cross-validation has its own model."
         )

@@ -4,9 +4,11 @@ import base64
 import html
 from collections.abc import Iterable, Sequence
 
+_LONG_TEXT = 24
+
 
 def table(head: Iterable[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
-    """Returns an HTML table.
+    """Returns an HTML table, which can be scrolled sideways if it is wide.
 
     Args:
         head: Iterable of str, the column titles as HTML.
@@ -16,13 +18,20 @@ def table(head: Iterable[str], rows: Iterable[Sequence[str]], texts: int = 1) ->
 
     def cells(row: Iterable[str], tag: str) -> str:
         return "".join(
-            f"<{tag}{' class=left' if n < texts else ''}>{cell}</{tag[:2]}>"
+            f"<{tag}{kind(cell) if n < texts else ''}>{cell}</{tag[:2]}>"
             for n, cell in enumerate(row)
         )
 
+    def kind(text: str) -> str:
+        # Only long texts may be wrapped, so that numbers are on the screen of a phone.
+        return ' class="left long"' if len(text) > _LONG_TEXT else " class=left"
+
     header = cells(head, 'th scope="col"')
     body = "\n".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    return f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
+    return (
+        f'<div class="table" tabindex="0"><table><thead><tr>{header}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
 
 
 def picture(image: bytes, kind: str, alt: str, caption: str = "") -> str:

@@ -42,10 +42,11 @@ def write_report(
 ) -> pathlib.Path:
     """Writes `report.html` of an evaluated run, a self-contained page.
 
-    The page contains all results of the run with their protocol, the cumulative error
-    curve, the training history, the results of each landmark, heatmaps of the stages of
-    the network for a typical image and for the point with the largest error, and the
-    worst and the best images with predicted and true points. In the headline, the truth
+    The page contains, in this order, the worst images with predicted and true points,
+    the points with the largest errors, all results of the run, those of each landmark,
+    the cumulative error curve, the training history, heatmaps of the stages of the
+    network for a typical image and for the point with the largest error, the best
+    images, and the protocol of the results. In the headline, the truth
     is the observer of the training.
 
     Args:

@@ -52,7 +52,7 @@ def results_tables(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yields one table of the results in millimetres and one in pixels."""
     for unit in RADII:
         if rows := [result for result in results if unit_of(result) == unit]:
-            yield f'<div class="table">{_results_table(rows, unit)}</div>'
+            yield _results_table(rows, unit)
 
 
 def landmark_table(result: Mapping[str, Any]) -> str:

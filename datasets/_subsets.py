@@ -1,6 +1,9 @@
-"""Named subsets of splits, see `LandmarkBuilder.SUBSETS`."""
+"""Named subsets of splits, see `LandmarkBuilder.SUBSETS`, and slices that stay."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from scn_keras.datasets._selected_samples import SelectedSamples
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -71,11 +74,49 @@ def has_split(builder: "LandmarkBuilder", split: str) -> bool:
     return all(part.partition("[")[0].strip() in splits for part in base.split("+"))
 
 
+def selection(
+    builder: "LandmarkBuilder", split: Any
+) -> tuple[Any, frozenset[str] | None]:
+    """Returns the split that has the samples of a split or subset, and their ids.
+
+    The ids are None if these are all samples of that split.
+    """
+    from scn_keras.datasets.deals.slices import dealt_slices
+
+    if not isinstance(split, str):
+        return split, None
+    return builder.SUBSETS.get(split) or dealt_slices(builder, split)
+
+
+def data_source(
+    builder: "LandmarkBuilder", split: Any, read: Callable[[Any], Any]
+) -> Any:
+    """Returns the random access to a split or subset, or to several in a dict or list.
+
+    Args:
+        builder: `LandmarkBuilder` of a prepared set.
+        split: Str, or a dict or list of them; None for all splits.
+        read: Callable from a split of TFDS to its random access.
+    """
+    from scn_keras.datasets.deals.set_registry import ids_in_order
+
+    if isinstance(split, dict):
+        return {key: data_source(builder, part, read) for key, part in split.items()}
+    if isinstance(split, list | tuple):
+        return type(split)(data_source(builder, part, read) for part in split)
+    base, ids = selection(builder, split)
+    if ids is None:
+        return read(base)
+    names = [name.strip() for name in base.split("+")]
+    all_ids: Sequence[str] = [id for n in names for id in ids_in_order(builder, n)]
+    return SelectedSamples(read(base), [r for r, id in enumerate(all_ids) if id in ids])
+
+
 def subset(samples: "tf.data.Dataset", ids: frozenset[str]) -> "tf.data.Dataset":
     """Returns the samples with the ids of a subset."""
     import tensorflow as tf
 
-    wanted = tf.constant(sorted(ids))
+    wanted = tf.constant(sorted(ids), tf.string)
     return samples.filter(lambda sample: tf.reduce_any(sample["id"] == wanted)).apply(
         tf.data.experimental.assert_cardinality(len(ids))
     )

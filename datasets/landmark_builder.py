@@ -16,7 +16,7 @@ from scn_keras.datasets._description import (
     stored_description,
 )
 from scn_keras.datasets._sample_format import SampleFormat
-from scn_keras.datasets._subsets import check_split, subset
+from scn_keras.datasets._subsets import check_split, data_source, selection, subset
 from scn_keras.datasets._tfds_class import (
     check_attributes,
     check_version,
@@ -236,6 +236,10 @@ class LandmarkBuilder(
         del folder
         return []
 
+    def dealt_folds(self, folder: Path) -> tuple[int, int] | None:
+        """Returns number and seed of folds of a folder with a registry, else None."""
+        return None
+
     def read_image(self, case: Case) -> tuple[np.ndarray, np.ndarray]:
         """Reads the image of a case, in the form that is stored, and its affine.
 
@@ -326,10 +330,11 @@ class LandmarkBuilder(
         compare_with_stored(self)
         return super().is_prepared()
 
-    def as_data_source(self, *args: Any, **kwargs: Any) -> Any:
+    def as_data_source(self, split: Any = None, **kwargs: Any) -> Any:
         """Returns a split for random access, see `tfds.core.DatasetBuilder`."""
         compare_with_stored(self)
-        return super().as_data_source(*args, **kwargs)
+        read = super().as_data_source
+        return data_source(self, split, lambda name: read(name, **kwargs))
 
     def _sample_format(self) -> SampleFormat:
         return SampleFormat(
@@ -375,18 +380,12 @@ class LandmarkBuilder(
 
     def _as_dataset(self, split: Any, **kwargs: Any) -> "tf.data.Dataset":
         compare_with_stored(self)
-        name, ids = self._subset(split)
+        name, ids = selection(self, split)
         samples = super()._as_dataset(split=name, **kwargs)
         return samples if ids is None else subset(samples, ids)
 
     def _should_cache_ds(self, split: Any, *args: Any, **kwargs: Any) -> bool:
-        return super()._should_cache_ds(self._subset(split)[0], *args, **kwargs)
-
-    def _subset(self, split: Any) -> tuple[Any, frozenset[str] | None]:
-        """Returns the split of a subset and its ids; for other splits None as ids."""
-        if isinstance(split, str) and split in self.SUBSETS:
-            return self.SUBSETS[split]
-        return split, None
+        return super()._should_cache_ds(selection(self, split)[0], *args, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         # Other builders have the attributes of their class.

@@ -15,6 +15,7 @@ from scn_keras.datasets.case import Case
 from scn_keras.datasets.dataset_folder_error import DatasetFolderError
 
 if TYPE_CHECKING:
+    from scn_keras.datasets.deals.prepared_deals import PreparedDeals
     from scn_keras.datasets.landmark_builder import LandmarkBuilder
 
 
@@ -83,26 +84,31 @@ def prepare(
         report(f"{_summary(builder)}: prepared already, in {target}")
         return builder
 
+    from scn_keras.datasets.deals.prepared_deals import PreparedDeals
+
     folder = _source_folder(builder, manual_dir)
-    cases = None
-    if folder is not None:
-        cases = _checked(builder, folder, left_out)
-        for note in builder.folder_notes(folder) if cases is None else ():
-            report(note)
+    deals = PreparedDeals(cls(data_dir=data_dir, config=config), folder)
+    deals.give(builder)
+    cases = None if folder is None else _checked(builder, folder, left_out, report)
 
     root = Path(builder.data_dir_root)
     with _working_folder(root, builder.name, report) as working:
         # Another process may have prepared it while this one was waiting.
         if overwrite or not builder.is_prepared():
-            fresh = _build(cls, working, config, folder, cases, left_out or ())
+            fresh = _build(cls, working, config, folder, deals, cases, left_out)
+            deals.store(fresh)
             _move(working, Path(fresh.data_dir), root, target)
     builder = cls(data_dir=root, config=config)
-    report(f"{_summary(builder)}: prepared in {target}")
+    for line in *deals.publish(builder), f"{_summary(builder)}: prepared in {target}":
+        report(line)
     return builder
 
 
 def _checked(
-    builder: "LandmarkBuilder", folder: Path, left_out: list[str] | None
+    builder: "LandmarkBuilder",
+    folder: Path,
+    left_out: list[str] | None,
+    report: Callable[[str], None],
 ) -> list[Case] | None:
     """Checks a folder; returns the cases to store if some are left out."""
     hint = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
@@ -111,6 +117,8 @@ def _checked(
         raise DatasetFolderError(builder.name, folder, problems, hint)
     known = builder.folder_problems(folder)
     if not known:
+        for note in builder.folder_notes(folder):
+            report(note)
         return None
     cases, problems, are_of_files = good_cases(builder, folder, known)
     if not are_of_files:
@@ -129,6 +137,8 @@ def _require_unchanged(
     folder: Path,
 ) -> None:
     """Raises a ValueError if a prepared set differs from a folder."""
+    from scn_keras.datasets.deals.prepared_deals import PreparedDeals
+
     if not folder.is_dir() or builder.MANUAL_DOWNLOAD_INSTRUCTIONS is None:
         return
     with tempfile.TemporaryDirectory() as empty:
@@ -136,6 +146,7 @@ def _require_unchanged(
             current = cls(data_dir=empty, config=config, folder=folder.absolute())
         except ValueError:  # what is wrong in the folder is no change of it
             return
+        PreparedDeals(builder, folder.absolute()).give(current)
         changes = source_changes(builder, current, folder.absolute())
     if changes:
         raise ValueError(
@@ -210,20 +221,22 @@ def _build(
     working: Path,
     config: str | None,
     folder: Path | None,
+    deals: "PreparedDeals",
     cases: Sequence[Case] | None = None,
-    left_out: Sequence[str] = (),
+    left_out: Sequence[str] | None = None,
 ) -> "LandmarkBuilder":
     import tensorflow_datasets as tfds
 
     from scn_keras.datasets.identity.stored_images import stored_images
 
     builder = cls(data_dir=working, config=config, folder=folder)
+    deals.give(builder)
     # TFDS prints the path of the working folder and "Unknown size". Its progress bars
     # are on stderr.
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         if cases is not None:
-            stack.enter_context(only_cases(builder, cases, left_out))
+            stack.enter_context(only_cases(builder, cases, left_out or ()))
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
                 manual_dir=folder, try_download_gcs=False
@@ -231,7 +244,9 @@ def _build(
         )
     stored_images(builder)
     if folder is not None:
-        store_source_state(cls(data_dir=working, config=config, folder=folder), folder)
+        described = cls(data_dir=working, config=config, folder=folder)
+        deals.give(described)
+        store_source_state(described, folder)
     return builder
 
 

@@ -16,7 +16,11 @@ from scn_keras.files.find_images import (
     is_segmentation_name,
     walk,
 )
-from scn_keras.files.read_points import POINT_SUFFIXES, is_points_file
+from scn_keras.files.read_points import (
+    DEALT_SPLITS,
+    POINT_SUFFIXES,
+    is_points_file,
+)
 from scn_keras.files.unread_formats import advice_for
 
 # Label maps beside the images that they belong to: CT-label.nrrd.
@@ -80,7 +84,7 @@ def other_suffixes(folder: Path) -> str:
         if path.is_file()
         and not is_image_name(path.name)
         and not is_points_file(path)
-        and path.name != FILE_NAME
+        and path.name not in (FILE_NAME, DEALT_SPLITS)
     )
     return ", ".join(f"{n} {suffix}" for suffix, n in sorted(counts.items()))
 

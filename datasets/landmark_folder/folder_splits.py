@@ -4,8 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from scn_keras.datasets.landmark_folder.folder_files import FolderImage
 from scn_keras.datasets.landmark_folder.folder_settings import (
     FILE_NAME,
@@ -64,27 +62,20 @@ def splits(
     folder: Path,
     settings: FolderSettings,
     images: Sequence[FolderImage],
-    patients: Mapping[str, str],
     problems: list[str],
 ) -> dict[str, str]:
     """Returns the split of each image by id.
 
-    The split is found by the folds, lists or column of the settings, or by a column
-    named `split`. Images in no list are left out. Without any of these all images are
-    in `train`.
+    The split is found by the lists or the column of the settings, or by a column named
+    `split`; for folds see `assign_folds`. Images in no list are left out. Without any
+    of these all images are in `train`.
 
     Args:
         folder: Path, the folder.
         settings: `FolderSettings`.
         images: Sequence of `FolderImage`.
-        patients: Mapping of ids to patients.
         problems: List of str, to which a sentence is appended for each problem.
     """
-    if settings.folds:
-        folds = _assign_folds(
-            [*patients.values()], settings.folds, settings.seed, problems
-        )
-        return {id: folds[patient] for id, patient in patients.items()}
     if settings.splits:
         return _lists(folder, settings.splits, images, problems)
     if column := settings.split_column or _if_present("split", images):
@@ -116,25 +107,6 @@ def _column(
                 "for it."
             )
     return by_id
-
-
-def _assign_folds(
-    patients: Sequence[str], folds: int, seed: int, problems: list[str]
-) -> dict[str, str]:
-    """Assigns patients in random order to the fold with the fewest images."""
-    names = sorted(set(patients))
-    if len(names) < folds:
-        problems.append(
-            f"{FILE_NAME}: 'splits.folds' must be at most the number of patients, "
-            f"{len(names)}. Received: {folds}."
-        )
-    sizes = [0] * folds
-    by_patient = {}
-    for index in np.random.default_rng(seed).permutation(len(names)):
-        fold = sizes.index(min(sizes))
-        sizes[fold] += patients.count(names[index])
-        by_patient[names[index]] = f"fold{fold + 1}"
-    return by_patient
 
 
 def _lists(

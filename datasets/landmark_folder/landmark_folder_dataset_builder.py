@@ -1,18 +1,26 @@
 """Images and points in a folder of the user."""
 
+import contextlib
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from scn_keras.datasets.case import Case
+from scn_keras.datasets.case import Case, reads_stored_pixels
 from scn_keras.datasets.dataset_folder_error import DatasetFolderError
+from scn_keras.datasets.deals.deal import Deal
+from scn_keras.datasets.deals.registry_file import FILE as DEALS
+from scn_keras.datasets.deals.registry_file import read_deals
+from scn_keras.datasets.deals.set_registry import SOURCE_FOLDER
+from scn_keras.datasets.identity.image_identity import pixel_digest
+from scn_keras.datasets.identity.image_table import ImageTable
 from scn_keras.datasets.landmark_builder import LandmarkBuilder
 from scn_keras.datasets.landmark_folder.folder_files import FolderImage, read_folder
+from scn_keras.datasets.landmark_folder.folder_folds import assign_folds
 from scn_keras.datasets.landmark_folder.folder_listing import other_suffixes
 from scn_keras.datasets.landmark_folder.folder_notes import notes_on_points
 from scn_keras.datasets.landmark_folder.folder_schema import (
@@ -32,7 +40,7 @@ from scn_keras.datasets.landmark_folder.folder_settings import (
     read_settings,
 )
 from scn_keras.datasets.landmark_folder.folder_splits import patients, splits
-from scn_keras.files import ImageHeader
+from scn_keras.files import ImageHeader, read_image
 from scn_keras.geometry import affine_from_spacing
 from scn_keras.landmark_schema import LandmarkSchema
 
@@ -86,7 +94,10 @@ Studio or VIA .json, CVAT .xml. Settings that are not in these files belong into
         names = names_of(settings, images)
         dimensions = dimensions_of(images)
         group = patients(settings, images, new_problems)
-        split = splits(folder, settings, images, group, new_problems)
+        if settings.folds:
+            split = self._folds(folder, settings, images, group, new_problems)
+        else:
+            split = splits(folder, settings, images, new_problems)
         cases = []
         for image in images:
             if image.id not in group or image.id not in split:
@@ -219,6 +230,51 @@ Studio or VIA .json, CVAT .xml. Settings that are not in these files belong into
             )
         return stored, affine
 
+    def dealt_folds(self, folder: Path) -> tuple[int, int]:
+        """Returns the number of folds that the folder sets, 0 for none, and a seed."""
+        settings = read_settings(folder)
+        return settings.folds, settings.seed
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> Any:
+        splits = super()._split_generators(dl_manager)
+        # What is dealt later, for a training, is recorded there as well.
+        folder = Path(dl_manager.manual_dir).absolute()
+        self.info.metadata[SOURCE_FOLDER] = str(folder)
+        return splits
+
+    def _folds(
+        self,
+        folder: Path,
+        settings: FolderSettings,
+        images: Sequence[FolderImage],
+        group: Mapping[str, str],
+        problems: list[str],
+    ) -> dict[str, str]:
+        """Returns the fold of each image by id, see `assign_folds`."""
+        deal, key = None, Deal("folds", dict(number=settings.folds, seed=settings.seed))
+        try:
+            deals = vars(self).get("_earlier_deals") or read_deals(folder / DEALS)
+            deal = next((deal for deal in deals if deal.key == key.key), None)
+        except ValueError as error:
+            problems.append(str(error))
+        used = [image for image in images if image.id in group]
+        table = ImageTable(
+            tuple(image.id for image in used),
+            tuple(group[image.id] for image in used),
+            tuple("" if deal is None else self._digest(image) for image in used),
+        )
+        return assign_folds(settings, table, deal, problems)
+
+    def _digest(self, image: FolderImage) -> str:
+        """Returns the digest of an image; empty if it cannot be read."""
+        path, stored = image.header.path, self._stored_pixels or reads_stored_pixels()
+        if path not in self._digests:
+            with warnings.catch_warnings(), contextlib.suppress(ValueError, OSError):
+                warnings.simplefilter("ignore", UserWarning)  # part of `folder_notes`
+                pixels, _ = read_image(path, stored_pixels=stored)
+                self._digests[path] = pixel_digest(pixels)
+        return self._digests.get(path, "")
+
     def _create_builder_config(self, builder_config: Any, version: Any) -> Any:
         if builder_config is None:
             folder = getattr(self, "_folder", None)
@@ -249,6 +305,7 @@ Studio or VIA .json, CVAT .xml. Settings that are not in these files belong into
                 folder, settings, problems, self._notes, self._stored_pixels
             )
             self._content = settings, images, problems
+            self._digests: dict[Path, str] = {}
             self._folder = folder
         return self._content
 

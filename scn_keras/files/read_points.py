@@ -28,6 +28,9 @@ POINT_SUFFIXES = (
     *(".xml", ".txt", ".xls"),
 )
 
+# Which images were dealt into which splits, beside the images that it is about.
+DEALT_SPLITS = "dealt_splits.json"
+
 
 def read_points(path: str | os.PathLike[str], space: str | None = None) -> PointSet:
     """Reads the points of one image.
@@ -163,7 +166,7 @@ def is_points_file(path: Path) -> bool:
         path: Path, an existing regular file.
     """
     name = path.name.lower()
-    if not name.endswith(POINT_SUFFIXES) or is_sidecar(path):
+    if not name.endswith(POINT_SUFFIXES) or name == DEALT_SPLITS or is_sidecar(path):
         return False
     if not name.endswith((".txt", ".xml", ".xls")):
         return True

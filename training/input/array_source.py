@@ -8,10 +8,12 @@ import keras
 import numpy as np
 
 from scn_keras import warp
+from scn_keras.datasets.deals.deal_registry import DealRegistry
 from scn_keras.datasets.identity.image_table import ImageTable
 from scn_keras.files.orientation import STORED_PIXELS
 from scn_keras.training.input import selection
 from scn_keras.training.input.array_folder import ArrayFolder
+from scn_keras.training.input.dealt_patients import divide_images, held_out_patients
 from scn_keras.training.input.on_grid import (
     ReducedImage,
     on_grid,
@@ -59,10 +61,9 @@ class ArraySource:
         self._recipe = recipe
         make = _batch_maker(recipe, selection.mirror_pairs(recipe, self.schema))
         rows = folder.rows(recipe.train_split)
-        held_out = np.zeros(len(rows), bool)
-        if recipe.validation > 0.0 or recipe.fold is not None:
-            groups = folder.samples["group"][rows].tolist()
-            held_out = np.isin(groups, selection.training_groups(groups, recipe)[1])
+        patients = held_out_patients(*self._split(folder))
+        groups = folder.samples["group"][rows].tolist()
+        held_out = np.isin(groups, sorted(patients))
         self._images = _Images(folder, rows[~held_out], recipe, make)
         selection.require_points(
             [self._images.points()], self.schema.names, self._recipe
@@ -74,8 +75,8 @@ class ArraySource:
 
     @functools.cached_property
     def images(self) -> tuple[ImageTable, ImageTable]:
-        ids = self._folder.ids(self._recipe.train_split)
-        return selection.divided(self._folder.table().select(ids), self._recipe)
+        images, recipe, registry = self._split(self._folder)
+        return divide_images(self._folder.table().select(images.ids), recipe, registry)
 
     def place(self, run: Run) -> None:
         """Validates the recipe of a run. Arrays already contain the placed grid."""
@@ -92,6 +93,18 @@ class ArraySource:
     def plain(self) -> keras.utils.PyDataset:
         """Returns the training images without augmentation, in order."""
         return self._images.in_order()
+
+    def _split(
+        self, folder: ArrayFolder
+    ) -> tuple[ImageTable, Recipe, DealRegistry | None]:
+        """Returns the images of the training split, to divide them."""
+        ids = folder.ids(self._recipe.train_split)
+        if len(table := folder.table()):
+            return table.select(ids), self._recipe, DealRegistry([folder.path])
+        # Arrays of version 0.1 have the names of the patients only.
+        groups = folder.samples["group"][folder.rows(self._recipe.train_split)]
+        without = ImageTable(tuple(ids), tuple(groups.tolist()), ("",) * len(ids))
+        return without, self._recipe, None
 
     def _training_batch(self, step):
         recipe, count = self._recipe, len(self._images)

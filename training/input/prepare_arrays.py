@@ -1,3 +1,4 @@
+import contextlib
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -5,10 +6,13 @@ from typing import Any
 import rich.console
 from rich import progress
 
+from scn_keras.datasets.deals.deal_registry import DealRegistry
+from scn_keras.datasets.deals.set_registry import set_registry
 from scn_keras.datasets.identity.stored_images import stored_images
 from scn_keras.training.input import pipeline
 from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.input.array_folder import ArrayFolder
+from scn_keras.training.input.dealt_patients import held_out_patients
 from scn_keras.training.recipe import Recipe
 
 
@@ -66,7 +70,10 @@ def prepare_arrays(
                     "size": reduced.size.numpy(),
                 }
 
-    return ArrayFolder.write(
+    images, registry = stored_images(builder), set_registry(builder)
+    with contextlib.suppress(ValueError):  # another recipe may fit these arrays
+        held_out_patients(images.select(ids[recipe.train_split]), recipe, registry)
+    folder = ArrayFolder.write(
         path,
         recipe,
         builder.SCHEMA,
@@ -82,5 +89,7 @@ def prepare_arrays(
         spacing_from_points=builder.SPACING_FROM_POINTS,
         version=builder.info.full_name,
         orientation=data.orientation_of(builder),
-        images=stored_images(builder),
+        images=images,
     )
+    DealRegistry([folder.path]).add(registry.deals())
+    return folder

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from scn_keras import warp
-from scn_keras.datasets.identity.image_table import ImageTable
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.training.recipe import Recipe
 
@@ -134,30 +133,6 @@ def without_other_truths(
     """
     others = {_PREFIX + truth for truth in ground_truths if truth != recipe.observer}
     return {name: value for name, value in sample.items() if name not in others}
-
-
-def training_groups(
-    groups: Iterable[str], recipe: Recipe
-) -> tuple[list[str], list[str]]:
-    """Splits group ids (patients) into training and held-out groups of a recipe."""
-    if recipe.fold is None:
-        return split_groups(groups, recipe.validation, recipe.seed)
-    return fold_groups(groups, recipe.fold, recipe.seed)
-
-
-def divided(images: ImageTable, recipe: Recipe) -> tuple[ImageTable, ImageTable]:
-    """Divides the images of a training split into training and held-out images.
-
-    The second table is empty if the recipe holds no images out.
-    """
-    if not len(images) or (recipe.validation == 0.0 and recipe.fold is None):
-        return images, ImageTable()
-    held_out = {*training_groups(images.groups, recipe)[1]}
-    pairs = [*zip(images.ids, images.groups, strict=True)]
-    return (
-        images.select([id for id, group in pairs if group not in held_out]),
-        images.select([id for id, group in pairs if group in held_out]),
-    )
 
 
 def split_groups(

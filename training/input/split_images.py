@@ -3,9 +3,10 @@
 import pathlib
 
 from scn_keras.datasets import has_split
+from scn_keras.datasets.deals.set_registry import set_registry
 from scn_keras.datasets.identity.image_table import ImageTable
 from scn_keras.datasets.identity.stored_images import stored_images
-from scn_keras.training.input import selection
+from scn_keras.training.input.dealt_patients import divide_images
 from scn_keras.training.input.prepared_sets import prepared_builder, sample_ids
 from scn_keras.training.recipe import Recipe
 
@@ -34,7 +35,8 @@ def training_images(
     """
     builder = prepared_builder(recipe.dataset, data_dir)
     ids = sample_ids(recipe.dataset, recipe.train_split, data_dir)
-    return selection.divided(stored_images(builder).select(ids), recipe)
+    images = stored_images(builder).select(ids)
+    return divide_images(images, recipe, set_registry(builder))
 
 
 def test_images(

@@ -95,9 +95,11 @@ def training_samples(
     if recipe.validation == 0.0 and recipe.fold is None:
         selection.require_points(points, builder.SCHEMA.names, recipe)
         return samples, None
-    training, validation = selection.training_groups(groups, recipe)
+    _, held_out = training_images(recipe, data_dir)
+    validation = {*held_out.groups}
+    training = {*groups} - validation
     selection.require_points(
-        [p for p, group in zip(points, groups, strict=True) if group in {*training}],
+        [p for p, group in zip(points, groups, strict=True) if group in training],
         builder.SCHEMA.names,
         recipe,
     )

@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -138,20 +136,6 @@ def test_folds_are_dealt_by_seed():
 def test_fewer_patients_than_folds_are_refused():
     with pytest.raises(ValueError, match=r"fold=\(0, 3\), 2 groups"):
         selection.fold_groups(["a", "b", "b"], (0, 3), seed=0)
-
-
-@pytest.mark.parametrize("seed", [0, 3])
-def test_a_recipe_holds_out_a_share_or_a_fold(seed):
-    groups = [f"patient {n}" for n in range(10)]
-    recipe = Recipe("any", "any", validation=0.3, seed=seed)
-    training, validation = selection.training_groups(groups, recipe)
-    assert (len(training), len(validation)) == (7, 3)
-    assert (training, validation) == selection.split_groups(groups, 0.3, seed)
-    folded = dataclasses.replace(recipe, fold=(1, 5))
-    training, validation = selection.training_groups(groups, folded)
-    assert (len(training), len(validation)) == (8, 2)
-    assert (training, validation) == selection.fold_groups(groups, (1, 5), seed)
-    assert set(training).isdisjoint(validation)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_held_out_images_do_not_count(recipe, data_dir, tmp_path):
     # Landmark b is in the images of `test`, which are not those of training.
     recipe = dataclasses.replace(of(recipe, "train+test[:1]"), fold=(0, 2), seed=0)
     groups = ["train0", "train1", "train2", "test0"]
-    training, held_out = selection.training_groups(groups, recipe)
+    _, held_out = selection.fold_groups(groups, (0, 2), seed=0)
     if "test0" not in held_out:
         recipe = dataclasses.replace(recipe, fold=(1, 2))
     with pytest.raises(ValueError, match=r"the 2 training images.* no point of: b$"):

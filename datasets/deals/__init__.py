@@ -1,0 +1,1 @@
+"""Dealt splits: which patient is in which part, written down once and kept."""

@@ -83,7 +83,9 @@ def start_from(
             if before.get(name) != value
         ]
         raise ValueError(
-            f"No layer of {source.path} has the shapes of the recipe's network. "
+            f"No layer of {source.path} has the shapes of the recipe's network. Set "
+            f"the same values, or take the recipe of the run, {source.path}, as "
+            "RECIPE. "
             f"Received: {', '.join(differing)}"
         )
     summary = _summary(source, layers, initialised, schema, known)

@@ -27,6 +27,7 @@ from scn_keras.files import (
 )
 from scn_keras.files._named_file import is_text_name
 from scn_keras.files._point_problems import PointProblem, PointProblems
+from scn_keras.files._similar_names import similar_name
 from scn_keras.files.find_images import (
     composed,
     image_id,
@@ -114,7 +115,10 @@ def read_folder(
         images.append(FolderImage(id, header, point_set, points_path, columns, warned))
     for name, sets in points.items():
         for path, point_set in sets:
-            problems.append(f"{_source(path, point_set)}: there is no image {name!r}.")
+            similar = similar_name(name, paths)
+            problems.append(
+                f"{_source(path, point_set)}: there is no image {name!r}.{similar}"
+            )
     return _name_numbered(images, settings.names, problems)
 
 
@@ -292,7 +296,8 @@ def _read_attributes(
         id = _id_in_table(name, images)
         where = f"{path}, line {line}"
         if id not in images:
-            problems.append(f"{where}: there is no image {name!r}.")
+            similar = similar_name(id, images)
+            problems.append(f"{where}: there is no image {name!r}.{similar}")
         elif id in columns:
             problems.append(f"{where}: the image {name!r} has a row already.")
         else:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scn_keras.files._named_file import require_inside
+from scn_keras.files._similar_names import similar_name
 from scn_keras.files.find_images import composed
 from scn_keras.files.point_set import SPACES
 
@@ -31,6 +32,7 @@ _KEYS: dict[str, dict[str, tuple[str, tuple[type, ...]]]] = {
     },
     "patient": {"column": _TEXT, "pattern": _TEXT},
 }
+_SPLIT_SETTINGS = ("column", "folds", "seed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +108,14 @@ def read_settings(folder: Path) -> FolderSettings:
         for key, value in table.items():
             full_key = f"{name}.{key}".strip(".")
             if key not in _KEYS[name]:
+                known = [
+                    *_KEYS[name],
+                    *([] if name else ["files", "patient", "splits"]),
+                ]
                 raise ValueError(
-                    f"{path}: unknown setting. Known: {', '.join(_KEYS[name])}. "
-                    f"Received: {full_key[:100]!r}."
+                    f"{path}: unknown setting{f' under [{name}]' * bool(name)}."
+                    f"{similar_name(key, known)} Known: {', '.join(known)}. Received: "
+                    f"{full_key[:100]!r}."
                 )
             expected, types = _KEYS[name][key]
             if not isinstance(value, types):
@@ -165,8 +172,9 @@ def _invalid(path: Path, key: str, value: Any, expected: str) -> ValueError:
     received = f"{value!r}"
     if len(received) > 200:
         received = received[:200] + "..."
+    stop = "" if expected.endswith("?") else "."
     return ValueError(
-        f"{path}: {key[:100]!r} must be {expected}. Received: {received}."
+        f"{path}: {key[:100]!r} must be {expected}{stop} Received: {received}."
     )
 
 
@@ -228,6 +236,10 @@ def _splits(path: Path, splits: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, list):
             value = _texts(path, f"splits.{name}", value)
         elif not isinstance(value, str):
-            raise _invalid(path, f"splits.{name}", value, "a file or a list of ids")
+            expected = f"a file or a list of ids of a split {name!r}. Settings are "
+            expected += ", ".join(_SPLIT_SETTINGS)
+            if similar := similar_name(name, _SPLIT_SETTINGS):
+                expected += f".{similar}"
+            raise _invalid(path, f"splits.{name}", value, expected)
         lists[name] = value
     return {"split_column": column, "folds": folds, "seed": seed, "splits": lists}

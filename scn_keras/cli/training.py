@@ -78,14 +78,16 @@ def train(
 ) -> None:
     """Train a model by a RECIPE, or resume a run.
 
-    RECIPE is a name of `scn-keras recipes`, a Python file that defines recipe() or, to
-    resume, a run. An interrupted run that is continued with
-    --resume gives the same result as an uninterrupted one.
+    RECIPE is a name of `scn-keras recipes`, a Python file that defines recipe(), or a
+    run, the recipe of which is used. An interrupted run that is continued with --resume
+    gives the same result as an uninterrupted one.
 
     \b
       scn-keras train synthetic_hand --out runs/hands
       scn-keras train --resume runs/hands                 after an interruption
       scn-keras train --resume runs/hands --steps 9000    after the end
+      scn-keras train runs/hands --from runs/hands --out runs/hands2
+                              from its weights, on the data set as it is now
 
     With --resume and more --steps than those of a finished run, the training continues
     in a new run, RUN_STEPS unless --out is given. Its learning rate is that of the

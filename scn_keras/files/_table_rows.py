@@ -39,6 +39,9 @@ class TableRows:
         """The texts of the first row in lower case."""
         return [name.lower() for name in self.header]
 
+    def _line_of(self, count: int) -> int:
+        return next(line for line, row in self.rows[1:] if len(row) == count)
+
     def body(
         self, problems: PointProblems, header_rows: int = 1
     ) -> Sequence[tuple[int, list[str]]]:
@@ -49,9 +52,19 @@ class TableRows:
             header_rows: Int, the number of rows of the header.
 
         Raises:
-            ValueError: If a row of the header is shorter or longer.
+            ValueError: If a row of the header, or most of the rows, are shorter or
+                longer.
         """
         width = len(self.header)
+        others = [len(row) for _, row in self.rows[header_rows:] if len(row) != width]
+        if len(others) > max(1, len(self.rows[header_rows:]) / 2):
+            raise ValueError(
+                f"{self.path}: {len(others)} of {len(self.rows[header_rows:])} rows "
+                f"must have {width} columns like the header. Decimal commas, and names "
+                "with a comma, divide columns: save the table with semicolons between "
+                f"columns. Received: {others[0]} columns on line "
+                f"{self._line_of(others[0])}"
+            )
         rows = []
         for number, (line, fields) in enumerate(self.rows):
             error = (

@@ -21,6 +21,7 @@ from scn_keras.files import (
     read_points,
     write_points,
 )
+from scn_keras.files._similar_names import similar_name
 from scn_keras.training.input.prepared_sets import prepared_builder
 
 LABELS = ("tip", "base", "left", "right")
@@ -913,3 +914,46 @@ def test_dummy_data_are_drawn(tmp_path):
     )
     for file in files:
         assert (drawn / file).read_bytes() == (DUMMY_DATA / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[file]\nspacing = [0.1, 0.1]", "'files'.*Known: names, .*, files, patient"),
+        ("[files]\nspacng = [0.1, 0.1]", r"under \[files\].* Did you mean 'spacing'"),
+        ("name = ['tip']", "Did you mean 'names'"),
+        ("[splits]\nfold = 5", "a list of ids of a split 'fold'.*mean 'folds'.*: 5"),
+        ("[splits]\nhalf = 5", "Settings are column, folds, seed. Received: 5"),
+    ],
+)
+def test_settings_that_are_spelt_wrongly(films, tmp_path, text, message):
+    settings(films, text)
+    assert re.search(message, only_problem(films, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [("b.png", "'B'"), ("Film B.png", None), ("BB.png", None)],
+)
+def test_names_of_images_that_are_spelt_wrongly(films, tmp_path, name, suggestion):
+    replace(films / "points.csv", "B.png", name)
+    problem = next(p for p in problems_of(films, tmp_path) if "no image" in p)
+    if suggestion:
+        assert problem.endswith(f"Did you mean {suggestion}?")
+    else:
+        assert problem.endswith(f"there is no image {name.removesuffix('.png')!r}.")
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "similar"),
+    [
+        ("Film 3", ["film_003", "film_004"], "film_003"),
+        ("film_12", ["film_11", "film_13"], None),
+        ("3", ["a3", "b3"], None),
+        ("spacng", ["spacing", "space"], "spacing"),
+        ("hips", ["knees"], None),
+    ],
+)
+def test_similar_names(name, names, similar):
+    expected = f" Did you mean {similar!r}?" if similar else ""
+    assert similar_name(name, names) == expected

@@ -298,3 +298,12 @@ def test_many_broken_entries_are_counted(tmp_path):
     shown = str(caught.value).count("the position of")
     assert shown > 15
     assert f"... and {150 - shown} more" in str(caught.value)
+
+
+def test_decimal_commas_between_commas_are_one_problem(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("image,a_x,a_y\n" + "".join(f"{n},1,5,2,5\n" for n in range(9)))
+    with pytest.raises(ValueError, match="semicolons") as caught:
+        load_point_sets(path, None, PointProblems())
+    assert str(caught.value).startswith(f"{path}: 9 of 9 rows must have 3 columns")
+    assert str(caught.value).endswith("Received: 5 columns on line 2")

@@ -1,5 +1,6 @@
 """Recipe files: mistakes in them are named with file and line."""
 
+import json
 import sys
 
 import pytest
@@ -73,3 +74,13 @@ def test_a_recipe_file(write):
     body = "return Recipe(name='a', dataset='synthetic_hand')"
     recipe = load_recipe(write(f"{GOOD}def recipe():\n    {body}\n"))
     assert recipe == Recipe(name="a", dataset="synthetic_hand")
+
+
+def test_the_recipe_of_a_run(tmp_path):
+    recipe = load_recipe("radiograph").override(["network.filters=8", "steps=7"])
+    run = tmp_path / "runs" / "knees"
+    run.mkdir(parents=True)
+    (run / "recipe.json").write_text(json.dumps(recipe.stored_form()))
+    assert load_recipe(str(run)) == recipe
+    with pytest.raises(ValueError, match="the folder of a run"):
+        load_recipe(str(run.parent))

@@ -157,7 +157,7 @@ def test_what_does_not_fit_is_refused(trained, tmp_path):
     before = {p: p.stat().st_mtime_ns for p in run.path.rglob("*")}
     with pytest.raises(ValueError, match="SpatialConfigurationNet of 2.*LocalizationU"):
         started(run, small("LocalizationUNet"), NAMES)
-    with pytest.raises(ValueError, match="No layer.*filters=8 instead of 4"):
+    with pytest.raises(ValueError, match="No layer.*as RECIPE.*filters=8 instead of 4"):
         started(run, small(filters=8), NAMES)
     volumes = dataclasses.replace(
         small(),

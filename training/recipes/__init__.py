@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import json
 import pathlib
 import pkgutil
 import re
@@ -19,14 +20,14 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(name: str) -> Recipe:
-    """Returns a recipe by its name or by the path of a Python file.
+    """Returns a recipe by its name, by the path of a Python file, or that of a run.
 
     Args:
-        name: Str, one of `recipe_names()`, or the path of a file that ends in `.py` and
-            defines `recipe()`. The file is executed and imported as a module of its
-            name without `.py`. Parts of the recipe that are defined in the file can be
-            used wherever this module can be imported, for example by commands in the
-            folder of the file.
+        name: Str, one of `recipe_names()`, the folder of a run or a preset, or the path
+            of a file that ends in `.py` and defines `recipe()`. The file is executed
+            and imported as a module of its name without `.py`. Parts of the recipe that
+            are defined in the file can be used wherever this module can be imported,
+            for example by commands in the folder of the file.
 
     Raises:
         ValueError: If the recipe is unknown, the file cannot be imported or does not
@@ -41,11 +42,13 @@ def load_recipe(name: str) -> Recipe:
         module = _import_file(pathlib.Path(name))
     elif name in recipe_names():
         module = importlib.import_module(f"{__name__}.{name}")
+    elif (stored := pathlib.Path(name).expanduser() / "recipe.json").is_file():
+        return Recipe.from_dict(json.loads(stored.read_text("utf-8")))
     else:
         raise ValueError(
             f"There is no recipe {name!r}. Expected one of "
-            f"{', '.join(recipe_names())}, or the path of a Python file that defines "
-            "recipe()."
+            f"{', '.join(recipe_names())}, the folder of a run, or the path of a "
+            "Python file that defines recipe()."
         )
     result = _call_recipe(module) if hasattr(module, "recipe") else None
     if not isinstance(result, Recipe):

@@ -212,9 +212,9 @@ Studio or VIA .json, CVAT .xml. Settings that are not in these files belong into
         outside = [case.id for case in cases if _outside(case, headers[case.id])[0]]
         if outside:
             notes.append(
-                f"{len(outside)} images have points outside of them, for which "
-                "`scn-keras datasets check` may find a reason: "
-                f"{abbreviate(outside)}."
+                f"Points of {len(outside)} of {len(cases)} images lie outside of their "
+                f"image: {abbreviate(outside)}. `scn-keras datasets check` may find a "
+                "reason."
             )
         return [_relative(note, folder) for note in notes]
 

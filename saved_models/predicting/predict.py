@@ -56,7 +56,7 @@ def predict(
         ValueError: If `model` is a file without a recipe.
     """
     paths, problems = find_files(files)
-    with _folder_of(model) as folder:
+    with model_folder(model) as folder:
         file_locator, notes = _file_locator(folder, problems)
 
         def readable() -> Iterator[ImageSource]:
@@ -87,7 +87,7 @@ def predict(
 
 def schema_of(model: str | pathlib.Path) -> LandmarkSchema:
     """Returns the landmarks of a model, see `predict`."""
-    with _folder_of(model) as folder:
+    with model_folder(model) as folder:
         for name in ("landmarks.json", "assets.extra/landmarks.json"):
             if (folder / name).is_file():
                 return LandmarkSchema.from_dict(
@@ -97,8 +97,12 @@ def schema_of(model: str | pathlib.Path) -> LandmarkSchema:
 
 
 @contextlib.contextmanager
-def _folder_of(model: str | pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields the folder of a model, which is temporary for a model file."""
+def model_folder(model: str | pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields the folder of a model, which is temporary for a model file.
+
+    Args:
+        model: As in `predict`.
+    """
     path = preset_path(model)
     if not path.is_file():
         yield path

@@ -23,6 +23,7 @@ from scn_keras.cli._lazy_group import LazyGroup
         "draw": "scn_keras.cli.drawing",
         "ensemble": "scn_keras.cli.evaluation",
         "evaluate": "scn_keras.cli.evaluation",
+        "explain": "scn_keras.cli.explaining",
         "export": "scn_keras.cli.exporting",
         "networks": "scn_keras.cli.networks",
         "predict": "scn_keras.cli.predicting",

@@ -16,7 +16,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) { .scn { --ink: #f2f4f5; --soft: #a9b4ba;
   --paper: #14181c; --group: #1e252a; --line: #76828a; } }
 .scn text { fill: var(--ink); text-anchor: middle; }
-.scn .soft { fill: var(--soft); }
+.scn .quiet { fill: var(--soft); }
 .scn .start { text-anchor: start; }
 .scn .end { text-anchor: end; }
 .scn .title { font-size: 13px; font-weight: 600; text-anchor: start; }
@@ -67,7 +67,7 @@ def draw_box(box: Box, x: float, y: float, height: float, look: str) -> str:
     labels = f'<text x="{x:.0f}" y="{y - half - 4:.1f}">{box.nodes[-1].channels}</text>'
     if below := _kernel_text(box.main):
         labels += (
-            f'<text class="soft" x="{x:.0f}" y="{y + half + 11:.1f}">{below}</text>'
+            f'<text class="quiet" x="{x:.0f}" y="{y + half + 11:.1f}">{below}</text>'
         )
     return (
         f'<g class="node"><title>{html.escape(_tooltip(box))}</title>'
@@ -87,7 +87,7 @@ def draw_legend(kinds: Collection[str], y: float) -> str:
         if kind not in kinds:
             continue
         parts.append(
-            f'{_shape(kind, x + 6, y, 7.0, kind)}<text class="soft start" '
+            f'{_shape(kind, x + 6, y, 7.0, kind)}<text class="quiet start" '
             f'x="{x + 18:.0f}" y="{y + 3.5:.1f}">{word}</text>'
         )
         x += 34 + 5.2 * len(word)

@@ -211,7 +211,7 @@ class _Drawing:
                 f"{html.escape(group.replace('_', ' '))}</text>"
             )
             frames += [
-                f'<text class="soft start" x="{left + 8:.0f}" '
+                f'<text class="quiet start" x="{left + 8:.0f}" '
                 f'y="{max(bottoms) + 28 + 12 * line:.0f}">{note}</text>'
                 for line, note in enumerate(notes)
             ]
@@ -222,7 +222,7 @@ class _Drawing:
         """Returns the sizes of the rows."""
         sizes = {box.row: box.nodes[-1].size for box in self._boxes}
         return [
-            f'<text class="soft end" x="{_LEFT - 8}" '
+            f'<text class="quiet end" x="{_LEFT - 8}" '
             f'y="{self._tops[row] + self._heights[row] / 2 + 3:.1f}">'
             f"{' × '.join(map(str, size))}</text>"
             for row, size in sorted(sizes.items())

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from rich import progress
 
 from scn_keras.datasets.case import Case, reading_stored_pixels
@@ -29,6 +30,8 @@ _EMPTY = re.compile("No image has a point|files of points have no point")
 _MIN_MERGED = 5
 _MIN_MERGED_SHARE = 0.2
 _MAX_VIEWS = 4
+# The number of samples on the page, by the dimensions of the images.
+_SAMPLES = {2: 6, 3: 2}
 
 
 def check_cases(
@@ -77,7 +80,27 @@ def check_cases(
         dict(sorted(splits.items())),
         tuple(_relative(finding, folder) for finding in merged),
         tuple(not_tested),
+        tuple(_samples(facts)),
     )
+
+
+def _samples(facts: Sequence[ImageFacts]) -> Iterator[View]:
+    """Yields views of images that are evenly distributed over the set."""
+    facts = sorted(facts, key=lambda fact: fact.case.id)
+    with_points = [
+        fact
+        for fact in facts
+        if any(np.isfinite(points).any() for points in fact.case.points.values())
+    ]
+    # Images that are not annotated are shown if there are no others.
+    facts = with_points or facts
+    if not facts:
+        return
+    count = min(_SAMPLES[len(facts[0].size)], len(facts))
+    # The middle of each of `count` parts of the set.
+    for number in range(count):
+        case = facts[(2 * number + 1) * len(facts) // (2 * count)].case
+        yield View(case, next(iter(case.points.values()), None))
 
 
 def _read_images(

@@ -1,7 +1,7 @@
 import dataclasses
 from pathlib import Path
 
-from scn_keras.datasets.check.finding import ERROR, NOTE, Finding
+from scn_keras.datasets.check.finding import ERROR, NOTE, Finding, View
 from scn_keras.landmark_schema import LandmarkSchema
 
 
@@ -17,6 +17,7 @@ class CheckResult:
         findings: Tuple of `Finding`, errors first.
         not_tested: Tuple of str, a sentence for each check that was not possible, for
             example with so few images.
+        samples: Tuple of `View`, some images with their points, with findings or not.
     """
 
     folder: Path
@@ -25,6 +26,7 @@ class CheckResult:
     splits: dict[str, int]
     findings: tuple[Finding, ...]
     not_tested: tuple[str, ...] = ()
+    samples: tuple[View, ...] = ()
 
     @property
     def errors(self) -> int:

@@ -17,7 +17,9 @@ from scn_keras.pictures.projections import Projection, project_to_planes
 from scn_keras.pictures.style import INK, PAPER, PREDICTED, TRUE, halo, plain_text
 
 _AS_IS, _EXPECTED = PREDICTED, TRUE
+_DPI = 120
 _PANEL = 3.4  # inches
+PANEL_PIXELS = int(_PANEL * _DPI)
 _TITLE = 0.26
 _MIN_MARGIN = 24.0  # pixels around a landmark
 
@@ -94,7 +96,7 @@ def _draw(panels: Sequence[_Panel], schema: LandmarkSchema) -> bytes:
     file = io.BytesIO()
     # Without the version of matplotlib, so that the same finding gives the same bytes.
     drawing.savefig(
-        file, format="png", dpi=110, facecolor=PAPER, metadata={"Software": None}
+        file, format="png", dpi=_DPI, facecolor=PAPER, metadata={"Software": None}
     )
     return file.getvalue()
 
@@ -163,7 +165,14 @@ def _window(panel: _Panel) -> tuple[float, float, float, float]:
     if view.landmarks and not outside_image:
         center = 0.5 * (marks.min(axis=0) + marks.max(axis=0))
         extent = np.ptp(marks, axis=0).max()
+        middle = whole.mean(axis=0)
         half = max(1.2 * extent, 0.06 * max(rows, columns), _MIN_MARGIN)
+        # Within the image, as far as it is large enough.
+        center = np.clip(
+            center,
+            np.minimum(whole[0] + half, middle),
+            np.maximum(whole[1] - half, middle),
+        )
         low, high = center - half, center + half
     else:
         # All of the image, and at most as much again around it.

@@ -101,7 +101,9 @@ def prepare(
     help="Data set whose layout the folder has.  [default: detected]",
 )
 @click.option(
-    "--out", type=FOLDER, help="Write check.html, with pictures, to this folder."
+    "--out",
+    type=FOLDER,
+    help="Write check.html, with pictures of the findings and samples, to this folder.",
 )
 @json_option("Write the findings to this file as JSON.")
 @command_function

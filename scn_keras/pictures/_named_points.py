@@ -89,7 +89,7 @@ def caption_lines(
     ]
     texts = [shown_text(title)] if title else []
     if absent:
-        texts.append(f"Not present: {', '.join(absent)}")
+        texts.append(f"Without a point: {', '.join(absent)}")
     return [line for text in texts for line in textwrap.wrap(text, columns)]
 
 

@@ -1,5 +1,6 @@
 """The picture of a volume: projections, and three slices through each landmark."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +59,7 @@ def draw_slices(
     affine: np.ndarray | None,
     radii: np.ndarray | None,
     title: str,
+    chosen: Sequence[int],
 ) -> figure.Figure:
     """Draws a volume, see `draw_prediction`; `affine` is usable or `None`."""
     volume = _turn(image, points, affine)
@@ -68,7 +70,7 @@ def draw_slices(
     zoom = tile / shown  # pixels per mm
     width = _TILES * tile + (_TILES - 1) * _GAP
     overview, heights = _overview(volume, width)
-    drawn = np.flatnonzero(~np.isnan(points).any(axis=-1))
+    drawn = [n for n in chosen if not np.isnan(points[n]).any()]
     row = tile + int(2.2 * _SIZE)
     rows = -(-len(drawn) * 3 // _TILES)
     lines = caption_lines(title, schema.names, points, width, _SIZE)

@@ -18,14 +18,14 @@ def to_png(drawing: figure.Figure, dpi: float = 140) -> bytes:
     return _save(drawing, "png", dpi=dpi)
 
 
-def to_jpeg(drawing: figure.Figure, dpi: int = 140) -> bytes:
+def to_jpeg(drawing: figure.Figure, dpi: float = 140) -> bytes:
     """Returns a figure as the bytes of a JPEG file.
 
     For a radiograph, it has about a quarter of the size of a PNG file.
 
     Args:
         drawing: Matplotlib `Figure`.
-        dpi: Int, pixels per inch.
+        dpi: Float, pixels per inch.
     """
     settings = {"quality": 88, "subsampling": 0}
     return _save(drawing, "jpeg", dpi=dpi, pil_kwargs=settings)

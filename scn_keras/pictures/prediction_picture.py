@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib import figure
 from PIL import Image
@@ -17,9 +19,6 @@ from scn_keras.pictures._slices import draw_slices
 from scn_keras.pictures.pixel_figure import PixelFigure
 from scn_keras.pictures.style import PREDICTED, grey_limits, to_grey
 
-# Smaller images are enlarged by a whole number, so that names can be read.
-_MIN_SIDE = 1000
-_MAX_ENLARGED_SIDE = 3000
 _MIN_FONT, _LINES = 14.0, 85.0  # font in pixels, lines per side of large images
 _MAX_SIDE = 16000  # of an image with long pixels
 
@@ -31,6 +30,8 @@ def draw_prediction(
     affine: np.ndarray | None = None,
     radii: np.ndarray | None = None,
     title: str = "",
+    with_slices: Sequence[int] | None = None,
+    sides: tuple[int, int] = (1000, 3000),
 ) -> figure.Figure:
     """Draws points with their names and radii on an image of its own size.
 
@@ -49,6 +50,11 @@ def draw_prediction(
         radii: Array `(N,)`, in mm with a usable affine, otherwise in pixels of the
             image; `None` for no circles.
         title: Str.
+        with_slices: Sequence of int, the landmarks of a volume whose slices are drawn;
+            `None` for all.
+        sides: Tuple of two ints: an image is enlarged until its longer side has the
+            first number of pixels, and further until its names do not cover each other,
+            at most to the second.
 
     Returns:
         A matplotlib `Figure`, to be saved with its own `dpi`.
@@ -67,21 +73,22 @@ def draw_prediction(
     if affine is not None and not has_usable_spacing(affine, NUMPY):
         affine = None
     if image.ndim == 3:
-        return draw_slices(image, schema, points, affine, radii, title)
+        chosen = range(len(schema)) if with_slices is None else with_slices
+        return draw_slices(image, schema, points, affine, radii, title, chosen)
     stretch = np.ones(2)
     if affine is not None:
         spacing = spacing_of(affine)
         stretch = spacing / spacing.min()
-    sides = np.array(image.shape[::-1]) * stretch
+    extent = np.array(image.shape[::-1]) * stretch
     limit = max(_MAX_SIDE, max(image.shape))
-    stretch *= min(1.0, limit / sides.max())
-    enlarged = max(int(np.ceil(_MIN_SIDE / sides.max())), 1)
+    stretch *= min(1.0, limit / extent.max())
+    enlarged = max(int(np.ceil(sides[0] / extent.max())), 1)
     while True:
         drawing, covered = _draw(
             image, schema, points, affine, radii, title, enlarged * stretch
         )
         enlarged += 1
-        if covered <= MAX_COVERED or enlarged * sides.max() > _MAX_ENLARGED_SIDE:
+        if covered <= MAX_COVERED or enlarged * extent.max() > sides[1]:
             return drawing
 
 

@@ -686,11 +686,15 @@ def test_the_page_asks_for_no_other_file(tmp_path, d):
     result = _with_problems(tmp_path, d).check()
     page = write_page(result, tmp_path / "new" / "out").read_text("utf-8")
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert len(sources) == len(result.findings) == 3
-    for source in sources:
+    assert len(result.findings) == 3 and len(result.samples) == {2: 6, 3: 2}[d]
+    assert len(sources) == len(result.findings) + len(result.samples)
+    for number, source in enumerate(sources):
         prefix, code = source.split(",")
-        assert prefix == "data:image/png;base64"
-        _check_png(base64.b64decode(code))
+        if number < 3:
+            assert prefix == "data:image/png;base64"
+            _check_png(base64.b64decode(code))
+        else:
+            assert prefix == "data:image/jpeg;base64"
     assert not re.search(r"https?://|url\(|@import|<script", page)
     for finding in result.findings:
         assert finding.message in page
@@ -722,6 +726,7 @@ def test_a_page_without_findings_says_so(tmp_path):
     result = Planted(tmp_path, 2).check()
     page = write_page(result, tmp_path).read_text("utf-8")
     assert "Nothing was found." in page
+    assert page.count("data:image/jpeg") == 6 and ">Samples<" in page
 
 
 # --- A folder of files, as a person has it ---

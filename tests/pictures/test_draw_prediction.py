@@ -89,10 +89,10 @@ def test_absent_landmarks_are_listed_and_not_drawn():
         np.zeros((60, 80)), schema, points, None, np.array([9.0, np.nan])
     )
     written = {text.get_text() for text in texts(drawing)}
-    assert written == {r"\$found\$", "Not present: lost", "90 % radius"}
+    assert written == {r"\$found\$", "Without a point: lost", "90 % radius"}
     nothing = draw_prediction(np.zeros((60, 80)), schema, points[[0, 0]])
     assert {text.get_text() for text in texts(nothing)} == {
-        r"Not present: lost, \$found\$"
+        r"Without a point: lost, \$found\$"
     }
 
 
@@ -194,6 +194,17 @@ def test_a_volume_without_spacing_is_drawn_as_it_is_stored():
     schema = LandmarkSchema(("in", "lost", "outside"))
     drawing = draw_prediction(np.zeros((12, 10, 20, 1)), schema, points)
     written = {text.get_text() for text in texts(drawing)}
-    assert {"x 10", "y 4", "z 6", "Not present: lost"} <= written
+    assert {"x 10", "y 4", "z 6", "Without a point: lost"} <= written
     assert {"in", "outside, outside the image"} <= written
     assert not any("mm" in text or "axial" in text for text in written)
+
+
+def test_slices_of_some_landmarks():
+    points = np.array([[3.0, 4.0, 5.0], [np.nan] * 3, [8.0, 2.0, 7.0]])
+    schema = LandmarkSchema(("first", "lost", "last"))
+    volume = np.zeros((12, 10, 20))
+    drawing = draw_prediction(volume, schema, points, with_slices=[1, 2])
+    written = [text.get_text() for text in texts(drawing)]
+    # In each of the three projections; slices of the last only.
+    assert written.count("first") == 3 and written.count("last") == 4
+    assert "x 8" in written and "x 3" not in written

@@ -97,9 +97,10 @@ $(BIN)/.installed-docs: $(BIN)/.created setup.cfg pyproject.toml
 	@$(BIN)/python -m pip $(PIP_INSTALL) --editable '.[docs]'
 	@touch $(BIN)/.installed $@
 
+# -E: pages also depend on the code, whose changes Sphinx does not see.
 .PHONY: site
 site: $(BIN)/.installed-docs ## Build the documentation in build/site
-	@KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m sphinx -q -W \
+	@KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m sphinx -q -W -E \
 		--keep-going -b html -d build/site-doctrees docs build/site
 	@echo "Open build/site/index.html"
 

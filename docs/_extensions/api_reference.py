@@ -180,13 +180,22 @@ def _signature(value: Any, member: bool = False, option: str = "") -> str:
     if member and not option and parameters and parameters[0].name == "self":
         parameters = parameters[1:]
     parameters = [
-        p.replace(default=_Text(_default(p.default))) if p.default is not p.empty else p
+        p.replace(
+            annotation=_as_text(p.annotation),
+            default=p.empty if p.default is p.empty else _Text(_default(p.default)),
+        )
         for p in parameters
     ]
-    text = str(signature.replace(parameters=parameters))
+    result = _as_text(signature.return_annotation)
+    text = str(signature.replace(parameters=parameters, return_annotation=result))
     if inspect.isclass(value):
         text = text.partition(" -> ")[0]
     return _short_types(text)
+
+
+def _as_text(annotation: Any) -> Any:
+    """Returns an annotation that is printed without quotes."""
+    return _Text(annotation) if isinstance(annotation, str) else annotation
 
 
 class _Text:

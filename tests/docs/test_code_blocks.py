@@ -13,6 +13,13 @@ from tests.docs.pages import REPOSITORY, blocks, name_of, pages
 # Blocks that are not run and do not say what they are: output, commands, layouts.
 PLAIN = ("", "text", "bash")
 PARSERS = {"json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load}
+# Pages whose code is run, with its results, by another test.
+ELSEWHERE = {
+    "README.md": "tests/test_readme.py",
+    "docs/guides/extending/feature_extractor.md": (
+        "tests/models/test_with_spatial_configuration.py"
+    ),
+}
 CODE = {
     name_of(page): [
         b for b in blocks(page.read_text("utf-8")) if b.language == "python"
@@ -21,7 +28,9 @@ CODE = {
 }
 
 
-@pytest.mark.parametrize("page", [page for page, found in CODE.items() if found])
+@pytest.mark.parametrize(
+    "page", [page for page, found in CODE.items() if found and page not in ELSEWHERE]
+)
 def test_python_runs(page, tmp_path, monkeypatch):
     """Runs the blocks of a page in their order, as one module in an empty folder."""
     code = "\n".join(block.code for block in CODE[page] if not block.reason)
@@ -68,3 +77,9 @@ def test_blocks_are_found():
 def test_the_documents_are_those_of_the_repository():
     assert {"README.md", "docs/index.md", "docs/results.md"} <= {*map(name_of, pages())}
     assert (REPOSITORY / "setup.cfg").is_file()
+
+
+@pytest.mark.parametrize(("page", "test"), ELSEWHERE.items())
+def test_other_tests_run_the_rest(page, test):
+    assert page in CODE
+    assert page.rpartition("/")[2] in (REPOSITORY / test).read_text("utf-8")

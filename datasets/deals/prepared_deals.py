@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 from scn_keras.datasets.deals.deal import Deal
 from scn_keras.datasets.deals.deal_registry import merged_deals
 from scn_keras.datasets.deals.recorded_parts import recorded_parts, with_images
-from scn_keras.datasets.deals.registry_file import FILE, read_deals, write_deals
+from scn_keras.datasets.deals.registry_file import (
+    FILE,
+    deals_by_patient,
+    read_deals,
+    write_deals,
+)
 from scn_keras.datasets.deals.set_registry import images_of, set_registry
 from scn_keras.datasets.identity.image_table import ImageTable
 
@@ -36,7 +41,7 @@ class PreparedDeals:
             if self._folds is not None:
                 self._in_folder = read_deals(folder / FILE)
         self.deals = merged_deals(self._in_folder, read_deals(self._target / FILE))
-        if not (self._target / FILE).is_file() and _is_readable(earlier):
+        if not deals_by_patient(self._target / FILE) and _is_readable(earlier):
             self.deals = merged_deals(self.deals, _implied(earlier, self._folds))
 
     def give(self, builder: "LandmarkBuilder") -> None:
@@ -45,7 +50,7 @@ class PreparedDeals:
 
     def store(self, fresh: "LandmarkBuilder") -> None:
         """Writes the deals to a set that was prepared in a temporary folder."""
-        tables = {split: images_of(fresh, split) for split in fresh.info.splits}
+        tables = {split: images_of(fresh, split) for split in sorted(fresh.info.splits)}
         images = concatenated(tables)
         deals = merged_deals(self.deals, read_deals(self._target / FILE))
         known = {d for deal in deals for p in deal.patients for d in p.images}
@@ -115,8 +120,9 @@ def concatenated(tables: Mapping[str, ImageTable]) -> ImageTable:
 
 
 def _is_readable(earlier: "LandmarkBuilder") -> bool:
+    """Whether there is a set with splits that were dealt."""
     try:
-        return earlier.is_prepared()
+        return earlier.is_prepared() and not earlier.PUBLISHED_SPLITS
     except ValueError:  # of another class, which `overwrite` replaces
         return False
 

@@ -130,5 +130,6 @@ def _damaged(path: Path, error: Exception) -> ValueError:
     reason = f"{type(error).__name__}: {error}"[:200]
     return ValueError(
         f"{path} must be as scn-keras has written it. Restore it from a copy, or "
-        f"remove it, so that all splits are dealt anew. Received: {reason}"
+        "remove it: splits are then as in the other file (beside the images, or in the "
+        f"prepared set), and without any dealt anew. Received: {reason}"
     )

@@ -15,6 +15,8 @@ from scn_keras.datasets.deals import deal_registry
 from scn_keras.datasets.deals.registry_file import FILE, read_deals, write_deals
 from scn_keras.datasets.identity.image_identity import pixel_digest
 from scn_keras.training.input.prepared_sets import prepared_builder, sample_ids
+from scn_keras.training.input.split_images import training_images
+from scn_keras.training.recipe import Recipe
 
 FOLDS = "[splits]\nfolds = 5\n"
 # Dealt by the version before: five folds of the films 01 to 12, seed 0.
@@ -214,12 +216,18 @@ def test_sets_without_a_registry_keep_their_folds(tmp_path):
     metadata = json.loads((films.set / "metadata.json").read_text())
     del metadata["source_folder"]
     (films.set / "metadata.json").write_text(json.dumps(metadata))
+    # A training on it records what it holds out, but not the folds.
+    split = {"train_split": "fold1+fold2+fold3"}
+    recipe = Recipe("any", "landmark_folder/films", validation=0.3, **split)
+    held_out = {*training_images(recipe, films.data)[1].digests}
+    assert [deal.kind for deal in read_deals(films.set / FILE)] == ["validation"]
     (films.folder / "landmarks.toml").write_text("[splits]\nfolds = 3\n")
     films.write({f"film{name}": n for name, n in films.films.items()} | {"new": 40})
     after = films.prepare().folds()
     assert before.items() <= after.items()
     assert after[40] == "fold2"
     assert films.lines[-2].startswith("New patients: 1 in fold2. All others stay")
+    assert {*training_images(recipe, films.data)[1].digests} == held_out
 
 
 @pytest.mark.parametrize(

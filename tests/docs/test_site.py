@@ -194,26 +194,6 @@ def test_the_catalogue_is_that_of_the_code(site):
     assert "scn-keras datasets prepare" in commands and "--max-image-mb" in commands
 
 
-def test_stale_tutorials_are_refused(tmp_path):
-    shutil.copytree(DOCS / "_extensions", tmp_path / "_extensions")
-    (tmp_path / "index.md").write_text("# Index\n", "utf-8")
-    (tmp_path / "conf.py").write_text(
-        "import pathlib, sys\n"
-        "sys.path.insert(0, str(pathlib.Path(__file__).parent))\n"
-        "extensions = ['myst_nb', '_extensions.stored_notebooks']\n",
-        "utf-8",
-    )
-    (tmp_path / "tutorials").mkdir()
-    (tmp_path / "tutorials" / "first.py").write_text("# %%\n1 + 1\n", "utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", tmp_path, tmp_path / "html"],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode != 0
-    assert "first.py has no stored outputs (first.ipynb)" in done.stderr
-
-
 @pytest.mark.parametrize("width", [390, 1400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_in_a_browser(parsed, width, scheme):

@@ -20,6 +20,7 @@ from scn_keras.metrics.on_arrays import point_distances
 from scn_keras.training.evaluation.evaluated_images import EvaluatedImages
 from scn_keras.training.evaluation.evaluation import Evaluation
 from scn_keras.training.evaluation.folder_split import FolderSplit
+from scn_keras.training.evaluation.offsets import anatomical_frames, offset_statistics
 from scn_keras.training.evaluation.points_table import write_points
 from scn_keras.training.evaluation.prepared_split import HELD_OUT, PreparedSplit
 from scn_keras.training.evaluation.seen_images import UNSEEN, require_unseen
@@ -77,10 +78,12 @@ def evaluate(
         The results of the split, followed by those of its subsets. Each has the keys of
         `error_statistics`, and `protocol` (the conditions of the evaluation), `seconds`
         (for all images), `ids` (of the images), `excluded` (ids of images without a
-        usable spacing) and, for several observers, `between_observers` (the distances
-        between their points on the same images). For a calibrated run on images other
-        than those of its calibration, a result also has `coverage90_percent` (the
-        fraction of points within their radius), `radius90_mm` (the mean radius),
+        usable spacing), `offsets` (the constant part of the errors, see
+        `offset_statistics`) and, for several observers, `between_observers` (the
+        distances between their points on the same images). For a calibrated run on
+        images other than those of its calibration, a result also has
+        `coverage90_percent` (the fraction of points within their radius), `radius90_mm`
+        (the mean radius),
         `trusted_percent` (the fraction of trusted images),
         `ci95["coverage90_percent"]`, and `calibration` (its protocol). The first two
         are also given for each landmark.
@@ -267,8 +270,10 @@ def write_results(
                 f"{scope!r}. Prepare it again. Received: {len(part)} of {len(ids)} "
                 "images"
             )
+        scored = _scored(part, unit)
+        frames = anatomical_frames([image.points(unit) for image in scored])
         for truth in observers or images.truths:
-            result = _result(run, images, scope, truth, part, unit, seconds)
+            result = _result(run, images, scope, truth, part, unit, seconds, frames)
             if ids is unseen:
                 result["protocol"]["subset_of"] = images.name
             if seen is not None:
@@ -299,7 +304,12 @@ def _located(outputs, images):
     )
 
 
-def _result(run, images, scope, truth, located, unit, seconds):
+def _scored(located, unit):
+    """Returns the images that are evaluated: with a usable spacing, or in pixels."""
+    return [image for image in located if unit == "px" or image.calibrated]
+
+
+def _result(run, images, scope, truth, located, unit, seconds, frames):
     names, builder, recipe = run.schema.names, images.builder, run.recipe
     distances = [image.distances(truth, unit) for image in located]
     numbers = error_statistics(
@@ -308,7 +318,7 @@ def _result(run, images, scope, truth, located, unit, seconds):
         [image.group for image in located],
         unit=unit,
     )
-    scored = [image for image in located if unit == "px" or image.calibrated]
+    scored = _scored(located, unit)
     if all(image.trusted is not None for image in scored):
         radii = [
             np.full(len(names), np.nan)
@@ -321,6 +331,14 @@ def _result(run, images, scope, truth, located, unit, seconds):
             np.mean([image.trusted for image in scored])
         )
         numbers["calibration"] = dict(run.calibration.protocol)
+    numbers["offsets"] = offset_statistics(
+        np.stack([image.points(unit) for image in scored]),
+        np.stack([image.truth(truth, unit) for image in scored]),
+        names,
+        [image.group for image in scored],
+        unit,
+        frames,
+    )
     excluded = [image for image in located if unit == "mm" and not image.calibrated]
     spacings = [spacing_of(image.affine) for image in scored]
     protocol = {

@@ -8,12 +8,14 @@ from rich import box
 from rich import table as rich_table
 from rich.markup import escape
 
+from scn_keras.training.evaluation.offsets import direction, real_offsets
 from scn_keras.training.evaluation.statistics import (
     HEADLINE_RADIUS,
     SHOWN_RADII,
     radius_key,
 )
 
+MAX_OFFSETS = 5  # in a sentence
 # Decimal places of distances, by unit.
 DIGITS = {"mm": 3, "px": 2}
 
@@ -46,6 +48,10 @@ def print_results(
     for result in results:
         if "coverage90_percent" in result:
             console.print(coverage(result))
+    for result in results:
+        is_subset = result["protocol"].get("subset_of") is not None
+        if not is_subset and (text := offsets(result)):
+            console.print(text, markup=False, highlight=False)
     for unit in sorted({unit_of(result) for result in results}):
         rules = {r["protocol"]["spacing"] for r in results if unit_of(r) == unit}
         console.print(
@@ -56,6 +62,7 @@ def print_results(
     if landmarks:
         for result in results:
             console.print(_landmark_table(result, runs > 1))
+            console.print(_offset_table(result))
 
 
 def unit_of(result: Mapping[str, Any]) -> str:
@@ -106,6 +113,58 @@ def coverage(result: Mapping[str, Any]) -> str:
         f"{result[f'radius90_{unit}']:.{DIGITS[unit]}f} {unit} on average; "
         f"{result['trusted_percent']:.1f} % of images are trusted."
     )
+
+
+def offsets(result: Mapping[str, Any]) -> str:
+    """Returns a sentence on landmarks that the observer marks at another place.
+
+    It is empty if there are none.
+    """
+    # Early versions did not measure offsets.
+    measured, unit = result.get("offsets", {}), unit_of(result)
+    if not measured or not (rows := real_offsets(measured, unit)):
+        return ""
+    digits = DIGITS[unit] - 1
+    shown = "; ".join(
+        f"{row['name']} {row[f'length_{unit}']:.{digits}f} {unit} "
+        f"{direction(row[f'offset_{unit}'])}"
+        for row in rows[:MAX_OFFSETS]
+    )
+    more = len(rows) - MAX_OFFSETS
+    return (
+        f"{scope(result)}: {len(rows)} of {len(measured['per_landmark'])} landmarks "
+        f"are marked elsewhere than the model places them: {shown}"
+        f"{f'; and {more} more' if more > 0 else ''}. Without constant offsets, the "
+        f"mean error is {measured[f'mre_without_{unit}']:.{DIGITS[unit]}f} {unit} "
+        f"instead of {result[f'mre_{unit}']:.{DIGITS[unit]}f}."
+    )
+
+
+def offset_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Returns the head and the rows of a table of the offsets of a result.
+
+    The rows are empty for results of early versions.
+    """
+    measured, unit = result.get("offsets", {}), unit_of(result)
+    rows = measured.get("per_landmark", [])
+    axes = len(measured.get(f"shape_{unit}", [()])[0])
+    head = ["landmark", *(f"{axis}, {unit}" for axis in "xyz"[:axes]), "length", "p"]
+    return [*head, "mean error without"], [_offset_row(row, unit, axes) for row in rows]
+
+
+def _offset_row(row: Mapping[str, Any], unit: str, axes: int) -> list[str]:
+    without = row[f"mre_without_{unit}"]
+    last = "–" if without is None else f"{without:.{DIGITS[unit]}f}"
+    if row["p"] is None:
+        return [row["name"], *["–"] * (axes + 2), last]
+    vector = [
+        f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
+        for value, (low, high) in zip(
+            row[f"offset_{unit}"], row[f"ci95_{unit}"], strict=True
+        )
+    ]
+    p = f"{row['p']:.3f}" if row["p"] >= 1e-3 else "< 0.001"
+    return [row["name"], *vector, f"{row[f'length_{unit}']:.2f}", p, last]
 
 
 def scope(result: Mapping[str, Any]) -> str:
@@ -194,6 +253,24 @@ def _table(title: str, unit: str, *labels: str) -> rich_table.Table:
         )
     for label in ("MRE ± SD", "median", *(f"< {r:g}" for r in SHOWN_RADII[unit])):
         table.add_column(label, justify="right", no_wrap=True)
+    return table
+
+
+def _offset_table(result: Mapping[str, Any]) -> rich_table.Table | str:
+    head, rows = offset_rows(result)
+    if not rows:
+        return ""
+    table = rich_table.Table(
+        title=f"{scope(result)}, from the points of the model to the true ones",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
+    for number, label in enumerate(head):
+        table.add_column(label, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*map(escape, row))
     return table
 
 

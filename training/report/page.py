@@ -19,11 +19,13 @@ from scn_keras.training.evaluation.result_table import (
 )
 from scn_keras.training.report.curves import curve_pictures
 from scn_keras.training.report.examples import heatmap_pictures, overlay_pictures
+from scn_keras.training.report.offset_figure import offset_picture
 from scn_keras.training.report.reported_split import ReportedSplit
 from scn_keras.training.report.tables import (
     farthest_table,
     headline_card,
     landmark_table,
+    offset_table,
     protocol_list,
     results_tables,
 )
@@ -95,7 +97,10 @@ def write_report(
         "heatmaps": heatmap_pictures(
             reported, samples, truths, evaluation.locator if evaluation else None
         ),
-        "curves": curve_pictures(reported),
+        "curves": (
+            *curve_pictures(reported),
+            offset_picture(reported.headlines[0], run.schema),
+        ),
     }
     path = run.path / "report.html" if path is None else pathlib.Path(path)
     write_text(path, _assemble(reported, pictures))
@@ -118,7 +123,7 @@ def _assemble(reported: ReportedSplit, pictures: Mapping[str, Iterable[str]]) ->
         ),
         protocol=protocol_list(headline["protocol"]),
         headline=html.escape(scope(headline)),
-        landmarks=landmark_table(headline),
+        landmarks=landmark_table(headline) + offset_table(headline),
         farthest=farthest_table(reported),
         footer=_footer(reported.run),
         **{name: "\n".join(fragments) for name, fragments in pictures.items()},

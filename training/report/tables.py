@@ -10,6 +10,7 @@ from scn_keras.training.evaluation.result_table import (
     interval,
     mean_and_sd,
     median,
+    offset_rows,
     rate,
     scope,
     unit_of,
@@ -76,6 +77,21 @@ def landmark_table(result: Mapping[str, Any]) -> str:
             for row in result["per_landmark"]
         ),
     )
+
+
+def offset_table(result: Mapping[str, Any]) -> str:
+    """Returns a table of the mean offset of each landmark; empty for early versions."""
+    head, rows = offset_rows(result)
+    if not rows:
+        return ""
+    about = (
+        "From the points of the model to the true ones, in axes of the image that turn "
+        "and scale with the anatomy, with 95 % intervals over patients. p is the "
+        "probability of an offset as large in any landmark by chance; errors are those "
+        "without the offsets of the other patients."
+    )
+    cells = ([html.escape(cell) for cell in row] for row in rows)
+    return f"<h3>Offsets</h3>{remark(about)}{table(head, cells)}"
 
 
 def farthest_table(reported: ReportedSplit) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from scn_keras.pictures.prediction_picture import draw_prediction as draw_prediction
     from scn_keras.pictures.projections import Projection as Projection
     from scn_keras.pictures.projections import project_to_planes as project_to_planes
+    from scn_keras.pictures.slices import draw_slices as draw_slices
     from scn_keras.pictures.style import landmark_colors as landmark_colors
 
 # Most of these import matplotlib, and some Keras.
@@ -31,6 +32,7 @@ __getattr__, __dir__ = lazy_names(
         "draw_network": "network_drawing",
         "draw_overlay": "overlay",
         "draw_prediction": "prediction_picture",
+        "draw_slices": "slices",
         "inner_heatmaps": "heatmap_figure",
         "landmark_colors": "style",
         "network_graph": "network_nodes",

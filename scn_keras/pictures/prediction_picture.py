@@ -15,8 +15,8 @@ from scn_keras.pictures._named_points import (
     draw_caption,
     draw_named_points,
 )
-from scn_keras.pictures._slices import draw_slices
 from scn_keras.pictures.pixel_figure import PixelFigure
+from scn_keras.pictures.slices import draw_slices
 from scn_keras.pictures.style import PREDICTED, grey_limits, to_grey
 
 _MIN_FONT, _LINES = 14.0, 85.0  # font in pixels, lines per side of large images
@@ -73,8 +73,7 @@ def draw_prediction(
     if affine is not None and not has_usable_spacing(affine, NUMPY):
         affine = None
     if image.ndim == 3:
-        chosen = range(len(schema)) if with_slices is None else with_slices
-        return draw_slices(image, schema, points, affine, radii, title, chosen)
+        return draw_slices(image, schema, points, affine, radii, title, with_slices)
     stretch = np.ones(2)
     if affine is not None:
         spacing = spacing_of(affine)

@@ -7,8 +7,8 @@ from matplotlib import colors
 from PIL import Image
 
 from scn_keras.landmark_schema import LandmarkSchema
-from scn_keras.pictures import draw_prediction, to_png
-from scn_keras.pictures.style import PREDICTED
+from scn_keras.pictures import draw_prediction, draw_slices, to_png
+from scn_keras.pictures.style import PREDICTED, TRUE
 
 
 def pixels(drawing):
@@ -21,12 +21,12 @@ def texts(drawing):
     return [t for t in drawing.findobj(matplotlib.text.Text) if t.get_text()]
 
 
-def has_color(picture, x, y, reach=2):
+def has_color(picture, x, y, reach=2, color=PREDICTED):
     part = picture[
         max(round(y) - reach, 0) : round(y) + reach + 1,
         max(round(x) - reach, 0) : round(x) + reach + 1,
     ]
-    wanted = np.array(colors.to_rgb(PREDICTED)) * 255
+    wanted = np.array(colors.to_rgb(color)) * 255
     return bool((np.abs(part - wanted).max(axis=-1) < 45).any())
 
 
@@ -208,3 +208,24 @@ def test_slices_of_some_landmarks():
     # In each of the three projections; slices of the last only.
     assert written.count("first") == 3 and written.count("last") == 4
     assert "x 8" in written and "x 3" not in written
+
+
+def test_true_points_in_slices():
+    points = np.array([[10.0, 12.0, 14.0], [4.0, 5.0, 6.0], [9.0, 9.0, 9.0]])
+    true = points + [[1.0, 2.0, 2.0], [np.nan] * 3, [0.0, 0.0, 0.0]]
+    schema = LandmarkSchema(("first", "second", "third"))
+    volume = np.zeros((30, 30, 30))
+    affine = np.diag([0.5, 0.5, 0.5, 1.0])
+    drawing = draw_slices(volume, schema, points, affine, chosen=[0, 1], true=true)
+    written = {text.get_text() for text in texts(drawing)}
+    # 0.5, 1 and 1 mm apart.
+    assert "first, 1.50 mm from the true point" in written and "second" in written
+    picture = pixels(drawing)
+    top = (6 * 240 + 5 * 6 - 2 * 6) // 3 + 6 + 28  # of three equal projections
+    slices = [tile(picture, n, top) for n in range(6)]
+    # 7.5 mm are 240 pixels wide; y is downwards in the axial plane, z upwards.
+    for slice_, mm in zip(slices, ((0.5, 1), (0.5, -1), (1, -1)), strict=False):
+        x, y = (120 + 32 * offset for offset in mm)
+        for dx, dy in ((5, 0), (-5, 0), (0, 5), (0, -5)):
+            assert has_color(slice_, x + dx, y + dy, color=TRUE)
+    assert not any(has_color(slice_, 120, 120, 110, TRUE) for slice_ in slices[3:])

@@ -7,12 +7,14 @@ import numpy as np
 import tensorflow as tf
 from rich import progress
 
-from scn_keras.geometry import apply_affine, invert_affine
+from scn_keras.array_api import NUMPY
+from scn_keras.geometry import apply_affine, has_usable_spacing, invert_affine
 from scn_keras.inference.locator import Locator
 from scn_keras.pictures import (
     OverlayOptions,
     draw_heatmaps,
     draw_overlay,
+    draw_slices,
     inner_heatmaps,
     to_jpeg,
 )
@@ -20,6 +22,7 @@ from scn_keras.training.evaluation.statistics import HEADLINE_RADIUS
 from scn_keras.training.report.fragments import picture, remark
 from scn_keras.training.report.reported_split import ReportedSplit
 
+_SLICED = 2  # landmarks of a volume with slices
 _ABOUT_HEATMAPS = (
     "In heatmaps of a single landmark, positive values are orange and negative values "
     "are blue. Rings are true points, dots are predicted points."
@@ -40,6 +43,8 @@ def overlay_pictures(
 ) -> Iterator[str]:
     """Yields pictures of images with predicted and true points.
 
+    Of a volume, the slices through the two points with the largest errors are shown.
+
     Args:
         reported: `ReportedSplit`.
         ids: Iterable of str, the images.
@@ -49,22 +54,42 @@ def overlay_pictures(
     unit = reported.unit
     for id in progress.track(ids, "draw images"):
         error = reported.mean_errors[id]
-        drawing = draw_overlay(
-            samples[id]["image"],
-            reported.run.schema,
-            reported.points[id]["points_px"],
-            true_points[id],
-            samples[id]["affine"],
-            options=OverlayOptions(
-                title=f"{id}: mean error {error:.2f} {unit}",
-                radius=HEADLINE_RADIUS[unit],
-                margin=0.15,
-                unit=unit,
-            ),
-        )
+        image, affine = samples[id]["image"], samples[id]["affine"]
+        predicted = reported.points[id]["points_px"]
+        title = f"{id}: mean error {error:.2f} {unit}"
         mean = f"{error:.2f} {unit} on average"
         alt = f"Image {id} with predicted and true points, {mean}"
+        if predicted.shape[-1] == 3:
+            errors = reported.points[id]["errors"][reported.truth]
+            drawing = draw_slices(
+                np.asarray(image)[..., 0],
+                reported.run.schema,
+                predicted,
+                affine if has_usable_spacing(affine, NUMPY) else None,
+                title=title,
+                chosen=_farthest(errors),
+                true=true_points[id],
+            )
+            content = picture(to_jpeg(drawing, drawing.dpi), "jpeg", alt)
+            yield f'<div class="wide">{content}</div>'
+            continue
+        drawing = draw_overlay(
+            image,
+            reported.run.schema,
+            predicted,
+            true_points[id],
+            affine,
+            options=OverlayOptions(
+                title=title, radius=HEADLINE_RADIUS[unit], margin=0.15, unit=unit
+            ),
+        )
         yield picture(to_jpeg(drawing), "jpeg", alt)
+
+
+def _farthest(errors: np.ndarray) -> list[int]:
+    """Returns the landmarks with the largest errors, in descending order."""
+    order = np.argsort(-np.nan_to_num(errors, nan=-1.0), kind="stable")
+    return [int(n) for n in order[:_SLICED] if not np.isnan(errors[n])]
 
 
 def heatmap_pictures(

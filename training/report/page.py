@@ -31,6 +31,13 @@ from scn_keras.training.report.tables import (
 )
 from scn_keras.training.run import Run
 
+# By the dimensions of the images.
+_ABOUT_RINGS = {
+    2: "A dot outside of its ring is a miss; the farthest three are named.",
+    3: "Below the projections are slices through the two points with the largest "
+    "errors. Rings are true points.",
+}
+
 
 def write_report(
     run: Run,
@@ -125,6 +132,7 @@ def _assemble(reported: ReportedSplit, pictures: Mapping[str, Iterable[str]]) ->
         headline=html.escape(scope(headline)),
         landmarks=landmark_table(headline) + offset_table(headline),
         farthest=farthest_table(reported),
+        rings=_ABOUT_RINGS[len(reported.run.recipe.grid)],
         footer=_footer(reported.run),
         **{name: "\n".join(fragments) for name, fragments in pictures.items()},
     )

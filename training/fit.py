@@ -39,6 +39,7 @@ def fit(
     tensorboard: bool = False,
     arrays: str | pathlib.Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    film: str | None = None,
 ) -> Run:
     """Trains a recipe and writes the results to the folder of a run.
 
@@ -62,6 +63,9 @@ def fit(
             become the model. The callbacks are not used for a coarse stage. If `steps`
             is not a multiple of `steps_per_epoch`, the last, shorter epoch is a
             separate call of Keras's `fit`.
+        film: The name of a landmark, or `"all"`: its heatmaps on the first held-out
+            image (training image if none is held out) are filmed, see `HeatmapFilm`, in
+            `film.webp` of the run.
 
     Returns:
         The finished `Run`. `run.path` is its folder, `run.load_model()` returns the
@@ -96,6 +100,8 @@ def fit(
     recipe.stored_form()
     path = pathlib.Path(path)
     source = open_source(recipe, data_dir, arrays)
+    if film is not None:
+        _require_film(recipe, source, film)
     callbacks = [*make_callbacks(recipe), *callbacks]
     training = _NetworkTraining(recipe, source)
     if resume and (path / "recipe.json").is_file():
@@ -124,7 +130,7 @@ def fit(
         fit(recipe.coarse, coarse, data_dir, existing, tensorboard)
         source.place(run)
     if recipe.uses_network:
-        training.train(run, callbacks, tensorboard)
+        training.train(run, callbacks, tensorboard, film)
     else:
         make_method(recipe).fit(run, source, callbacks)
     return run
@@ -152,6 +158,17 @@ def open_source(
     from scn_keras.training.input.stored_source import StoredSource
 
     return StoredSource(recipe, data_dir)
+
+
+def _require_film(recipe: Recipe, source: Source, film: str) -> None:
+    from scn_keras.training.heatmap_film import HeatmapFilm  # loads matplotlib
+
+    if not recipe.uses_network:
+        raise ValueError(
+            "A film requires a network with heatmaps. Received: "
+            f"method={recipe.method!r}"
+        )
+    HeatmapFilm.require(source.schema, film)
 
 
 def _prepare(recipe: Recipe, training: "_NetworkTraining") -> None:
@@ -232,9 +249,10 @@ class _NetworkTraining:
         run: Run,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         tensorboard: bool = False,
+        film: str | None = None,
     ) -> None:
         """Trains from the last checkpoint, if it exists, and writes the model."""
-        callbacks = [*self._own_callbacks(run, tensorboard), *callbacks]
+        callbacks = [*self._own_callbacks(run, tensorboard, film), *callbacks]
         model, step = self._restored(run)
         while step < self._recipe.steps:
             step, stopped = self._fit(model, run, step, callbacks)
@@ -290,15 +308,24 @@ class _NetworkTraining:
             _print(summary)
         return model
 
-    def _own_callbacks(self, run, tensorboard):
+    def _own_callbacks(self, run, tensorboard, film):
         callbacks: list[keras.callbacks.Callback] = []
         if self._recipe.optimizer.average is not None:
             callbacks.append(AveragedValidation())
+        source = self._source
+        images = source.plain() if source.validation is None else source.validation
         if tensorboard:
             from scn_keras.training.tensorboard_log import TensorBoardLog
 
-            source = self._source
-            images = source.plain() if source.validation is None else source.validation
             folder = run.path / "tensorboard"
             callbacks.append(TensorBoardLog(folder, images, source.schema))
+        if film is not None:
+            from scn_keras.training.heatmap_film import HeatmapFilm
+
+            path, steps = run.path / "film.webp", self._recipe.steps
+            image, y = keras.tree.map_structure(
+                lambda values: keras.ops.convert_to_numpy(values)[0], next(iter(images))
+            )
+            schema, true = source.schema, y["points"]
+            callbacks.append(HeatmapFilm(path, image, schema, steps, film, true))
         return callbacks

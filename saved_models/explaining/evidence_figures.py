@@ -39,25 +39,29 @@ def draw_influence(
         title: Str, with the unit.
     """
     count = len(schema)
-    size = 7.0
+    names = [plain_text(name) for name in schema.names]
+    side = 5.4  # inches
     font = float(np.clip(190.0 / count, 2.5, 8.0))
-    drawing = new_figure(size + 0.6, size)
-    axes = drawing.add_axes((0.22, 0.19, 0.68, 0.73))
+    # Names of landmarks and the label of the axis.
+    margin = 0.5 + max(map(len, names)) * 0.6 * font / 72.0
+    width, height = margin + side + 0.8, margin + side + 0.5
+    drawing = new_figure(width, height)
+    box = margin / width, margin / height, side / width, side / height
+    axes = drawing.add_axes(box)
     top = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
     shown = axes.imshow(
         values, cmap="magma", norm=colors.PowerNorm(0.5, 0.0, max(top, 1e-6))
     )
-    names = [plain_text(name) for name in schema.names]
     axes.set_xticks(range(count), names, rotation=90, fontsize=font)
     axes.set_yticks(range(count), names, fontsize=font)
     axes.set_xlabel("occluded landmark", fontsize=9, color=INK)
     axes.set_ylabel("affected landmark", fontsize=9, color=INK)
     _style(axes)
-    bar = drawing.add_axes((0.92, 0.19, 0.02, 0.73))
+    bar = drawing.add_axes((1.0 - 0.65 / width, box[1], 0.15 / width, box[3]))
     scale = drawing.colorbar(shown, cax=bar)
     scale.outline.set_visible(False)
     bar.tick_params(colors=INK, labelsize=8)
-    drawing.text(0.22, 0.95, plain_text(title), color=INK, fontsize=10)
+    drawing.text(box[0], 1.0 - 0.32 / height, plain_text(title), color=INK, fontsize=10)
     return drawing
 
 

@@ -79,7 +79,7 @@ def _section(number: int, part: Part) -> str:
 
 def _embedded(title: str, p: Picture) -> str:
     alt = p.caption or title
-    if p.kind == "chart":
+    if p.kind in ("chart", "matrix"):
         content = picture(to_png(p.drawing, 130), "png", alt, p.caption)
     else:
         content = picture(to_jpeg(p.drawing, 130), "jpeg", alt, p.caption)

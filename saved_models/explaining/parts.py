@@ -31,8 +31,8 @@ class Picture(NamedTuple):
     Attributes:
         caption: Str, or `""`.
         drawing: Matplotlib `Figure`.
-        kind: Str: `"photo"`, `"plane"` for one of three planes of a volume, or
-            `"chart"` for lines, text and large pixels.
+        kind: Str: `"photo"`, `"plane"` for one of three planes of a volume, `"chart"`
+            for lines and large pixels, or `"matrix"` for all pairs of landmarks.
     """
 
     caption: str
@@ -121,7 +121,7 @@ def _occlusion_part(explanation: Explanation) -> Part:
             (100.0 * occlusion.change, "change of the heatmap, %"),
         ):
             drawing = draw_influence(values, explanation.schema, title)
-            pictures.append(Picture("", drawing, "chart"))
+            pictures.append(Picture("", drawing, "matrix"))
         for i, (other, _, _) in occlusion.examples.items():
             text = (
                 f": its spatial configuration, and the same without {names[other]} "

@@ -56,6 +56,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Write curves and pictures of points for TensorBoard to the run's folder.",
 )
+@click.option(
+    "--film",
+    metavar="LANDMARK",
+    help="Film the heatmaps of this landmark, or of `all`, over the steps of the "
+    "training: on the first held-out image, or training image if none is held out, in "
+    "film.webp of the run.",
+)
 @DATA_DIR
 @click.option(
     "--arrays",
@@ -73,6 +80,7 @@ def train(
     start: str | None,
     resume: bool,
     tensorboard: bool,
+    film: str | None,
     data_dir: pathlib.Path | None,
     arrays: pathlib.Path | None,
 ) -> None:
@@ -133,7 +141,7 @@ def train(
     if existing is not None:
         path = _resumed_path(existing, resolved, out)
     try:
-        run = fit(resolved, path, data_dir, resume, tensorboard, arrays)
+        run = fit(resolved, path, data_dir, resume, tensorboard, arrays, film=film)
     except KeyboardInterrupt:
         _exit_interrupted(next_command(["train", "--resume", path], resolved), path)
     click.echo(f"Trained: {run.model_path}")

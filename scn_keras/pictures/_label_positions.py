@@ -25,8 +25,8 @@ def label_positions(
         gaps: Array `(N,)`, the least distances of the labels from their points.
 
     Returns:
-        The centres of the labels `(N, 2)`, and the largest part of a label that others
-        cover, from 0 to 1.
+        The centres of the labels `(N, 2)`, and the largest part of a label that cannot
+        be read, because it is outside or others cover it, from 0 to 1.
 
     Example:
 
@@ -57,13 +57,8 @@ def label_positions(
             centers[n] = candidates[n][np.argmin(cost)]
         if np.array_equal(centers, before):
             break
-    covered = [
-        _overlap(
-            centers[n, None], sizes[n], np.delete(centers, n, 0), np.delete(sizes, n, 0)
-        ).sum()
-        for n in range(count)
-    ]
-    return centers, float(min(max(covered, default=0.0), 1.0))
+    covered = [_covered(n, centers, sizes, points, area) for n in range(count)]
+    return centers, min(max(covered, default=0.0), 1.0)
 
 
 def leader(point: np.ndarray, center: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -82,9 +77,6 @@ def _candidates(point: np.ndarray, size: np.ndarray, gap: float) -> np.ndarray:
 def _fixed_costs(candidates, points, size, area, own):
     """Costs of candidates that do not depend on other labels."""
     half = size / 2.0
-    outside = np.maximum(half - candidates, 0.0) + np.maximum(
-        candidates + half - np.asarray(area), 0.0
-    )
     edges = np.clip(points[own], candidates - half, candidates + half)
     others = np.delete(points, own, axis=0)
     near = _distance_to_line(points[own], edges, others) < 0.3 * size[1]
@@ -96,7 +88,7 @@ def _fixed_costs(candidates, points, size, area, own):
         0.02 * (1.0 - np.cos(_ANGLES)) + 0.05 * np.abs(np.sin(_ANGLES)), len(_DISTANCES)
     )
     return (
-        _OUTSIDE * (outside / size).sum(axis=-1)
+        _OUTSIDE * _outside(candidates, size, area).sum(axis=-1)
         + _COVERED * (covered + near.sum(axis=1))
         + 10.0 * distance
         + side
@@ -117,6 +109,22 @@ def _mutual_costs(candidates, point, size, centers, sizes, points, placed):
     )
     lines = _intersect(point, edges, points[placed], their_edges).sum(axis=1)
     return _OVERLAP * overlap + _CROSSED * (crossed + lines)
+
+
+def _covered(n, centers, sizes, points, area):
+    """Returns the part of a label that cannot be read."""
+    others = np.delete(centers, n, axis=0), np.delete(sizes, n, axis=0)
+    overlap = _overlap(centers[n, None], sizes[n], *others).sum()
+    if ((points[n] < 0) | (points[n] > np.asarray(area))).any():
+        return float(overlap)  # as its point is outside, it has to be as well
+    return float(overlap + _outside(centers[n], sizes[n], area).sum())
+
+
+def _outside(centers, size, area):
+    """Returns the part of a box outside the area, along x and along y."""
+    before = np.maximum(size / 2.0 - centers, 0.0)
+    after = np.maximum(centers + size / 2.0 - np.asarray(area), 0.0)
+    return (before + after) / size
 
 
 def _overlap(centers, size, others, their_sizes):

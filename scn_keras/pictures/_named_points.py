@@ -142,4 +142,7 @@ def _draw_scale_bar(
 
 def _short(name: str) -> str:
     name = shown_text(name)
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    if len(name) <= _LONGEST_NAME:
+        return name
+    end = _LONGEST_NAME // 3  # long names often differ at the end
+    return f"{name[: _LONGEST_NAME - end - 1]}…{name[-end:]}"

@@ -1,7 +1,9 @@
 """Conversion of figures to the bytes of PNG, JPEG and SVG files."""
 
+import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import matplotlib
@@ -44,11 +46,17 @@ def to_svg(drawing: figure.Figure) -> bytes:
         return _save(drawing, "svg", metadata={"Date": None})
 
 
+@contextlib.contextmanager
+def without_glyph_warnings() -> Iterator[None]:
+    """Names of files and landmarks may be in any script; the font has a box for it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        yield
+
+
 def _save(drawing: figure.Figure, format: str, **settings: Any) -> bytes:
     file = io.BytesIO()
-    with warnings.catch_warnings():
-        # Names of files and landmarks may be in any script; the font has a box for it.
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
+    with without_glyph_warnings():
         drawing.savefig(
             file, format=format, facecolor=drawing.get_facecolor(), **settings
         )

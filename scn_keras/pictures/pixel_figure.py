@@ -1,10 +1,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import collections, figure
+from matplotlib import collections, figure, patches
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from scn_keras.pictures.figure_files import without_glyph_warnings
 from scn_keras.pictures.style import INK, PAPER, halo, plain_text
 
 _DPI = 100
@@ -55,7 +56,12 @@ class PixelFigure:
         self._pixels[top : top + rows, left : left + columns] = grey[..., None]
 
     def lines(
-        self, segments: Sequence[np.ndarray], color: str, width: float, alpha: float = 1
+        self,
+        segments: Sequence[np.ndarray],
+        color: str,
+        width: float,
+        alpha: float = 1,
+        height: float | None = None,
     ) -> None:
         """Draws lines with a dark edge.
 
@@ -64,18 +70,22 @@ class PixelFigure:
             color: Str.
             width: Float, in pixels.
             alpha: Float, from 0 to 1, the opacity.
+            height: Float, the row below which nothing is drawn, or `None`.
         """
         points = width * _POINTS_PER_PIXEL
-        self._axes.add_collection(
-            collections.LineCollection(
-                list(segments),
-                colors=color,
-                linewidths=points,
-                alpha=alpha,
-                path_effects=halo(2.0 * points) if alpha == 1 else None,
-            ),
-            autolim=False,
+        drawn = collections.LineCollection(
+            list(segments),
+            colors=color,
+            linewidths=points,
+            alpha=alpha,
+            path_effects=halo(2.0 * points) if alpha == 1 else None,
         )
+        self._axes.add_collection(drawn, autolim=False)
+        if height is not None:
+            area = patches.Rectangle((0.0, 0.0), self.width, height)
+            drawn.set_clip_path(
+                area.get_path(), area.get_transform() + self._axes.transData
+            )
 
     def dots(self, centers: np.ndarray, color: str, diameter: float) -> None:
         """Draws dots with a dark edge at positions `(N, 2)`; `diameter` in pixels."""
@@ -122,7 +132,8 @@ class PixelFigure:
 
     def width_of(self, text: Text) -> float:
         """Returns the width of a text in pixels."""
-        return text.get_window_extent(self._canvas.get_renderer()).width
+        with without_glyph_warnings():
+            return text.get_window_extent(self._canvas.get_renderer()).width
 
     def finish(self) -> figure.Figure:
         """Returns the figure, to be saved with its own `dpi`."""

@@ -114,7 +114,7 @@ def _draw(image, schema, points, affine, radii, title, scale):
         sizes = np.asarray(radii) * np.abs(outline).max()
         drawn = ~np.isnan(points).any(axis=-1) & np.isfinite(radii)
         circles = on_page[drawn, None] + np.asarray(radii)[drawn, None, None] * outline
-        page.lines(list(circles), PREDICTED, 0.1 * size)
+        page.lines(list(circles), PREDICTED, 0.1 * size, height=height)
         key = "90 % radius"
     covered = draw_named_points(
         page,

@@ -229,3 +229,39 @@ def test_true_points_in_slices():
         for dx, dy in ((5, 0), (-5, 0), (0, 5), (0, -5)):
             assert has_color(slice_, x + dx, y + dy, color=TRUE)
     assert not any(has_color(slice_, 120, 120, 110, TRUE) for slice_ in slices[3:])
+
+
+def test_names_that_do_not_fit_enlarge_the_image():
+    points = np.array([[30.0, 300.0], [60.0, 900.0]])
+    schema = LandmarkSchema(("nasal spine", "menton"))
+    drawing = draw_prediction(np.zeros((1100, 70)), schema, points)
+    (name,) = (text for text in texts(drawing) if text.get_text() == schema.names[0])
+    (left, _), (right, _) = name.get_window_extent().get_points()
+    assert drawing.bbox.width == pytest.approx(140, abs=0.1)  # 3000 / 1100 times
+    assert 70 < right - left and 0 <= left and right <= 140
+    # A point that is not in the image does not enlarge it.
+    outside = draw_prediction(np.zeros((1100, 300)), schema, points + [5000.0, 0.0])
+    assert outside.bbox.width == pytest.approx(300, abs=0.1)
+
+
+def test_circles_do_not_cover_the_caption():
+    point = np.array([[200.0, 1000.0]])
+    schema = LandmarkSchema(("tip",))
+    picture = pixels(
+        draw_prediction(np.zeros((1010, 400)), schema, point, None, np.array([30.0]))
+    )
+    assert has_color(picture, 170.5, 1000.5)
+    below = picture[1012:, 150:250].astype(int)
+    assert (np.ptp(below, axis=-1) < 30).all()  # all of it is dark grey
+
+
+def test_names_in_any_script_and_of_any_length():
+    points = np.array([[100.0, 300.0], [100.0, 500.0], [100.0, 800.0]])
+    long = "distal phalanx of the little finger, radial edge"
+    schema = LandmarkSchema(("\u874d\u978d", f"{long} 1", f"{long} 2"))
+    written = {
+        text.get_text()
+        for text in texts(draw_prediction(np.zeros((1000, 800)), schema, points))
+    }
+    assert len(written) == 3 and "\u874d\u978d" in written
+    assert {text[-1] for text in written if "\u2026" in text} == {"1", "2"}

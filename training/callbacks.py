@@ -68,13 +68,23 @@ class Recorder(keras.callbacks.Callback):
         temporary = self.run.checkpoint.with_name("next.keras")
         self.model.save(temporary)
         temporary.replace(self.run.checkpoint)
-        error = row.get("val_point_error", row.get("point_error"))
-        kind = "validation" if "val_point_error" in row else "training"
-        text = f"{error:.2f} mm" if error == error else "unknown: no spacing"
-        status = f"loss {row['loss']:.4g}, {kind} point error {text}"
+        status = _status(row)
         self.bar.update(self.task, status=status)
         if not self.bar.console.is_terminal:
             self.bar.console.print(f"step {self.step} of {self.steps}: {status}")
+
+
+def _status(row: dict[str, float]) -> str:
+    """Returns the loss and the error of an epoch; without a spacing, the losses."""
+    error = row.get("val_point_error", row.get("point_error", float("nan")))
+    status = f"loss {row['loss']:.4g}"
+    if error == error:
+        kind = "validation" if "val_point_error" in row else "training"
+        return f"{status}, {kind} point error {error:.2f} mm"
+    if "val_loss" in row:
+        status += f", validation loss {row['val_loss']:.4g}"
+    reason = " (no error in mm: no spacing)" * (row["loss"] == row["loss"])
+    return status + reason
 
 
 class AveragedValidation(keras.callbacks.Callback):

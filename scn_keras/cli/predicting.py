@@ -119,6 +119,14 @@ def predict(
         click.echo(f"Written: {shown_text(str(path))}")
     for note in dict.fromkeys(note for result in results for note in result.notes):
         click.echo(f"Note: {shown_text(note)}", err=True)
+    in_pixels = [result for result in results if not result.calibrated]
+    if in_pixels and in_pixels[0].affine.shape == (3, 3):
+        click.echo(
+            f"Note: {len(in_pixels)} of {len(results)} images have no spacing, so "
+            "that their points are in pixels only. Give it by --spacing X Y, or as "
+            "`spacing` under [files] in landmarks.toml beside the images.",
+            err=True,
+        )
     for problem in problems:
         click.echo(f"Error: {shown_text(problem)}", err=True)
     if problems:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from scn_keras.training.run import Run
 
 
+# With fewer, even an easy set is hardly learnt.
+_FEW_STEPS = 100
+
+
 @click.command()
 @click.argument("recipe", callback=known_recipe)
 @click.option(
@@ -133,6 +137,12 @@ def train(
             measured = recipe_within(minutes, resolved, data_dir, arrays)
             before = "" if measured.coarse is None else f"{measured.coarse.steps} and "
             click.echo(f"{before}{measured.steps} steps fit into {minutes:g} minutes.")
+            if measured.steps < _FEW_STEPS:
+                click.echo(
+                    "A model learns little in so few steps. Give more --minutes, or "
+                    "make a step faster with a smaller image_to_grid.grid. The recipe "
+                    f"has {resolved.steps} steps."
+                )
         resolved = resolved.override([f"steps={measured.steps}"])
         if measured.coarse is not None:
             resolved = resolved.override([f"coarse.steps={measured.coarse.steps}"])

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from scn_keras.cli import main
-from scn_keras.training.callbacks import Recorder
+from scn_keras.training.callbacks import Recorder, _status
 from scn_keras.training.evaluation.prepared_split import HELD_OUT, PreparedSplit
 from scn_keras.training.fit import fit
 from scn_keras.training.run import Run
@@ -113,3 +113,34 @@ def test_without_a_test_split_the_held_out_images_are_evaluated(
         PreparedSplit(none, None, dots).samples()
     done = call("evaluate", finished.path, "--split", HELD_OUT, "--data-dir", dots)
     assert done.exit_code == 0 and "Validation: these images" in done.output
+
+
+def test_too_few_steps_for_the_time_are_noted(tmp_path, monkeypatch):
+    def within(minutes, recipe, *data):
+        del minutes, data
+        return dataclasses.replace(recipe, steps=7)
+
+    def no_fit(*arguments):
+        raise ValueError("no training")
+
+    monkeypatch.setattr("scn_keras.training.experiments.budget.recipe_within", within)
+    monkeypatch.setattr("scn_keras.training.fit.fit", no_fit)
+    result = call("train", "radiograph", "--minutes", "1.5", "--out", tmp_path / "a")
+    assert "7 steps fit into 1.5 minutes.\nA model learns little" in result.output
+    assert "The recipe has 3000 steps" in result.output
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ({"val_point_error": 1.5}, "loss 2, validation point error 1.50 mm"),
+        ({"point_error": 1.5}, "loss 2, training point error 1.50 mm"),
+        (
+            {"val_point_error": np.nan, "val_loss": 3.0},
+            "loss 2, validation loss 3 (no error in mm: no spacing)",
+        ),
+        ({"val_point_error": np.nan, "loss": np.nan}, "loss nan"),
+    ],
+)
+def test_the_status_of_an_epoch(row, text):
+    assert _status({"loss": 2.0, **row}) == text

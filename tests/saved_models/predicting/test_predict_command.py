@@ -18,6 +18,14 @@ def test_predict_prints_a_table(call, blob_run, png):
     result = call("predict", blob_run.path, png, "--spacing", "0.1", "0.1")
     assert result.exit_code == 0, result.output
     assert "bright" in result.output and "dark" in result.output
+    assert "no spacing" not in result.output
+
+
+def test_images_without_a_spacing_are_noted(call, blob_run, png):
+    result = call("predict", blob_run.path, png)
+    assert result.exit_code == 0, result.output
+    assert "Note: 1 of 1 images have no spacing" in result.output
+    assert "--spacing X Y" in result.output
 
 
 def test_predict_writes_files_and_fails_for_the_bad_one(call, blob_run, png, tmp_path):

@@ -1,6 +1,5 @@
 """Slices of splits, such as `train[:15]`, whose images stay."""
 
-import collections
 import dataclasses
 import warnings
 from collections.abc import Sequence
@@ -112,27 +111,20 @@ def _selected(builder: "LandmarkBuilder", part: _Part) -> tuple[list[str], list[
 def _positions(deal: Deal, images: ImageTable, by_patient: bool) -> list[int]:
     """Returns the recorded position of each image; new ones follow the last.
 
-    A patient has one position, that of its first image, and as many follow as it has
-    images, so that boundaries count images.
+    All images of a patient have the position of its first image.
     """
     if not deal.patients and not by_patient:
         return [*range(len(images))]
     parts, notes = recorded_parts(deal, images)
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    counts = collections.Counter(images.groups)
-    following = max(
-        (p.part + (1 if deal.by_image else len(p.images)) for p in deal.patients),
-        default=0,
-    )
+    following = max((patient.part + 1 for patient in deal.patients), default=0)
     new: dict[str, int] = {}
-    positions = []
     for part, group in zip(parts, images.groups, strict=True):
-        if part is None and group not in new:
-            new[group] = following
-            following += counts[group]
-        positions.append(new[group] if part is None else part)
-    return positions
+        if part is None:
+            new.setdefault(group, following + len(new))
+    pairs = zip(parts, images.groups, strict=True)
+    return [new[group] if part is None else part for part, group in pairs]
 
 
 def _boundary(text: str, deal: Deal, positions: Sequence[int], part: _Part) -> int:

@@ -18,6 +18,7 @@ def assign_folds(
     images: ImageTable,
     deal: Deal | None,
     problems: list[str],
+    notes: list[str],
 ) -> dict[str, str]:
     """Returns the fold of each image by id.
 
@@ -29,6 +30,7 @@ def assign_folds(
         images: `ImageTable` of the folder; digests are only needed with a deal.
         deal: `Deal`, if there were folds before.
         problems: List of str, to which a sentence is appended for each problem.
+        notes: List of str, to which a sentence is appended for each merged patient.
     """
     folds = settings.folds
     names = sorted({*images.groups})
@@ -37,7 +39,8 @@ def assign_folds(
             f"{FILE_NAME}: 'splits.folds' must be at most the number of patients, "
             f"{len(names)}. Received: {folds}."
         )
-    parts = [None] * len(images) if deal is None else recorded_parts(deal, images)[0]
+    parts, merged = recorded_parts(deal or Deal("folds", {}), images)
+    notes += merged
     recorded = dict(zip(images.groups, parts, strict=True))
     fold_of = {name: part for name, part in recorded.items() if part is not None}
     sizes = collections.Counter({fold: 0 for fold in range(1, folds + 1)})

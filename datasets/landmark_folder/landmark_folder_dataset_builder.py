@@ -200,7 +200,7 @@ Studio or VIA .json, CVAT .xml. Settings that are not in these files belong into
         if warned:
             more = f" (And {len(warned) - 1} more images.)" * (len(warned) > 1)
             notes.append(warned[0] + more)
-        notes += self.file_notes(folder)
+        notes += [*self._merged, *self.file_notes(folder)]
         unlabelled = [image.id for image in images if image.points is None]
         if unlabelled:
             notes.append(
@@ -264,7 +264,8 @@ Studio or VIA .json, CVAT .xml. Settings that are not in these files belong into
             tuple(group[image.id] for image in used),
             tuple("" if deal is None else self._digest(image) for image in used),
         )
-        return assign_folds(settings, table, deal, problems)
+        self._merged = []
+        return assign_folds(settings, table, deal, problems, self._merged)
 
     def _digest(self, image: FolderImage) -> str:
         """Returns the digest of an image; empty if it cannot be read."""
@@ -307,6 +308,7 @@ Studio or VIA .json, CVAT .xml. Settings that are not in these files belong into
             )
             self._content = settings, images, problems
             self._digests: dict[Path, str] = {}
+            self._merged: list[str] = []
             self._folder = folder
         return self._content
 

@@ -1,8 +1,10 @@
 """Splits of a folder stay when its images are added, removed, renamed or corrected."""
 
 import json
+import random
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,10 @@ from PIL import Image
 
 from scn_keras.datasets import DatasetFolderError, builder_class, prepare
 from scn_keras.datasets.check import check_folder
-from scn_keras.datasets.deals import deal_registry
+from scn_keras.datasets.deals import deal_registry, slices
 from scn_keras.datasets.deals.registry_file import FILE, read_deals, write_deals
 from scn_keras.datasets.identity.image_identity import pixel_digest
+from scn_keras.datasets.identity.image_table import ImageTable
 from scn_keras.training.input.prepared_sets import prepared_builder, sample_ids
 from scn_keras.training.input.split_images import training_images
 from scn_keras.training.recipe import Recipe
@@ -174,13 +177,15 @@ def test_patients_of_several_films_join_and_merge(tmp_path):
     after = films.prepare().folds()
     assert before.items() <= after.items()
     assert after[22] == before[20]
-    # Patient a turns out to be patient c, of whom there are more films.
-    moved = {"pc3": 0, "pc4": 1}
-    rest = {k: n for k, n in films.films.items() if not k.startswith("pa")}
+    # Patient d turns out to be patient c, of whom there are more films.
+    moved = {"pc3": 30, "pc4": 31}
+    rest = {k: n for k, n in films.films.items() if not k.startswith("pd")}
     films.write({**rest, **moved})
     merged = films.prepare().folds()
-    assert merged[0] == merged[1] == after[20]
-    assert {n: f for n, f in after.items() if n > 1}.items() <= merged.items()
+    assert any("images of 'pc' were dealt into several" in line for line in films.lines)
+    assert merged[30] == merged[31] == after[20] != after[30]
+    others = {n: f for n, f in after.items() if n not in (30, 31)}
+    assert others.items() <= merged.items()
 
 
 def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
@@ -199,6 +204,8 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     after = films.prepare().folds()
     assert before.items() <= after.items()
     assert "New patients: 1 in fold" in films.lines[-2]
+    # The set is that of the folder, though the folder does not have its folds.
+    prepare("landmark_folder", films.data, films.folder, "films", report=str)
     monkeypatch.undo()
     # It is written as soon as that is possible.
     assert films.prepare().folds() == after
@@ -336,6 +343,83 @@ def test_wrong_slices_are_refused_and_not_recorded(tmp_path):
     with pytest.raises(ValueError, match=r"'train' has 12 images.*boundary -13"):
         builder.as_data_source("train[-13:]")
     assert not (films.folder / FILE).exists()
+
+
+@pytest.mark.parametrize("by_patient", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_image_changes_its_slice_in_random_edits(
+    tmp_path, monkeypatch, by_patient, seed
+):
+    draw = random.Random(seed)
+    films = {
+        f"{n:02d}": [f"film {n}"] * (n % 5 != 0) or [f"a{n}", f"b{n}"]
+        for n in range(12)
+    }
+    builder = types.SimpleNamespace(
+        PUBLISHED_SPLITS=False,
+        info=types.SimpleNamespace(splits={"train"}),
+        data_dir=tmp_path,
+    )
+    images = {}
+
+    def selected(split):
+        base, ids = slices.dealt_slices(builder, split)
+        if ids is None:  # by TFDS; its own reading of slices is tested above
+            (part,) = slices._parsed(base)
+            count = len(images["table"])
+            start = slices._index(part.start or "0", count)
+            stop = slices._index(part.stop or str(count), count)
+            ids = images["table"].ids[start:stop]
+        assert base in (split, "train")
+        digests = dict(zip(images["table"].ids, images["table"].digests, strict=True))
+        return {digests[id] for id in ids}
+
+    monkeypatch.setattr(slices, "images_of", lambda *_: images["table"])
+    monkeypatch.setattr(slices, "deals_by_patient", lambda _: by_patient)
+    registry = deal_registry.DealRegistry([tmp_path])
+    monkeypatch.setattr(slices, "set_registry", lambda _: registry)
+    first, count = {}, 12
+    pairs = [
+        ("train[:5]", "train[5:]"),
+        ("train[:50%]", "train[50%:]"),
+        ("train[:-3]", "train[-3:]"),
+    ]
+    for _ in range(12):
+        rows = [
+            (f"{name} {n}", name, film)
+            for name in films
+            for n, film in enumerate(films[name])
+        ]
+        draw.shuffle(rows)  # TFDS orders samples by a digest of their names
+        images["table"] = ImageTable(*zip(*rows, strict=True))
+        for pair in pairs:
+            low, high = map(selected, pair)
+            assert low | high == {*images["table"].digests}
+            assert not low & high
+            old = first.setdefault(pair, {})
+            now = {**dict.fromkeys(low, 0), **dict.fromkeys(high, 1)}
+            assert {f: old.get(f, side) for f, side in now.items()} == now
+            new = {f: side for f, side in now.items() if f not in old}
+            assert not old or all(
+                side == 1 or any(now[f] == 0 for f in films[name] if f in old)
+                for f, side in new.items()
+                for name in films
+                if f in films[name]
+            )
+            if by_patient:
+                assert all(len({now[f] for f in of}) == 1 for of in films.values())
+            old |= now
+        names = sorted(films)
+        count += 1
+        edit = draw.choice(["new", "film", "remove", "number"])
+        if edit == "new":
+            films[f"new {count}"] = [f"new film {count}"]
+        elif edit == "film":
+            films[draw.choice(names)].append(f"second {count}")
+        elif edit == "remove" and len(names) > 8:
+            del films[draw.choice(names)]
+        elif edit == "number":
+            films = {f"{n:02d}": films[name] for n, name in enumerate(names)}
 
 
 PROCESS = """

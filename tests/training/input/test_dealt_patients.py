@@ -80,6 +80,15 @@ def test_patients_stay_when_images_are_renumbered(registry, recipe):
     assert again == {**after, "film 03": before["film 03"], "new": again["new"]}
 
 
+def test_a_name_that_passed_to_another_patient_does_not_count(registry):
+    films = {name: [f"film {name}"] for name in NAMES}
+    parts_of(films, FOLD, registry)  # 12 is in part 2, and 03 in part 3
+    kept = [film for name, (film,) in films.items() if name != "03"]
+    films = {name: [film] for name, film in zip(NAMES[:-1], kept, strict=True)}
+    # Film 12 is called 11 now, and a new film 12. One is missing in part 3.
+    assert parts_of({**films, "12": ["new"]}, FOLD, registry)["new"] == 3
+
+
 @pytest.mark.parametrize("recipe", [SHARE, FOLD])
 def test_new_films_join_their_patient(registry, recipe):
     films = {name: [f"film {name}"] for name in NAMES}
@@ -92,6 +101,18 @@ def test_new_films_join_their_patient(registry, recipe):
     films = {name: [f"third {name}"] for name in films}
     after = parts_of(films, recipe, registry)
     assert all(after[f"third {name}"] == before[f"film {name}"] for name in films)
+
+
+def test_a_patient_is_found_by_its_name_when_its_images_are_replaced(registry):
+    films = {name: [f"film {name}"] for name in NAMES}
+    shares, folds = (parts_of(films, recipe, registry) for recipe in (SHARE, FOLD))
+    assert shares["film 09"] == 1 and shares["film 01"] == 0
+    assert folds["film 09"] == 2 and folds["film 01"] == 0
+    # As a new patient, 01 would take the place of 09.
+    del films["09"]
+    films["01"] = ["exported again"]
+    assert parts_of(films, SHARE, registry)["exported again"] == 0
+    assert parts_of(films, FOLD, registry)["exported again"] == 0
 
 
 def test_new_patients_keep_the_share_and_the_sizes(registry):

@@ -70,6 +70,9 @@ def test_sums_of_splits_and_subsets(dots, monkeypatch):
 
     assert ids("train[:2]+test") == ids("train[:2]") + ids("test")
     assert set(ids("few")) == {"train3", "test1"}
+    source = data.prepared_builder("dots", dots).as_data_source("few")
+    assert [sample["id"].decode() for sample in source] == ids("few")
+    assert [source[1]["id"], source.__getitems__([1])[0]["id"]] == [b"test1"] * 2
     for split in ("train+fold9", "lost"):
         with pytest.raises(ValueError, match="splits test, train, few. Received"):
             data.load_samples("dots", split, dots)

@@ -264,7 +264,7 @@ Studio or VIA .json, CVAT .xml. Settings that are not in these files belong into
             tuple(group[image.id] for image in used),
             tuple("" if deal is None else self._digest(image) for image in used),
         )
-        self._merged = []
+        self._merged: list[str] = []
         return assign_folds(settings, table, deal, problems, self._merged)
 
     def _digest(self, image: FolderImage) -> str:
@@ -308,7 +308,7 @@ Studio or VIA .json, CVAT .xml. Settings that are not in these files belong into
             )
             self._content = settings, images, problems
             self._digests: dict[Path, str] = {}
-            self._merged: list[str] = []
+            self._merged = []
             self._folder = folder
         return self._content
 

@@ -93,7 +93,8 @@ def measured_fields(network, name, size):
     """The largest distance of pixels on which one output depends, by impulses."""
     layer = keras.Model(network.inputs, network.get_layer(name).output)
     for weight in layer.weights:
-        weight.assign(np.where(np.asarray(weight).ndim > 1, 0.1, 0.0) + 0 * weight)
+        is_kernel = len(weight.shape) > 1
+        weight.assign(np.full(weight.shape, 0.1 if is_kernel else 0.0, "float32"))
     images = np.zeros((size, size, 8, 1), "float32")
     images[np.arange(size), np.arange(size)] = 1.0  # a line, along the second axis
     outputs = np.asarray(keras.ops.convert_to_numpy(layer([images])))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from scn_keras.training.evaluation.evaluate import evaluate as evaluate
     from scn_keras.training.experiments.ensemble import make_ensemble as make_ensemble
+    from scn_keras.training.heatmap_film import HeatmapFilm as HeatmapFilm
     from scn_keras.training.input.array_folder import ArrayFolder as ArrayFolder
     from scn_keras.training.input.prepare_arrays import prepare_arrays as prepare_arrays
     from scn_keras.training.method import Method as Method
@@ -43,6 +44,7 @@ __getattr__, __dir__ = lazy_names(
         "ArrayFolder": "input.array_folder",
         "Augmentation": "augmentation.augmentation",
         "Callback": "recipe_settings",
+        "HeatmapFilm": "heatmap_film",
         "ImageToGrid": "recipe",
         "Method": "method",
         "Network": "recipe_settings",

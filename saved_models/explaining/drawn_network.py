@@ -78,7 +78,9 @@ def network_to_draw(
             f"method={recipe.method!r}"
         )
     network = build_network(recipe, count)
-    title = f"{type(network).__name__} of {stage}{path.stem}, {count} landmarks"
+    is_model_file = path.is_file() and not is_recipe
+    label = path.absolute().parent.name if is_model_file else path.stem
+    title = f"{type(network).__name__} of {stage}{label}, {count} landmarks"
     if type(network).__module__.startswith("keras."):  # a functional model
         title = title.replace(type(network).__name__, recipe.network.kind, 1)
     return DrawnNetwork(network, recipe.window or recipe.grid, title)

@@ -161,7 +161,9 @@ def explain(
         trained, note = latest_model(run)
         locator = run.locator(trained)
         notes = source.notes if note is None else (*source.notes, note)
-        name = pathlib.Path(model).stem
+        path = pathlib.Path(model)
+        # `model.keras` is the name of each file; the folder is that of the run.
+        name = path.absolute().parent.name if path.is_file() else path.name
         return _explanation(
             name, run, locator, source._replace(notes=notes), indices, console
         )

@@ -6,7 +6,7 @@ import numpy as np
 _ANGLES = np.arange(16) * np.pi / 8.0
 _DISTANCES = np.array([0.0, 0.8, 1.8, 3.2, 5.0, 8.0])
 # Costs, relative to a distance of ten lines from the point.
-_OUTSIDE, _OVERLAP, _COVERED, _CROSSED = 40.0, 15.0, 4.0, 2.0
+_OUTSIDE, _OVERLAP, _COVERED, _BESIDE, _CROSSED = 40.0, 15.0, 4.0, 0.6, 2.0
 _SWEEPS = 4
 
 
@@ -80,8 +80,10 @@ def _fixed_costs(candidates, points, size, area, own):
     edges = np.clip(points[own], candidates - half, candidates + half)
     others = np.delete(points, own, axis=0)
     near = _distance_to_line(points[own], edges, others) < 0.3 * size[1]
-    within = np.abs(points - candidates[:, None]) < half + 0.25 * size[1]
-    covered = np.delete(within.all(axis=-1), own, axis=1).sum(axis=1)
+    reach = np.abs(others - candidates[:, None]) - half
+    covered = (reach < 0.25 * size[1]).all(axis=-1).sum(axis=1)
+    # A label that is beside another point could belong to it.
+    beside = (reach < 0.8 * size[1]).all(axis=-1).sum(axis=1)
     distance = np.repeat(_DISTANCES, len(_ANGLES)) / 10.0
     # At the same distance, to the right is preferred, then to the left.
     side = np.tile(
@@ -90,6 +92,7 @@ def _fixed_costs(candidates, points, size, area, own):
     return (
         _OUTSIDE * _outside(candidates, size, area).sum(axis=-1)
         + _COVERED * (covered + near.sum(axis=1))
+        + _BESIDE * beside
         + 10.0 * distance
         + side
     )

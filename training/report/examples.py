@@ -57,6 +57,8 @@ def overlay_pictures(
         image, affine = samples[id]["image"], samples[id]["affine"]
         predicted = reported.points[id]["points_px"]
         title = f"{id}: mean error {error:.2f} {unit}"
+        radii = reported.points[id]["radius90"]
+        radii = radii if np.isfinite(radii).any() else None
         mean = f"{error:.2f} {unit} on average"
         alt = f"Image {id} with predicted and true points, {mean}"
         if predicted.shape[-1] == 3:
@@ -66,7 +68,8 @@ def overlay_pictures(
                 reported.run.schema,
                 predicted,
                 affine if has_usable_spacing(affine, NUMPY) else None,
-                title=title,
+                radii,
+                title,
                 chosen=_farthest(errors),
                 true=true_points[id],
             )
@@ -79,7 +82,8 @@ def overlay_pictures(
             predicted,
             true_points[id],
             affine,
-            options=OverlayOptions(
+            radii,
+            OverlayOptions(
                 title=title, radius=HEADLINE_RADIUS[unit], margin=0.15, unit=unit
             ),
         )

@@ -29,10 +29,12 @@ def test_slices_of_volumes_go_through_the_farthest_points(monkeypatch):
             "head": {
                 "points_px": points,
                 "errors": {None: np.array([1.0, np.nan, 5.0, 2.0])},
+                "radius90": np.array([1.0, 2.0, 3.0, np.nan]),
             },
             "foot": {
                 "points_px": points,
                 "errors": {None: np.array([np.nan, 1.0, np.nan, np.nan])},
+                "radius90": np.full(4, np.nan),
             },
         },
     )

@@ -106,7 +106,7 @@ def test_prepared_set_holds_the_files(tmp_path, suffix):
     assert (
         notes[0] == "The split 'test2' is left out: RawImage/Test2Data has no images."
     )
-    assert "tiny_cephalogram/1.0.0 (train 4, test1 3): prepared in" in notes[1]
+    assert "tiny_cephalogram/1.0.0 (test1 3, train 4): prepared in" in notes[1]
 
     splits = tfds.load("tiny_cephalogram", data_dir=tmp_path / "tfds")
     assert sorted(splits) == ["test1", "train"]

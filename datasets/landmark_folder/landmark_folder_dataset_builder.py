@@ -259,10 +259,16 @@ Studio or VIA .json, CVAT .xml. Settings that are not in these files belong into
         except ValueError as error:
             problems.append(str(error))
         used = [image for image in images if image.id in group]
+        digests = [""] * len(used)
+        if deal is not None:
+            bar = tfds.core.utils.tqdm(
+                used, desc="Identifying images", unit=" images", leave=False
+            )
+            digests = [self._digest(image) for image in bar]
         table = ImageTable(
             tuple(image.id for image in used),
             tuple(group[image.id] for image in used),
-            tuple("" if deal is None else self._digest(image) for image in used),
+            tuple(digests),
         )
         self._merged: list[str] = []
         return assign_folds(settings, table, deal, problems, self._merged)

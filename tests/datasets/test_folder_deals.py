@@ -155,11 +155,16 @@ def test_folds_stay_with_the_pixels(tmp_path):
     findings = check_folder(films.folder).findings
     assert not any(FILE in finding.message for finding in findings)
     assert (films.folder / FILE).read_bytes() == text
-    # With other settings, folds are dealt anew, and later as they were.
+
+
+def test_folds_of_another_seed_are_dealt_on_their_own(tmp_path):
+    films = Films(tmp_path, FOLDS).prepare()
+    films.write({**films.films, "new": 20})
+    before = films.prepare().folds()
     (films.folder / "landmarks.toml").write_text(f"{FOLDS}seed = 1\n")
-    assert films.prepare().folds() != {**after, 3: before[3]}
+    assert films.prepare().folds() != before
     (films.folder / "landmarks.toml").write_text(FOLDS)
-    assert films.prepare().folds() == {**after, 3: before[3]}
+    assert films.prepare().folds() == before
 
 
 def test_patients_of_several_films_join_and_merge(tmp_path):

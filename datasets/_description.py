@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scn_keras.datasets._tfds_class import class_name
 from scn_keras.files.orientation import REFUSED
+from scn_keras.files.shown_command import shown_command
 from scn_keras.landmark_schema import LandmarkSchema
 
 if TYPE_CHECKING:
@@ -79,8 +80,22 @@ def compare_with_stored(builder: "LandmarkBuilder") -> None:
         f"{made_by or 'a builder'}{_with(before)}. "
         f"Received: {name or cls.__qualname__}{_with(after)}. "
         f"{advice}, or prepare the set again with "
-        f"`scn-keras datasets prepare {reference} --overwrite`."
+        f"{prepare_command(builder, reference, '--overwrite')}."
     )
+
+
+def prepare_command(builder: "LandmarkBuilder", name: str, *options: str) -> str:
+    """Returns the command that prepares a data set, for a message.
+
+    Args:
+        builder: `LandmarkBuilder`.
+        name: Str, the name of the set for commands.
+        *options: Str, further options.
+    """
+    words = ["datasets", "prepare", name, *options]
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS is not None:
+        words += ["--manual-dir", "FOLDER"]
+    return shown_command(*words)
 
 
 # The attributes that the samples depend on; links, for example, may be changed.

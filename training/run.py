@@ -11,6 +11,7 @@ import numpy as np
 
 from scn_keras.files.atomic_write import write_text
 from scn_keras.files.orientation import REFUSED
+from scn_keras.files.shown_command import shown_command
 from scn_keras.inference.calibration import Calibration
 from scn_keras.inference.test_time_augmentation import test_time_views
 from scn_keras.landmark_schema import LandmarkSchema
@@ -156,7 +157,7 @@ class Run:
             warnings.warn(
                 f"{self.calibration_path} belongs to other weights than those of the "
                 "run and is ignored: there are no radii, and no image is trusted. "
-                "Calibrate the run again with `scn-keras calibrate`.",
+                f"Calibrate it again with {shown_command('calibrate', self.path)}.",
                 stacklevel=2,
             )
             return None

@@ -14,6 +14,7 @@ import numpy as np
 
 from scn_keras import __version__
 from scn_keras.files.atomic_write import write_text
+from scn_keras.files.shown_command import shown_command
 from scn_keras.metrics.on_arrays import point_distances
 from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE
 from scn_keras.saved_models.publishing.model_card import model_card
@@ -121,7 +122,7 @@ def _choose_split(run: Run, results: Sequence[Mapping[str, Any]]) -> str:
     if not results:
         raise FileNotFoundError(
             f"{run.path} has not been evaluated. The model card of a preset requires "
-            f"results. Run `scn-keras evaluate {run.path}` first."
+            f"results. Run {shown_command('evaluate', run.path)} first."
         )
     protocols = [result["protocol"] for result in results]
     splits = [p["split"] for p in protocols if p["subset_of"] is None]

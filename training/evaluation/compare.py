@@ -9,7 +9,10 @@ from rich import box
 from rich import table as rich_table
 from rich.markup import escape
 
-from scn_keras.training.evaluation.points_table import read_points
+from scn_keras.training.evaluation.points_table import (
+    evaluate_command,
+    read_points,
+)
 from scn_keras.training.evaluation.seen_images import UNSEEN
 from scn_keras.training.evaluation.statistics import (
     CI95_PERCENTILES,
@@ -206,8 +209,8 @@ def _results(run: Run, split: str) -> dict[str | None, dict[str, Any]]:
             results[protocol["truth"]] = result
     if not results:
         raise FileNotFoundError(
-            f"{run.path} has no result on {split!r}. Run `scn-keras evaluate "
-            f"{run.path} --split {split}` first."
+            f"{run.path} has no result on {split!r}. Run "
+            f"{evaluate_command(run, split)} first."
         )
     return results
 

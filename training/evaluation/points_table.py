@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from scn_keras.files.atomic_write import write_text
+from scn_keras.files.shown_command import shown_command
 from scn_keras.files.shown_text import csv_text, from_csv_text
 from scn_keras.inference.located_image import LocatedImage
 from scn_keras.training.run import Run
@@ -81,8 +82,8 @@ def read_points(run: Run, split: str) -> dict[str, dict[str, Any]]:
     path = _path(run, split)
     if not path.is_file():
         raise FileNotFoundError(
-            f"{run.path} has not been evaluated on {split!r}. Run `scn-keras evaluate "
-            f"{run.path} --split {split}` first."
+            f"{run.path} has not been evaluated on {split!r}. Run "
+            f"{evaluate_command(run, split)} first."
         )
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
@@ -126,3 +127,15 @@ def _by_image(
 
 def _path(run: Run, split: str) -> pathlib.Path:
     return run.path / "results" / f"{split}-points.csv"
+
+
+def evaluate_command(run: Run, split: str) -> str:
+    """Returns the command that gives results on a split, for a message.
+
+    Args:
+        run: `Run`.
+        split: Str, a split, or the name of the results on a folder.
+    """
+    if split.startswith("folder_"):
+        return shown_command("evaluate", run.path, "--folder", "FOLDER")
+    return shown_command("evaluate", run.path, "--split", split)

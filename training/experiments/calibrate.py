@@ -15,6 +15,7 @@ from rich.markup import escape
 from scn_keras import __version__
 from scn_keras.array_api import NUMPY
 from scn_keras.datasets.identity.image_table import ImageTable, listed
+from scn_keras.files.shown_command import shown_command
 from scn_keras.geometry import (
     apply_affine,
     apply_to_covariance,
@@ -236,7 +237,7 @@ def _finished_folds(run: Run, folder: pathlib.Path) -> list[Run]:
     if not paths:
         raise FileNotFoundError(
             f"{folder} is not a cross-validation, since it has no fold0. Create one "
-            f"with `scn-keras crossval {run.recipe.name} --out {folder}`."
+            f"with {shown_command('crossval', run.path, '--out', folder)}."
         )
     parts = [Run(path.parent) for path in paths]
     for part in parts:
@@ -247,8 +248,8 @@ def _finished_folds(run: Run, folder: pathlib.Path) -> list[Run]:
     if count is None or held_out != {(k, count) for k in range(count)}:
         raise ValueError(
             f"The runs in {folder} are not a complete cross-validation with each fold "
-            "once. Finish it with `scn-keras crossval --resume`. Received: folds "
-            f"{[part.recipe.fold for part in parts]}"
+            "once. Finish it with the command that started it and --resume. Received: "
+            f"folds {[part.recipe.fold for part in parts]}"
         )
     for part in parts:
         part.weights_digest()  # raises an error if it is not finished

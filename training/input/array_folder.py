@@ -11,6 +11,7 @@ import numpy as np
 from scn_keras import __version__
 from scn_keras.datasets.identity.image_table import ImageTable
 from scn_keras.files.orientation import REFUSED
+from scn_keras.files.shown_command import shown_command
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.training.recipe import Recipe
 
@@ -54,7 +55,8 @@ class ArrayFolder:
         if not header.is_file():
             raise FileNotFoundError(
                 f"{self.path} is not a folder of arrays, since it has no arrays.json. "
-                f"Create one with `scn-keras datasets arrays RECIPE {self.path}`."
+                "Create one with "
+                f"{shown_command('datasets', 'arrays', 'RECIPE', self.path)}."
             )
         self.header = json.loads(header.read_text("utf-8"))
         if self.header["format"] != _FORMAT:

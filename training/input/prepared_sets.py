@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from scn_keras.datasets import builder_class
+from scn_keras.datasets._description import prepare_command
 from scn_keras.files.orientation import STORED_PIXELS
 
 if TYPE_CHECKING:
@@ -34,10 +35,11 @@ def prepared_builder(
         data_dir=None if data_dir is None else str(data_dir), config=config or None
     )
     if not builder.is_prepared():
+        folder = [] if data_dir is None else ["--data-dir", str(data_dir)]
         raise FileNotFoundError(
             f"The data set {dataset!r} is not prepared in {builder.data_dir}. Run "
-            f"`scn-keras datasets prepare {dataset}` first, or give its folder with "
-            "--data-dir."
+            f"{prepare_command(builder, dataset, *folder)} first, or give the folder "
+            "of prepared data sets with --data-dir."
         )
     return builder
 

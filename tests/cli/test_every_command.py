@@ -122,6 +122,16 @@ def test_predict_export_and_serve(folder):
             server.terminate()
 
 
+def test_draw_explain_and_film(folder):
+    run("draw", "runs/radiograph", "--out", "network.svg")
+    assert "<svg" in (folder / "network.svg").read_text("utf-8")
+    run("explain", "runs/radiograph", FIXTURES / "image0.png", "--out", "page.html")
+    assert (folder / "page.html").is_file() and (folder / "page.png").is_file()
+    options = ["--film", "all", "--out", "runs/filmed", "--steps", 2]
+    run("train", "radiograph", *options, *SETTINGS)
+    assert (folder / "runs/filmed/film.webp").is_file()
+
+
 def test_preset(folder):
     run("evaluate", "runs/radiograph")
     run("preset", "runs/radiograph", "mine", "--license", "For tests only.")

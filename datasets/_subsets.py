@@ -83,9 +83,9 @@ def selection(
     """
     from scn_keras.datasets.deals.slices import dealt_slices
 
-    if not isinstance(split, str):
-        return split, None
-    return builder.SUBSETS.get(split) or dealt_slices(builder, split)
+    if isinstance(split, str) and split in builder.SUBSETS:
+        return builder.SUBSETS[split]
+    return dealt_slices(builder, split)
 
 
 def data_source(

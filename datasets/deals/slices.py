@@ -4,7 +4,7 @@ import dataclasses
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tensorflow_datasets as tfds
 
@@ -27,8 +27,8 @@ class _Part(NamedTuple):
 
 
 def dealt_slices(
-    builder: "LandmarkBuilder", split: str
-) -> tuple[str, frozenset[str] | None]:
+    builder: "LandmarkBuilder", split: Any
+) -> tuple[Any, frozenset[str] | None]:
     """Returns the images of a split with slices, by the order when they were dealt.
 
     Images that were there at the first use of a slice stay on their side of its
@@ -37,7 +37,7 @@ def dealt_slices(
 
     Args:
         builder: `LandmarkBuilder` of a prepared set.
-        split: Str, a split of TFDS, a slice or a sum.
+        split: Str, a split of TFDS, a slice or a sum; or `tfds.core.ReadInstruction`.
 
     Returns:
         A pair of a split without slices and the ids of its samples; of the given split
@@ -58,15 +58,24 @@ def dealt_slices(
     return "+".join(dict.fromkeys(part.split for part in parts)), frozenset(ids)
 
 
-def _parsed(split: str) -> list[_Part]:
+def _parsed(split: Any) -> list[_Part]:
     """Returns the parts of a sum with slices; none for what TFDS alone reads."""
-    parts = []
-    for text in split.split("+") if "[" in split else ():
+    instructions = [split]
+    if isinstance(split, str):
+        if "[" not in split:
+            return []
         try:
-            read = tfds.core.ReadInstruction.from_spec(text.strip())
+            instructions = [
+                tfds.core.ReadInstruction.from_spec(text.strip())
+                for text in split.split("+")
+            ]
         except Exception:  # TFDS raises its own sentence when it reads the split
             return []
-        if not isinstance(read, tfds.core.ReadInstruction) or read.unit == "shard":
+    parts = []
+    for read in instructions:
+        if not isinstance(read, tfds.core.ReadInstruction) or not (
+            read.unit == "abs" or (read.unit == "%" and read.rounding == "closest")
+        ):
             return []
         unit = "%" * (read.unit == "%")
         start, stop = (

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from scn_keras.datasets import DatasetFolderError, builder_class, prepare
@@ -299,6 +300,9 @@ def test_slices_stay_with_the_pixels(tmp_path):
         before[4] | new,
     ]
     assert films.numbers("train[:5]+train[-4:]") == after[0] | after[4]
+    builder = prepared_builder("landmark_folder/films", films.data)
+    source = builder.as_data_source(tfds.core.ReadInstruction("train", to=5))
+    assert {films.films[s["id"].decode()] for s in source} == after[0]
     assert films.numbers("train") == set(range(1, 12)) | new
     assert read_deals(films.folder / FILE) == read_deals(films.set / FILE)
 

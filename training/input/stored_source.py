@@ -5,9 +5,12 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from scn_keras.datasets.deals.set_registry import set_registry
 from scn_keras.datasets.identity.image_table import ImageTable
+from scn_keras.datasets.identity.stored_images import stored_images
 from scn_keras.datasets.landmark_builder import LandmarkBuilder
 from scn_keras.training.input import pipeline, selection
+from scn_keras.training.input.dealt_patients import held_out_patients
 from scn_keras.training.input.placed_samples import place_samples
 from scn_keras.training.input.prepared_sets import orientation_of, prepared_builder
 from scn_keras.training.input.split_images import training_images
@@ -91,12 +94,12 @@ def training_samples(
     samples = builder.read_split(recipe.train_split).map(
         lambda sample: selection.without_other_truths(sample, truths, recipe)
     )
-    groups, points = _groups_and_points(builder, recipe)
+    ids, groups, points = _ids_groups_and_points(builder, recipe)
     if recipe.validation == 0.0 and recipe.fold is None:
         selection.require_points(points, builder.SCHEMA.names, recipe)
         return samples, None
-    _, held_out = training_images(recipe, data_dir)
-    validation = {*held_out.groups}
+    images = stored_images(builder).select(ids)
+    validation = held_out_patients(images, recipe, set_registry(builder))
     training = {*groups} - validation
     selection.require_points(
         [p for p, group in zip(points, groups, strict=True) if group in training],
@@ -113,25 +116,26 @@ def training_samples(
     )
 
 
-def _groups_and_points(
+def _ids_groups_and_points(
     builder: LandmarkBuilder, recipe: Recipe
-) -> tuple[list[str], list[dict[str, np.ndarray]]]:
-    """Returns the patient and the points of each image, without decoding images."""
+) -> tuple[list[str], list[str], list[dict[str, np.ndarray]]]:
+    """Returns id, patient and points of each image, without decoding images."""
     samples = builder.read_split(
         recipe.train_split, {"image": tfds.decode.SkipDecoding()}
     )
-    groups, points = [], []
+    ids, groups, points = [], [], []
     for sample in samples.map(_without_image).as_numpy_iterator():
+        ids.append(sample.pop("id").decode())
         groups.append(sample.pop("group").decode())
         points.append(
             selection.without_other_truths(sample, builder.GROUND_TRUTHS, recipe)
         )
-    return groups, points
+    return ids, groups, points
 
 
 def _without_image(sample):
     return {
         name: value
         for name, value in sample.items()
-        if name == "group" or name.startswith("points")
+        if name in ("id", "group") or name.startswith("points")
     }

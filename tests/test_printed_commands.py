@@ -1,7 +1,7 @@
 """Commands that documents, docstrings and messages print exist, with their options.
 
-Those that commands print at their end are run in tests/training/test_train_command.py
-and tests/cli.
+Those that commands print at their end are run in tests/cli/test_printed_sequence.py,
+tests/training/test_train_command.py and other tests of tests/cli.
 """
 
 import re

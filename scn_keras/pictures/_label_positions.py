@@ -5,7 +5,7 @@ import numpy as np
 # Candidates: directions around the point, and distances from it in heights of a line.
 _ANGLES = np.arange(16) * np.pi / 8.0
 _DISTANCES = np.array([0.0, 0.8, 1.8, 3.2, 5.0, 8.0])
-# Costs, relative to a distance of ten lines from the point.
+# Costs, relative to that of a distance of one line from the point.
 _OUTSIDE, _OVERLAP, _COVERED, _BESIDE, _CROSSED = 40.0, 15.0, 4.0, 0.6, 2.0
 _SWEEPS = 4
 
@@ -84,7 +84,7 @@ def _fixed_costs(candidates, points, size, area, own):
     covered = (reach < 0.25 * size[1]).all(axis=-1).sum(axis=1)
     # A label that is beside another point could belong to it.
     beside = (reach < 0.8 * size[1]).all(axis=-1).sum(axis=1)
-    distance = np.repeat(_DISTANCES, len(_ANGLES)) / 10.0
+    distance = np.repeat(_DISTANCES, len(_ANGLES))
     # At the same distance, to the right is preferred, then to the left.
     side = np.tile(
         0.02 * (1.0 - np.cos(_ANGLES)) + 0.05 * np.abs(np.sin(_ANGLES)), len(_DISTANCES)
@@ -93,7 +93,7 @@ def _fixed_costs(candidates, points, size, area, own):
         _OUTSIDE * _outside(candidates, size, area).sum(axis=-1)
         + _COVERED * (covered + near.sum(axis=1))
         + _BESIDE * beside
-        + 10.0 * distance
+        + distance
         + side
     )
 

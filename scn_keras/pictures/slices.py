@@ -59,6 +59,13 @@ def draw_slices(
 
     Returns:
         A matplotlib `Figure`, to be saved with its own `dpi`.
+
+    Example:
+
+    ```python
+    drawing = draw_slices(volume, schema, points, affine, chosen=[3, 7])
+    pathlib.Path("slices.png").write_bytes(to_png(drawing, drawing.dpi))
+    ```
     """
     volume = turn_volume(image, points, affine, true)
     finest = volume.spacing.min()

@@ -86,6 +86,9 @@ def grey_limits(image: np.ndarray) -> tuple[float, float]:
     """
     step = max(round((image.size / 250_000) ** (1 / image.ndim)), 1)
     some = image[(slice(None, None, step),) * image.ndim]
+    some = some[np.isfinite(some)]
+    if not some.size:
+        return 0.0, 1.0
     low, high = np.percentile(some, _CLIPPED)
     return float(low), float(high)
 
@@ -104,7 +107,9 @@ def to_grey(image: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
     """
     low, high = limits
     relative = (image - np.float32(low)) / np.float32(max(high - low, 1e-6))
-    return np.clip(np.round(255.0 * relative), 0, 255).astype(np.uint8)
+    # Values that are not a number are black.
+    grey = np.nan_to_num(np.round(255.0 * relative), nan=0.0)
+    return np.clip(grey, 0, 255).astype(np.uint8)
 
 
 def draw_image(axes: Axes, image: np.ndarray, brightness: float = 1.0) -> None:

@@ -196,6 +196,10 @@ class _Drawing:
             tops = [self._center(i)[1] - self._half_size(i)[1] for i in numbers]
             bottoms = [self._center(i)[1] + self._half_size(i)[1] for i in numbers]
             top, left = min(tops) - 46, min(xs) - _COLUMN / 2 + 3
+            row = min(self._boxes[i].row for i in numbers)
+            if arcs := self._arcs.get((row, "count"), 0):
+                # The title lies above edges that pass over the row.
+                top = min(top, self._tops[row] - 46 - 7 * (arcs - 1))
             width = max(xs) - min(xs) + _COLUMN - 6
             parameters = sum(
                 node.parameters

@@ -1,4 +1,8 @@
+import pathlib
+
 import pytest
+
+FIGURE = pathlib.Path(__file__).parents[2] / "docs" / "figures" / "network.svg"
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +29,14 @@ def test_a_run_and_a_model_file_are_drawn(call, folder, tiny_run):
         assert result.exit_code == 0, result.output
     run, file = ((folder / name).read_text("utf-8") for name in ("run.svg", "file.svg"))
     assert "of tiny, 37 landmarks" in run and run == file
+
+
+def test_the_figure_of_the_documents_is_that_of_the_code(call, folder):
+    if not FIGURE.is_file():
+        pytest.skip("The documents are not part of an installed package.")
+    assert call("draw", "cephalogram_reference").exit_code == 0
+    drawn = (folder / "cephalogram_reference.svg").read_text("utf-8")
+    assert drawn == FIGURE.read_text("utf-8")
 
 
 def test_messages(call, folder):

@@ -31,7 +31,8 @@ class ArrayFolder:
       and `size`, see `ReducedImage`;
     - `images/00000.npy` and so on: the reduced images, float16 `(*sizes)`, about -1 to
       1, with a resolution of at least 30 steps per 8-bit grey value;
-    - `images.npz`: what identifies the images, see `ImageTable`.
+    - `images.npz`: what identifies the images, see `ImageTable`;
+    - `dealt_splits.json`: the patients that recipes hold out, see `DealRegistry`.
 
     Args:
         path: The folder.

@@ -312,20 +312,24 @@ class _NetworkTraining:
         callbacks: list[keras.callbacks.Callback] = []
         if self._recipe.optimizer.average is not None:
             callbacks.append(AveragedValidation())
-        source = self._source
-        images = source.plain() if source.validation is None else source.validation
         if tensorboard:
             from scn_keras.training.tensorboard_log import TensorBoardLog
 
-            folder = run.path / "tensorboard"
-            callbacks.append(TensorBoardLog(folder, images, source.schema))
+            folder, schema = run.path / "tensorboard", self._source.schema
+            callbacks.append(TensorBoardLog(folder, self._shown_images(), schema))
         if film is not None:
             from scn_keras.training.heatmap_film import HeatmapFilm
 
             path, steps = run.path / "film.webp", self._recipe.steps
             image, y = keras.tree.map_structure(
-                lambda values: keras.ops.convert_to_numpy(values)[0], next(iter(images))
+                lambda values: keras.ops.convert_to_numpy(values)[0],
+                next(iter(self._shown_images())),
             )
-            schema, true = source.schema, y["points"]
+            schema, true = self._source.schema, y["points"]
             callbacks.append(HeatmapFilm(path, image, schema, steps, film, true))
         return callbacks
+
+    def _shown_images(self):
+        """Returns batches of held-out images, or of training images without any."""
+        source = self._source
+        return source.plain() if source.validation is None else source.validation

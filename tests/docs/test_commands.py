@@ -10,6 +10,7 @@ from scn_keras.cli._catalog import recipe_files
 from scn_keras.training.recipes import load_recipe
 from tests.docs.pages import REPOSITORY, blocks, name_of, pages
 
+PAGES = pages()
 MAKEFILE = (REPOSITORY / "Makefile").read_text("utf-8")
 SETUP = configparser.ConfigParser()
 SETUP.read(REPOSITORY / "setup.cfg")
@@ -68,7 +69,7 @@ def settings_problem(line):
     return None
 
 
-@pytest.mark.parametrize("page", pages(), ids=name_of)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_programs_targets_and_extras_exist(page):
     wrong = [
         f"{line}: {problem}"
@@ -78,7 +79,7 @@ def test_programs_targets_and_extras_exist(page):
     assert wrong == []
 
 
-@pytest.mark.parametrize("page", pages(), ids=name_of)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_settings_are_accepted(page):
     wrong = {line: settings_problem(line) for line in command_lines(page)}
     assert {line: text for line, text in wrong.items() if text} == {}

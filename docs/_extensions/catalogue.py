@@ -57,7 +57,7 @@ def _settings(name: str) -> Iterator[tuple[str, str]]:
         yield "coarse stage", f"`{recipe.coarse.network.kind}` on {coarse} px"
     yield "loss, decoder", f"`{recipe.loss}`, `{recipe.peak}`"
     yield "optimiser", f"`{optimizer.name}`, learning rate {optimizer.learning_rate:g}"
-    yield "steps", f"{recipe.steps:,} of {recipe.batch_size} images"
+    yield "steps, batch", f"{recipe.steps:,}, {recipe.batch_size}"
 
 
 def preset_cards() -> str:

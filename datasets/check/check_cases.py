@@ -1,6 +1,5 @@
 import dataclasses
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from scn_keras.datasets.check.orientation_tags import find_orientation_tags
 from scn_keras.datasets.check.patients import find_patient_problems
 from scn_keras.datasets.check.repeats import SAME_IMAGE, find_repeated_images
 from scn_keras.datasets.check.spacing import find_spacing_problems
+from scn_keras.files.caught_notes import caught_notes
 from scn_keras.landmark_schema import LandmarkSchema
 
 FILE = "file"
@@ -110,15 +110,14 @@ def _read_images(
     for case in progress.track(cases, "read images", transient=True):
         path = (str(case.image_path),)
         # Warnings, for example of the spacing of a detector, become notes.
-        with reading_stored_pixels(), warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with reading_stored_pixels(), caught_notes() as notes:
             try:
                 pairs = schema.pairs if count_fits(case, schema) else ()
                 fact = read_image_facts(case, pairs)
             except (ValueError, OSError) as error:
                 findings.append(Finding(ERROR, FILE, str(error), "", (case.id,), path))
                 continue
-        for text in dict.fromkeys(str(warning.message) for warning in caught):
+        for text in notes:
             # The same sentence for all files, so that the notes are merged.
             what = text.replace(str(case.image_path), "The file")
             findings.append(Finding(NOTE, FILE, what, "", (case.id,), path))

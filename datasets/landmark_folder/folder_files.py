@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from scn_keras.files import (
 from scn_keras.files._named_file import is_text_name
 from scn_keras.files._point_problems import PointProblem, PointProblems
 from scn_keras.files._similar_names import similar_name
+from scn_keras.files.caught_notes import caught_notes
 from scn_keras.files.find_images import (
     composed,
     image_id,
@@ -98,8 +98,7 @@ def read_folder(
                 f"in {FILE_NAME} to the file or folder to read. Received: {files}."
             )
         try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
+            with caught_notes() as warned:
                 header = read_image_header(
                     path, stored_pixels=stored_pixels or reads_stored_pixels()
                 )
@@ -109,10 +108,11 @@ def read_folder(
         points_path, point_set = sets_of_image[0] if sets_of_image else (None, None)
         if point_set is not None:
             point_set = point_set.from_above(header.shape[-2])
-        warned = tuple(str(warning.message) for warning in caught)
         columns = {k: v for _, s in sets_of_image for k, v in s.attributes.items()}
         columns |= attributes.get(id, {})
-        images.append(FolderImage(id, header, point_set, points_path, columns, warned))
+        images.append(
+            FolderImage(id, header, point_set, points_path, columns, tuple(warned))
+        )
     for name, sets in points.items():
         for path, point_set in sets:
             similar = similar_name(name, paths)

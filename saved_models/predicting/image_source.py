@@ -2,7 +2,6 @@
 
 import io
 import pathlib
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from scn_keras.files import read_image
+from scn_keras.files.caught_notes import caught_notes
 from scn_keras.files.find_images import find_images
 from scn_keras.files.image_forms import require_known_form
 from scn_keras.files.image_kinds import DECODED_IN_GRAPH, JPEG
@@ -98,8 +98,7 @@ def read_image_source(
         if data.startswith(JPEG) and (damage := jpeg_damage(data)):
             raise ValueError(f"The image file is damaged: {file}: {damage}.")
         return ImageSource(file, data, None, affine, notes)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with caught_notes() as own_notes:
         array, own = read_image(file, max_pixels, stored_pixels)
     if dimensions is not None and array.ndim != dimensions:
         raise ValueError(
@@ -114,7 +113,7 @@ def read_image_source(
         )
     if own is None:
         own = affine_of(file, spacing, array.ndim)
-    notes += tuple(str(warning.message) for warning in caught)
+    notes += tuple(own_notes)
     return ImageSource(file, None, array, own, notes)
 
 

@@ -69,7 +69,10 @@ class UsedImages:
 
     @classmethod
     def union(cls, parts: "list[UsedImages | None]") -> "UsedImages | None":
-        """Returns the images of several models; `None` if those of one are unknown."""
+        """Returns the images of several models; `None` if those of one are unknown.
+
+        Images that one of them held out and another was trained on are not held out.
+        """
         known = [part for part in parts if part is not None]
         if not known or len(known) < len(parts):
             return None
@@ -77,6 +80,12 @@ class UsedImages:
             role: sum((getattr(part, role) for part in known), start=_NONE)
             for role in _ROLES
         }
+        trained = {*tables["trained"].digests}
+        held_out = tables["held_out"]
+        pairs = zip(held_out.ids, held_out.digests, strict=True)
+        tables["held_out"] = held_out.select(
+            [id for id, digest in pairs if digest not in trained]
+        )
         return cls(known[0].dataset, **tables)
 
     @property

@@ -91,6 +91,13 @@ def test_union_is_unknown_if_one_is():
     one, other = UsedImages("a", TRAINED), UsedImages("b", table(d=film(3), a=film(0)))
     assert UsedImages.union([one, other]).trained.ids == ("a", "b", "c", "d")
     assert UsedImages.union([one, None]) is None
+    # Two folds: what one of them held out, the other was trained on.
+    folds = [
+        UsedImages("a", TRAINED.select("ab"), TRAINED.select("c")),
+        UsedImages("a", TRAINED.select("bc"), TRAINED.select("a") + table(e=film(6))),
+    ]
+    assert UsedImages.union(folds).trained.ids == ("a", "b", "c")
+    assert UsedImages.union(folds).held_out.ids == ("e",)
     assert UsedImages.union([]) is None
 
 

@@ -83,6 +83,7 @@ def calibrate(
     """
     console = console or rich.console.Console()
     digest = run.weights_digest()
+    own = _own_images(run, data_dir, console)
     if crossval is not None:
         if settings:
             raise ValueError(
@@ -95,8 +96,6 @@ def calibrate(
     splits = [split_of(part, HELD_OUT, data_dir) for part in parts]
     unseen, seen = _located_by_parts(parts, run.views, splits, console)
     _leave_out_repeats(unseen, parts, splits, console)
-    locator = run.locator(calibration=None)
-    own = {image["id"]: image for image in _located(run, locator, splits, console)}
     _require_number(unseen)
     _require_trained(parts[0].recipe, [*unseen.values()])
     held_out_ids = _held_out_ids(run, data_dir)
@@ -118,6 +117,16 @@ def calibrate(
     run.write_calibration(calibration)
     _print_radii(run, calibration, own, len(unseen), console)
     return calibration
+
+
+def _own_images(run, data_dir, console):
+    """Returns the training images located by the run, unless it is hardly trained."""
+    splits = [split_of(run, run.recipe.train_split, data_dir)]
+    locator = run.locator(calibration=None)
+    own = {image["id"]: image for image in _located(run, locator, splits, console)}
+    # Before the folds are trained, which may take hours.
+    _require_trained(run.recipe, [*own.values()], "training images")
+    return own
 
 
 def _located_by_parts(parts, views, splits, console):
@@ -171,13 +180,15 @@ def _require_number(unseen):
         )
 
 
-def _require_trained(recipe: Recipe, unseen: Sequence[dict[str, Any]]) -> None:
+def _require_trained(
+    recipe: Recipe, images: Sequence[dict[str, Any]], which: str = "held-out images"
+) -> None:
     """Raises a ValueError if models find landmarks no better than a constant guess.
 
     Their radii would be as large as the image, and all images would be trusted.
     """
-    truth = np.array([image["truth"] for image in unseen])
-    points = np.array([image["points"] for image in unseen])
+    truth = np.array([image["truth"] for image in images])
+    points = np.array([image["points"] for image in images])
     known = ~np.isnan(truth).any(-1)
     mean = np.nansum(truth, axis=0) / np.maximum(known.sum(0), 1)[:, None]
     of_model = np.median(np.linalg.norm(points - truth, axis=-1)[known])
@@ -185,7 +196,7 @@ def _require_trained(recipe: Recipe, unseen: Sequence[dict[str, Any]]) -> None:
     if not of_model < of_mean:
         raise ValueError(
             f"The models are hardly trained and cannot be calibrated: after "
-            f"{recipe.steps} steps, their median error on held-out images is not below "
+            f"{recipe.steps} steps, their median error on {which} is not below "
             "that of the mean position of each landmark. Train the run longer, and the "
             f"folds as long. Received: errors of {of_model:.1f} and {of_mean:.1f} "
             "pixels of the grid"

@@ -59,6 +59,17 @@ def test_a_model_that_is_no_better_than_the_mean_position_is_refused(recipe):
         require_trained(recipe, images(np.nan))
 
 
+def test_a_run_that_is_hardly_trained_is_refused_before_its_folds(
+    finished, dots, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(calibrate_module, "_require_trained", require_trained)
+    monkeypatch.setattr(calibrate_module, "_own_folds", None)  # not reached
+    run = copy(finished, tmp_path / "run")
+    with pytest.raises(ValueError, match=r"after 6 steps.* on training images"):
+        calibrate(run, data_dir=dots, console=quiet())
+    assert not (run.path / "calibration").exists()
+
+
 @pytest.fixture(scope="module")
 def kept():
     """What the first test has calibrated, for the others."""
@@ -234,11 +245,12 @@ def test_images_of_the_calibration_do_not_say_how_right_it_is(
     split, calibrated, dots, tmp_path
 ):
     run = copy(calibrated["run"], tmp_path / "run")
-    (result,) = evaluate(run, split, data_dir=dots, console=quiet())
-    assert result["n_images"] > 0
+    results = evaluate(run, split, data_dir=dots, console=quiet())
     told = {"coverage90_percent", "radius90_mm", "trusted_percent", "calibration"}
-    assert not told & set(result)
-    assert not any(told & set(row) for row in result["per_landmark"])
+    for result in results:
+        assert result["n_images"] > 0
+        assert not told & set(result)
+        assert not any(told & set(row) for row in result["per_landmark"])
 
 
 @pytest.mark.parametrize("count", [2, 3])

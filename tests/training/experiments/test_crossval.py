@@ -92,7 +92,8 @@ def test_too_many_parts_leave_nothing(short, dots, tmp_path):
 
 
 def test_nothing_held_out(short, dots, tmp_path, finished):
-    run = Run(finished.path)
-    run.recipe = dataclasses.replace(run.recipe, validation=0.0)
+    recipe = dataclasses.replace(finished.recipe, validation=0.0)
+    run = Run.create(tmp_path / "run", recipe, finished.schema)
+    run.load_model = finished.load_model
     with pytest.raises(ValueError, match="holds no images out"):
         evaluate(run, "held_out", data_dir=dots, console=quiet())

@@ -27,7 +27,8 @@ HAS_TORCH = $(BIN)/python -c 'import importlib.util as u, sys; \
 
 # Of the tests that `make test` leaves out, those that CI runs.
 CI_SLOW_TESTS := tests/cli tests/test_old_files.py tests/test_packaging.py \
-	tests/test_structure.py \
+	tests/test_structure.py tests/docs/test_site.py tests/docs/test_tutorials.py \
+	tests/datasets/test_folder_deals.py \
 	tests/training/test_own_parts.py tests/training/test_fit.py \
 	tests/saved_models/exporting tests/saved_models/server/test_server.py
 
@@ -103,6 +104,10 @@ site: $(BIN)/.installed-docs ## Build the documentation in build/site
 	@KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m sphinx -q -W -E \
 		--keep-going -b html -d build/site-doctrees docs build/site
 	@echo "Open build/site/index.html"
+
+.PHONY: tutorials
+tutorials: $(BIN)/.installed-docs ## Run the tutorials in full and store their outputs
+	@cd docs && ../$(BIN)/python -m _extensions.run_tutorials $(NAMES)
 
 # --- Checks ---
 

@@ -20,7 +20,12 @@ extensions = [
     "_extensions.mathml",
     "_extensions.stored_notebooks",
 ]
-exclude_patterns = ["_extensions", "**/.ipynb_checkpoints", ".jupyter_cache"]
+exclude_patterns = [
+    "_extensions",
+    "tutorials/student",
+    "**/.ipynb_checkpoints",
+    ".jupyter_cache",
+]
 
 myst_enable_extensions = ["attrs_block", "colon_fence", "deflist", "dollarmath"]
 # Sections of every depth can be linked to, as on code hosting sites.

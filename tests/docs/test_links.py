@@ -84,14 +84,15 @@ def test_every_page_has_one_title():
 
 def test_every_page_is_in_one_table_of_contents():
     listed = [
-        os.path.relpath(page.parent / f"{entry}.md", DOCS)
+        os.path.relpath(page.parent / entry, DOCS)
         for page in DOCS.rglob("*.md")
         for block in _TOCTREE.findall(page.read_text("utf-8"))
         for entry in block.split("\n")
         if entry and not entry.startswith(":")
     ]
-    there = {os.path.relpath(page, DOCS) for page in DOCS.rglob("*.md")} - {"index.md"}
-    assert sorted(listed) == sorted(there)
+    there = {*DOCS.rglob("*.md"), *DOCS.glob("tutorials/*.ipynb")} - {DOCS / "index.md"}
+    names = [os.path.relpath(page.with_suffix(""), DOCS) for page in there]
+    assert sorted(listed) == sorted(names)
 
 
 def test_slugs_are_those_of_code_hosting_sites():

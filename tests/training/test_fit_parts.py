@@ -172,7 +172,7 @@ class Reached(Exception):
 def untrained(monkeypatch):
     """Ends `fit` where the training of a network begins."""
 
-    def train(self, run, callbacks, tensorboard):
+    def train(self, run, callbacks, tensorboard, film=None):
         raise Reached(callbacks)
 
     monkeypatch.setattr(fit_module._NetworkTraining, "train", train)

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from scn_keras.cli import main
 from scn_keras.training.experiments import calibrate
+from tests.data_dir import use_data_dir
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures" / "ace4a16"
 TINY = [
@@ -35,7 +36,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("commands")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("TFDS_DATA_DIR", str(folder / "data"))
+        use_data_dir(patch, folder / "data")
         hands = FIXTURES / "hands"
         assert "15" in run("datasets", "check", hands, "--as", "landmark_folder")
         run("datasets", "prepare", "landmark_folder/tiny", "--manual-dir", hands)

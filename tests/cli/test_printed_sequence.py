@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from scn_keras.cli import main
+from tests.data_dir import use_data_dir
 
 HANDS = pathlib.Path(__file__).parents[1] / "fixtures" / "ace4a16" / "hands"
 TINY = [
@@ -37,8 +38,7 @@ def printed(output):
 @pytest.fixture
 def folder(tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
-    # TFDS may have read it already, so that data sets need names of their own.
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "the data"))
+    use_data_dir(monkeypatch, tmp_path / "the data")
     folder = tmp_path / f"Hände {request.node.name[:12]}"
     shutil.copytree(HANDS, folder)
     (folder / "landmarks.toml").write_text("[splits]\nfolds = 3\n")

@@ -11,6 +11,7 @@ from PIL import Image
 from scn_keras.cli import main
 from scn_keras.datasets import prepare
 from scn_keras.datasets._source_state import FILE
+from tests.data_dir import use_data_dir
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def test_sets_of_earlier_versions_are_not_compared(films, tmp_path):
 
 def test_commands_that_check_and_prepare_print_run(films, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    use_data_dir(monkeypatch, tmp_path / "data")
     checked = CliRunner().invoke(main, ["datasets", "check", films.name])
     assert checked.exit_code == 0, checked.output
     (line,) = re.findall("^Next: scn-keras (.*)$", checked.output, re.M)

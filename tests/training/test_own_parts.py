@@ -15,6 +15,7 @@ from PIL import Image
 from scn_keras.cli import main
 from scn_keras.training import Recipe, Run, load_recipe
 from scn_keras.training.experiments import calibrate
+from tests.data_dir import use_data_dir
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "own_parts.py"
 
@@ -31,7 +32,7 @@ def folder(tmp_path_factory):
     shutil.copy(EXAMPLE, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("TFDS_DATA_DIR", str(folder / "data"))
+        use_data_dir(patch, folder / "data")
         assert_done("datasets", "prepare", "own_parts:Crosses")
         assert_done("train", "own_parts.py", "--steps", 4, *SHORT)
         yield folder
@@ -46,7 +47,7 @@ def assert_done(*arguments):
 @pytest.fixture(autouse=True)
 def in_folder(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("TFDS_DATA_DIR", str(folder / "data"))
+    use_data_dir(monkeypatch, folder / "data")
 
 
 def test_the_example_is_short():

@@ -110,7 +110,7 @@ def hands(tmp_path_factory):
     prepare(
         "landmark_folder",
         data_dir=folder,
-        manual_dir=FIXTURES / "hands",
+        manual_dir=shutil.copytree(FIXTURES / "hands", folder / "source"),
         config="tiny",
         report=lambda line: None,
     )

@@ -37,7 +37,8 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         use_data_dir(patch, folder / "data")
-        hands = FIXTURES / "hands"
+        # Held-out patients are written beside the images.
+        hands = shutil.copytree(FIXTURES / "hands", folder / "hands")
         assert "15" in run("datasets", "check", hands, "--as", "landmark_folder")
         run("datasets", "prepare", "landmark_folder/tiny", "--manual-dir", hands)
         run("train", "radiograph", "--steps", 4, *SETTINGS)

@@ -24,7 +24,7 @@ class UsedImages:
     presets) contain only digests of their pixels: no names and no pictures.
 
     Args:
-        dataset: Str, the data set with its version.
+        dataset: Str, the data set as the recipe names it.
         trained: `ImageTable` of the training images.
         held_out: `ImageTable` of the validation images.
         started_from: `ImageTable` of the training images of the models from which the

@@ -260,7 +260,7 @@ def write_results(
     results = []
     scopes = [*images.scopes()]
     unseen = frozenset(image.id for image in located) - frozenset(seen or ())
-    if seen and unseen:
+    if seen and any(image.id in unseen for image in _scored(located, unit)):
         scopes.insert(1, (f"{images.name}{UNSEEN}", unseen))
     for scope, ids in scopes:
         part = [image for image in located if ids is None or image.id in ids]
@@ -271,7 +271,9 @@ def write_results(
                 "images"
             )
         scored = _scored(part, unit)
-        frames = anatomical_frames([image.points(unit) for image in scored])
+        frames = None
+        if scored:
+            frames = anatomical_frames([image.points(unit) for image in scored])
         for truth in observers or images.truths:
             result = _result(run, images, scope, truth, part, unit, seconds, frames)
             if ids is unseen:

@@ -249,6 +249,14 @@ def test_subset_alone(planted):
     assert len(read_points(run, "test_part")) == 2
 
 
+def test_a_subset_without_any_spacing_is_named_beside_others(planted, monkeypatch):
+    run, data_dir = planted
+    monkeypatch.setattr(Planted, "SUBSETS", {"last": ("test", frozenset({"3"}))})
+    run.load_model = lambda: StandIn()
+    with pytest.raises(ValueError, match="distance"):
+        evaluate(run, data_dir=data_dir, console=quiet())
+
+
 def test_without_any_spacing_there_are_pixels_and_no_millimetres(planted, monkeypatch):
     run, data_dir = planted
     monkeypatch.setattr(Planted, "SUBSETS", {"last": ("test", frozenset({"3"}))})

@@ -84,3 +84,21 @@ def test_the_recipe_of_a_run(tmp_path):
     assert load_recipe(str(run)) == recipe
     with pytest.raises(ValueError, match="the folder of a run"):
         load_recipe(str(run.parent))
+
+
+@pytest.mark.parametrize("content", ["film1.png", "part/film1.png"])
+def test_a_folder_of_images_may_have_the_name_of_the_file(
+    write, content, tmp_path, monkeypatch
+):
+    images = tmp_path / "path" / "images_of_test"
+    (images / content).parent.mkdir(parents=True)
+    (images / content).touch()
+    monkeypatch.syspath_prepend(images.parent)
+    body = "return Recipe(name='a', dataset='synthetic_hand')"
+    path = write(f"{GOOD}def recipe():\n    {body}\n", f"{images.name}.py")
+    assert load_recipe(path).name == "a"
+    del sys.modules[images.name]
+    (images / "code").mkdir()
+    (images / "code" / "part.py").touch()
+    with pytest.raises(ValueError, match=f"also the name of the module {images.name}"):
+        load_recipe(path)

@@ -71,6 +71,8 @@ def _import_file(path: pathlib.Path) -> types.ModuleType:
             f"{example}.py. Received: {path.name!r}"
         )
     known = sys.modules.get(name) or _importable(name)
+    if name not in sys.modules and _is_folder_of_data(known):
+        known = None
     known_file = getattr(known, "__file__", None) or getattr(known, "origin", None)
     if known is not None and not (
         known_file and pathlib.Path(known_file).resolve() == path.resolve()
@@ -142,3 +144,14 @@ def _importable(name: str) -> Any:
         return importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return None
+
+
+def _is_folder_of_data(spec: Any) -> bool:
+    """Whether Python would import a folder without code, such as one of images.
+
+    Python prefers a module to such a folder wherever it finds both.
+    """
+    if spec is None or spec.origin is not None or not spec.submodule_search_locations:
+        return False
+    folders = [pathlib.Path(path) for path in spec.submodule_search_locations]
+    return not any(any(f.glob(g)) for f in folders for g in ("*.py", "*/*.py"))

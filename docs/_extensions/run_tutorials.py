@@ -22,7 +22,8 @@ from _extensions.stored_notebooks import METADATA, metadata
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "tutorials"
 SOLUTION = "solution"
-_TIMEOUT = 900
+# Seconds a cell, also on a machine that is busy with other things.
+_TIMEOUT = 3600
 # Progress bars and logs of TensorFlow differ from run to run.
 _ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",

@@ -11,7 +11,6 @@ REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
 
 _FENCE = re.compile(
-    r"(?:<!-- not run: (?P<reason>[^>]+?) -->\n)?"
     r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>[^\n`]*)\n"
     r"(?P<code>.*?)^(?P=indent)(?P=fence) *$"
     r"|<!-- run first:\n(?P<hidden>.*?)-->",
@@ -20,11 +19,10 @@ _FENCE = re.compile(
 
 
 class Block(NamedTuple):
-    """A block of code with its language, and the reason why it is not run, or ''."""
+    """A block of code with its language."""
 
     language: str
     code: str
-    reason: str
 
 
 def pages() -> list[Path]:
@@ -47,14 +45,14 @@ def name_of(page: Path) -> str:
 def blocks(text: str) -> Iterator[Block]:
     """Yields the blocks of code of a page.
 
-    The comment `<!-- not run: REASON -->` before a block marks it as not run. The code
-    of a comment `<!-- run first: CODE -->` is not shown on the page, and is run.
+    The code of a comment `<!-- run first: CODE -->` is not shown on the page, and is
+    run.
     """
     for match in _FENCE.finditer(text):
         if match["hidden"] is not None:
-            yield Block("python", match["hidden"], "")
+            yield Block("python", match["hidden"])
         else:
             indent = match["indent"]
             lines = match["code"].splitlines(keepends=True)
             code = "".join(line.removeprefix(indent) for line in lines)
-            yield Block(match["language"].strip(), code, match["reason"] or "")
+            yield Block(match["language"].strip(), code)

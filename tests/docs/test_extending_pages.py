@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +27,7 @@ def module_of(tmp_path, monkeypatch):
 
     def module_of(page):
         text = (PAGES / f"{page}.md").read_text("utf-8")
-        code = [b.code for b in blocks(text) if b.language == "python" and not b.reason]
+        code = [b.code for b in blocks(text) if b.language == "python"]
         (tmp_path / f"{page}_page.py").write_text("\n".join(code), "utf-8")
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, f"{page}_page", raising=False)
@@ -66,7 +65,6 @@ def small(recipe, **changes):
         ("optimizer", "by_object"),
         ("transform", "recipe"),
         ("decoder", "recipe"),
-        ("callback", "recipe"),
     ],
 )
 def test_the_recipe_of_a_page_trains(page, name, module_of, tiny_data, tmp_path):
@@ -97,26 +95,3 @@ def test_the_data_set_of_the_page_is_prepared(module_of, tmp_path):
     module = module_of("data_set")
     builder = prepare(module.Crosses, data_dir=tmp_path / "data")
     assert builder.info.splits["train"].num_examples == 24
-
-
-def test_the_first_model_in_python(tiny_data, tmp_path, monkeypatch):
-    from scn_keras.datasets.synthetic_hand.sample_files import write_sample_files
-
-    monkeypatch.chdir(tmp_path)
-    write_sample_files(Path("samples"), 1)
-    text = (DOCS / "guides" / "first_model.md").read_text("utf-8")
-    (code,) = (block.code for block in blocks(text) if block.language == "python")
-    for call, smaller in {
-        'load_recipe("synthetic_hand").override(["steps=400"])': "small_recipe",
-        'fit(recipe, "runs/hand")': 'fit(recipe, "runs/hand", data)',
-        "evaluate(run)": "evaluate(run, data_dir=data)",
-    }.items():
-        assert call in code
-        code = code.replace(call, smaller)
-    recipe = small(Recipe(name="hand", dataset="tiny_hands"))
-    names = {"small_recipe": recipe, "data": tiny_data}
-    exec(code, names)
-    (prediction,) = names["predictions"]
-    assert prediction.points_px.shape == (37, 2)
-    assert names["problems"] == []
-    assert names["results"][0]["protocol"]["split"] == "test"

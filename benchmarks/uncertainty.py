@@ -1,7 +1,7 @@
 """Is a calibrated run right about how sure it is? Radii, and images of another kind.
 
     python -m benchmarks.uncertainty RUN --data-dir DIR [--split test1_unique]
-        [--other hand_xray:SPLIT] [--out FILE.json]
+        [--other hand_xray:SPLIT] [--mild [--every N]] [--out FILE.json]
 
 RUN is calibrated (`scn-keras calibrate`) on images of its training split; nothing here
 is chosen on the images that are measured.
@@ -15,6 +15,9 @@ is chosen on the images that are measured.
   their middle half alone; and of `--other` data sets, whose images are given as they
   are, with whatever spacing they have.
 
+- With `--mild`, only: the share of images that are not trusted after changes that a
+  person would accept (`benchmarks/mild_variants.py`), of every Nth image.
+
 2D images alone. Ten passes over the split: a quarter of an hour for 127 cephalograms
 on two cores.
 """
@@ -23,10 +26,12 @@ import argparse
 import json
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.mild_variants import MILD, Variant
 from scn_keras.training.evaluation.evaluate import evaluate
 from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.run import Run
@@ -65,6 +70,8 @@ def main() -> None:
     parser.add_argument("--data-dir", type=pathlib.Path)
     parser.add_argument("--split", default="test1_unique")
     parser.add_argument("--other", metavar="DATASET:SPLIT", action="append", default=[])
+    parser.add_argument("--mild", action="store_true")
+    parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--out", type=pathlib.Path)
     arguments = parser.parse_args()
     run = Run(arguments.run)
@@ -78,6 +85,15 @@ def main() -> None:
         share = 100.0 * (1.0 - float(np.mean(trusted)))
         return {"n_images": len(trusted), "not_trusted_percent": round(share, 2)}
 
+    samples = data.load_samples(run.recipe.dataset, arguments.split, arguments.data_dir)
+    if arguments.mild:
+        samples = samples.shard(arguments.every, 0)
+        mild = {}
+        for kind, change in MILD.items():
+            mild[kind] = share_not_trusted(samples.map(_changed(change)))
+            print(f"{kind}: {mild[kind]}", flush=True)
+        _write(arguments.out, {"split": arguments.split, "mild": mild})
+        return
     results = evaluate(run, arguments.split, data_dir=arguments.data_dir)
     numbers = {
         "split": arguments.split,
@@ -97,7 +113,6 @@ def main() -> None:
         "unlike": {},
     }
     print(f"false alarms: {numbers['false_alarms_percent']} %")
-    samples = data.load_samples(run.recipe.dataset, arguments.split, arguments.data_dir)
     for kind, change in UNLIKE.items():
         changed = samples.map(
             lambda sample, change=change: {**sample, "image": change(sample["image"])}
@@ -111,8 +126,27 @@ def main() -> None:
         print(f"{other}: {numbers['unlike'][other]}", flush=True)
     for truth, coverage in numbers["coverage"].items():
         print(truth, {k: v for k, v in coverage.items() if k != "per_landmark"})
-    if arguments.out:
-        arguments.out.write_text(json.dumps(numbers, indent=1) + "\n", "utf-8")
+    _write(arguments.out, numbers)
+
+
+def _changed(change: Variant) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Returns the function that applies a variant to a sample, in 8 bits."""
+
+    def to_8_bits(image: np.ndarray) -> np.ndarray:
+        levels = np.iinfo(image.dtype).max
+        grey = np.uint8(np.rint(255.0 * (image[..., 0] / levels)))
+        return np.ascontiguousarray(change(grey))[..., None]
+
+    def changed(sample: dict[str, Any]) -> dict[str, Any]:
+        image = tf.numpy_function(to_8_bits, [sample["image"]], tf.uint8)
+        return {**sample, "image": tf.ensure_shape(image, (None, None, 1))}
+
+    return changed
+
+
+def _write(path: pathlib.Path | None, numbers: dict[str, Any]) -> None:
+    if path is not None:
+        path.write_text(json.dumps(numbers, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

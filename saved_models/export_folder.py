@@ -6,6 +6,7 @@ import pathlib
 from typing import Any
 
 from scn_keras.files.orientation import STORED_PIXELS
+from scn_keras.inference.calibration_source import calibration_source
 from scn_keras.inference.image_to_grid import ImageToGrid
 
 _SUMS = "SHA256SUMS"
@@ -92,6 +93,17 @@ def max_image_bytes_of(model: str | pathlib.Path) -> int | None:
     """
     megabytes = _export(model).get("max_image_mb")
     return None if megabytes is None else megabytes * 2**20
+
+
+def calibration_source_of(model: str | pathlib.Path) -> str:
+    """Returns on which images an exported model of any version was calibrated.
+
+    See `calibration_source`.
+    """
+    path = beside(model, "calibration.json")
+    if not path.is_file():
+        return calibration_source(None)
+    return calibration_source(json.loads(path.read_text("utf-8"))["protocol"])
 
 
 def _export(model):

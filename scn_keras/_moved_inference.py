@@ -15,7 +15,7 @@ from scn_keras.inference.coarse_to_fine import CoarseToFine
 from scn_keras.inference.locator import HasLocalizer, Locator
 from scn_keras.inference.resample import reduce_image, resample_to_grid
 
-_OF_A_CALIBRATION = {"radius90_px", "radius90_mm", "present", "trusted"}
+_OF_A_CALIBRATION = {"radius90_px", "radius90_mm", "present", "trusted", "novelty"}
 _NEW = {"points_mm", "covariance_mm2", "calibrated"}
 
 

@@ -125,7 +125,7 @@ class Client:
         self._concurrency = concurrency
         self._timeout = timeout
         self._retries = retries
-        self._rules: ImageRules | None = None
+        self._model_facts: tuple[ImageRules, str | None] | None = None
         self._connect = _connector(
             parts["scheme"], parts["address"], model, version, dict(headers or {})
         )
@@ -237,12 +237,12 @@ class Client:
         images = await asyncio.to_thread(list_images, files)
         if not images:
             return []
-        rules = await self._ask_rules()
+        facts = await self._ask_facts()
 
         async def predict_part(begin):
             async with self._calls:
                 part = images[begin : begin + self._batch_size]
-                return await self._predict_batch(part, begin, spacing, rules)
+                return await self._predict_batch(part, begin, spacing, facts)
 
         begins = range(0, len(images), self._batch_size)
         tasks = [asyncio.create_task(predict_part(begin)) for begin in begins]
@@ -258,7 +258,7 @@ class Client:
             async with self._without_other_calls():
                 for n in repeated:
                     (answers[n],) = await self._predict_batch(
-                        [images[n]], n, spacing, rules
+                        [images[n]], n, spacing, facts
                     )
         for n in refused:
             if isinstance(answers[n], RefusedError):
@@ -275,11 +275,12 @@ class Client:
                 await held.enter_async_context(self._calls)
             yield
 
-    async def _predict_batch(self, images, first_number, spacing, rules):
+    async def _predict_batch(self, images, first_number, spacing, facts):
         """Reads images and sends them in as few calls as possible.
 
         Returns a `Prediction`, a `PredictionError` or a `RefusedError` for each.
         """
+        rules, calibrated_on = facts
         answers: list[Any] = [None] * len(images)
         groups: dict[Any, list[tuple[int, ImageRequest]]] = {}
         for index, image in enumerate(images):
@@ -292,12 +293,12 @@ class Client:
                 groups.setdefault(request.kind, []).append((index, request))
         for group in groups.values():
             for part in split_by_size(group):
-                part_answers = await self._send([request for _, request in part])
+                part_answers = await self._send([r for _, r in part], calibrated_on)
                 for (index, _), answer in zip(part, part_answers, strict=True):
                     answers[index] = answer
         return answers
 
-    async def _send(self, requests):
+    async def _send(self, requests, calibrated_on):
         """Sends requests of one kind in one call, and in halves if it is refused."""
         inputs = requests[0].inputs
         if len(requests) > 1:
@@ -311,10 +312,12 @@ class Client:
             if len(requests) == 1:
                 return [error]
             half = len(requests) // 2
-            first = await self._send(requests[:half])
-            return first + await self._send(requests[half:])
+            first = await self._send(requests[:half], calibrated_on)
+            return first + await self._send(requests[half:], calibrated_on)
         return [
-            prediction_of(request.source, {k: v[row] for k, v in outputs.items()})
+            prediction_of(
+                request.source, {k: v[row] for k, v in outputs.items()}, calibrated_on
+            )
             for row, request in enumerate(requests)
         ]
 
@@ -345,16 +348,19 @@ class Client:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause *= 2.0
 
-    async def _ask_rules(self):
-        if self._rules is None:
+    async def _ask_facts(self):
+        """Returns the `ImageRules` of the model and its `calibration_source`."""
+        if self._model_facts is None:
             outputs = await self._describe_landmarks(0, 1)
             # Early exports do not have these outputs, and do not take stored values.
-            orientation = np.ravel(outputs.get("orientation", STORED_PIXELS))[0]
-            if isinstance(orientation, bytes):
-                orientation = orientation.decode()
+            orientation = _text(outputs.get("orientation", STORED_PIXELS))
             stored_values = bool(np.any(outputs.get("stored_values", False)))
-            self._rules = ImageRules(stored_values, str(orientation))
-        return self._rules
+            source = outputs.get("radii_calibrated_on")
+            self._model_facts = (
+                ImageRules(stored_values, orientation),
+                None if source is None else _text(source),
+            )
+        return self._model_facts
 
     async def _ask_names(self, count):
         names: list[Any] = []
@@ -400,6 +406,12 @@ def predict_served(
         names = client.names(len(predictions[0].score)) if predictions else ()
     problems = [str(a) for a in answers if isinstance(a, PredictionError)]
     return predictions, problems, LandmarkSchema(names)
+
+
+def _text(values):
+    """Returns the first of the texts in an output."""
+    value = np.ravel(values)[0]
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _connector(

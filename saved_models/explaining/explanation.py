@@ -98,12 +98,7 @@ class Explanation:
     @property
     def novelty(self) -> float | None:
         """The novelty of the image, or `None` without a calibration."""
-        calibration = self.locator.calibration
-        if calibration is None:
-            return None
-        points = self.grid_points[None].astype(np.float32)
-        novelty = calibration.novelty(points, self.result.score[None])
-        return float(keras.ops.convert_to_numpy(novelty)[0])
+        return self.result.novelty
 
 
 def explain(

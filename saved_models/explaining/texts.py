@@ -4,6 +4,7 @@ import html
 
 import numpy as np
 
+from scn_keras.inference.calibration_source import calibration_source
 from scn_keras.inference.image_to_grid import ImageToGrid
 from scn_keras.models import LandmarkEnsemble
 from scn_keras.saved_models.explaining.evidence_figures import shifts
@@ -160,9 +161,9 @@ def uncertainty_text(explanation: Explanation) -> str:
         f"{covariance} The 90 % radius is a factor, measured on held-out images, times "
         "the width of the peak divided by the root of its score. It contains the true "
         "point with a probability of 90 %, if the image is like those of the "
-        f"calibration. The novelty of this image is {novelty:.2f}, where 1 is the 90th "
-        f"percentile of held-out images, and the limit is {calibration.limit:.2f}: the "
-        f"image is {word}."
+        f"calibration. The novelty of this image is {novelty:.2f}, where 1 is the "
+        f"limit: the image is {word}. Radii calibrated on "
+        f"{calibration_source(calibration.protocol)}."
     )
 
 

@@ -16,6 +16,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from scn_keras import __version__
 from scn_keras.files.atomic_write import write_text
 from scn_keras.files.orientation import REFUSED
+from scn_keras.inference.calibration_source import calibration_source
 from scn_keras.inference.decode import MAX_IMAGE_BYTES
 from scn_keras.inference.locator import HasLocalizer
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
@@ -291,6 +292,7 @@ def _landmark_metadata(run):
     """Returns a signature with metadata for clients that know only the address."""
     stored_values = run.recipe.image_to_grid.uses_stored_values
     names = run.schema.names
+    source = calibration_source(run.calibration and run.calibration.protocol)
 
     def about_landmarks(landmark):
         is_valid = tf.debugging.Assert(
@@ -304,6 +306,7 @@ def _landmark_metadata(run):
             "name": tf.gather(tf.constant(names), landmark),
             "stored_values": tf.fill(shape, stored_values),
             "orientation": tf.fill(shape, REFUSED),
+            "radii_calibrated_on": tf.fill(shape, source),
         }
 
     return about_landmarks
@@ -362,6 +365,9 @@ def _describe(run, extra, name, version, settings, signatures, lost):
             "precision": precision,
             "inference": run.inference,
             "calibrated": calibration is not None,
+            "radii_calibrated_on": calibration_source(
+                calibration and calibration.protocol
+            ),
             "accuracy": lost,
             "signatures": signatures,
             # Also of a run that uses stored pixels: the graph cannot give a note.

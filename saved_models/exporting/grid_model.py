@@ -22,7 +22,15 @@ FILES = {"onnx": "model.onnx", "litert": "model.tflite", "openvino": "model.xml"
 # The packages required by a format besides TensorFlow, which are extras of its name.
 _PACKAGES = {"onnx": ("tf2onnx", "onnx", "onnxruntime"), "openvino": ("openvino",)}
 
-_OUTPUTS = {"points", "score", "covariance", "radius90", "present", "trusted"}
+_OUTPUTS = {
+    "points",
+    "score",
+    "covariance",
+    "radius90",
+    "present",
+    "trusted",
+    "novelty",
+}
 
 
 class GridModel:
@@ -71,7 +79,7 @@ def write_grid_model(
     The input `image` is float32 `(1, *grid, 1)`, an image resampled to the grid by
     `Locator.to_grid`. The outputs are `points` `(1, N, D)` and `covariance`
     `(1, N, D, D)` in pixels of the grid, `score` and `present` `(1, N)`, `trusted`
-    `(1,)`, and `radius90` `(1, N)` in pixels of the grid.
+    and `novelty` `(1,)`, and `radius90` `(1, N)` in pixels of the grid.
 
     Args:
         run: `Run`, the source of the calibration.

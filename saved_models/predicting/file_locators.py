@@ -9,10 +9,15 @@ import tensorflow as tf
 
 from scn_keras.files.open_image import MAX_PIXELS
 from scn_keras.files.orientation import REFUSED
+from scn_keras.inference.calibration_source import calibration_source
 from scn_keras.inference.decode import decode_image, grey_values
 from scn_keras.inference.image_to_grid import ImageToGrid
 from scn_keras.inference.locator import Locator
-from scn_keras.saved_models.export_folder import image_to_grid_of, orientation_of
+from scn_keras.saved_models.export_folder import (
+    calibration_source_of,
+    image_to_grid_of,
+    orientation_of,
+)
 from scn_keras.saved_models.graph_errors import sentence_of
 from scn_keras.saved_models.predicting.image_source import ImageSource, call_of
 
@@ -40,6 +45,10 @@ class RunFileLocator:
     ) -> None:
         self.image_to_grid = locator.image_to_grid
         self.orientation = orientation
+        calibration = locator.calibration
+        self.calibration_source = calibration_source(
+            None if calibration is None else calibration.protocol
+        )
         self._locator = locator
         self._problems = problems
 
@@ -83,6 +92,7 @@ class ExportFileLocator:
         self._model = tf.saved_model.load(str(folder))
         self.image_to_grid = image_to_grid_of(folder)
         self.orientation = orientation_of(folder)
+        self.calibration_source = calibration_source_of(folder)
         self._problems = problems
 
     def locate(self, sources: Iterable[ImageSource]) -> _Located:

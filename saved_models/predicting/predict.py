@@ -80,7 +80,11 @@ def predict(
             disable=console is None,
         )
         return [
-            prediction_of(source._replace(notes=(*source.notes, *notes)), outputs)
+            prediction_of(
+                source._replace(notes=(*source.notes, *notes)),
+                outputs,
+                file_locator.calibration_source,
+            )
             for source, outputs in located
         ], problems
 

@@ -9,7 +9,11 @@ from scn_keras.inference.presence import MIN_SCORE
 from scn_keras.saved_models.predicting.image_source import ImageSource
 
 
-def prediction_of(source: ImageSource, outputs: Mapping[str, np.ndarray]) -> Prediction:
+def prediction_of(
+    source: ImageSource,
+    outputs: Mapping[str, np.ndarray],
+    calibration_source: str | None = None,
+) -> Prediction:
     """Returns the result of one file, with the affine of the file.
 
     A note is added if no landmark was found.
@@ -17,6 +21,7 @@ def prediction_of(source: ImageSource, outputs: Mapping[str, np.ndarray]) -> Pre
     Args:
         source: `ImageSource` of the file.
         outputs: Mapping of the outputs of a model for this image.
+        calibration_source: Str or `None`, see `LocatedImage`.
     """
     notes = source.notes
     if np.max(outputs["score"]) < MIN_SCORE:
@@ -25,5 +30,9 @@ def prediction_of(source: ImageSource, outputs: Mapping[str, np.ndarray]) -> Pre
             "trained, or the image is unlike its training images.",
         )
     return Prediction.from_outputs(
-        outputs, str(source.file), source.affine, notes=notes
+        outputs,
+        str(source.file),
+        source.affine,
+        notes=notes,
+        calibration_source=calibration_source,
     )

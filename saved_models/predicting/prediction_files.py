@@ -6,6 +6,7 @@ import json
 import pathlib
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -16,6 +17,7 @@ from scn_keras.files import PointSet, read_image, read_image_header, write_point
 from scn_keras.files.atomic_write import write_bytes, write_text
 from scn_keras.files.find_images import image_id
 from scn_keras.files.shown_text import csv_text, shown_text
+from scn_keras.inference.calibration_source import radii_sentence
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.saved_models.predicting.prediction import Prediction
 
@@ -42,6 +44,9 @@ def print_points(predictions: Sequence[Prediction], names: Sequence[str]) -> Non
             Console().print(
                 "Not to be trusted: the image is not similar to the training images."
             )
+    sources = dict.fromkeys(p.calibration_source for p in predictions)
+    for source in filter(None, sources):
+        Console().print(radii_sentence(source), markup=False, highlight=False)
 
 
 def worst(
@@ -106,7 +111,7 @@ def write_json(
         {
             "file": str(p.file),
             "calibrated": p.calibrated,
-            **({} if p.trusted is None else {"trusted": p.trusted}),
+            **_of_image(p),
             "landmarks": [
                 {
                     "name": name,
@@ -143,11 +148,10 @@ def format_csv(predictions: Sequence[Prediction], names: Sequence[str]) -> str:
     writer = csv.writer(table)
     if predictions:
         first = predictions[0]
-        trusted = [] if first.trusted is None else ["trusted"]
-        columns = (*_columns(first, "_"), "score", *_uncertainty(first), *trusted)
-        writer.writerow(["file", "landmark", *columns])
+        columns = *_columns(first, "_"), "score", *_uncertainty(first)
+        writer.writerow(["file", "landmark", *columns, *_of_image(first)])
     for p in predictions:
-        trusted_value = [] if p.trusted is None else [p.trusted]
+        of_image = _of_image(p)
         for row, name in enumerate(names):
             mm = p.points_mm[row]
             numbers = map(_or_none, (*p.points_px[row], *mm, p.score[row]))
@@ -156,7 +160,7 @@ def format_csv(predictions: Sequence[Prediction], names: Sequence[str]) -> str:
                 *map(csv_text, (str(p.file), name)),
                 *numbers,
                 *uncertainty,
-                *trusted_value,
+                *map(_csv_cell, of_image.values()),
             ]
             writer.writerow(cells)
     return table.getvalue()
@@ -274,6 +278,22 @@ def _uncertainty(prediction: Prediction) -> dict[str, np.ndarray]:
         "present": prediction.present,
     }
     return {name: values for name, values in fields.items() if values is not None}
+
+
+def _of_image(prediction: Prediction) -> dict[str, Any]:
+    """Returns the known values of an image that are written with its landmarks."""
+    novelty = prediction.novelty
+    fields = {
+        "trusted": prediction.trusted,
+        "novelty": novelty if novelty is None else round(novelty, 4),
+        "radii_calibrated_on": prediction.calibration_source,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _csv_cell(value: bool | float | str) -> bool | float | str:
+    # The names of data sets and folders are text of others.
+    return csv_text(value) if isinstance(value, str) else value
 
 
 def _all_or_none(values: np.ndarray) -> list[float] | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scn_keras.inference.calibration import Calibration
+from scn_keras.inference.calibration_source import calibration_source
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.training.evaluation.result_table import coverage
 from scn_keras.training.recipe import Recipe
@@ -146,7 +147,8 @@ def _uncertainty(calibration: Calibration | None) -> str:
     return (
         "`radius90_mm` is the radius that contains nine in ten true points in images "
         "like those below; `trusted` tells whether an image is like them. Calibrated "
-        f"on:\n\n{_two_columns(calibration.protocol)}"
+        f"on {calibration_source(calibration.protocol)}:"
+        f"\n\n{_two_columns(calibration.protocol)}"
     )
 
 

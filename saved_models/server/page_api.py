@@ -6,6 +6,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from scn_keras.inference.calibration_source import NOT_CALIBRATED, radii_sentence
+from scn_keras.saved_models.export_folder import calibration_source_of
 from scn_keras.saved_models.predicting.predict import schema_of
 from scn_keras.saved_models.server.page_answers import heatmaps_answer, points_answer
 from scn_keras.saved_models.server.request_limits import Endpoint, RequestLimits
@@ -53,15 +55,16 @@ class PageApi:
         ]
 
     async def describe_model(self, request: Request) -> Response:
-        """Answers with name, version, signatures and landmarks of the model."""
-        calibration = self._model.folder / "assets.extra" / "calibration.json"
+        """Answers with name, version, signatures, landmarks and calibration."""
+        source = calibration_source_of(self._model.folder)
         return JSONResponse(
             {
                 "name": self._name,
                 "version": self._model.version,
                 "signatures": [*self._model.signatures],
                 "schema": self._schema.to_dict(),
-                "has_calibration": calibration.is_file(),
+                "has_calibration": source != NOT_CALIBRATED,
+                "calibration": radii_sentence(source),
             }
         )
 

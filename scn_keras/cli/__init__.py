@@ -21,6 +21,7 @@ from scn_keras.cli._lazy_group import LazyGroup
         "datasets": "scn_keras.cli.datasets",
         "demo": "scn_keras.cli.demo",
         "draw": "scn_keras.cli.drawing",
+        "drift": "scn_keras.cli.monitoring",
         "ensemble": "scn_keras.cli.evaluation",
         "evaluate": "scn_keras.cli.evaluation",
         "explain": "scn_keras.cli.explaining",

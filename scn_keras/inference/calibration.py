@@ -307,9 +307,10 @@ def uncertainty(
         Dict of tensors: `radius90`, float32 `(B, N)`, the radius around the point that
         contains the true point with a probability of 90 %, in the unit of
         `grid_to_space`; `present`, bool `(B, N)`, whether the landmark is in the image;
-        `trusted`, bool `(B,)`, whether the image is similar to the training images.
-        Without a calibration, radii are NaN, landmarks are present if their score is
-        above 0, and no image is trusted.
+        `trusted`, bool `(B,)`, whether the image is similar to the training images;
+        `novelty`, float32 `(B,)`, how much it differs from them, relative to the limit:
+        trusted images have at most 1. Without a calibration, radii and novelty are NaN,
+        landmarks are present if their score is above 0, and no image is trusted.
 
     Example:
 
@@ -325,14 +326,17 @@ def uncertainty(
             "radius90": ops.full_like(score, math.nan),
             "present": score > 0.0,
             "trusted": ops.any(score < -1.0, axis=-1),  # false for any batch size
+            "novelty": ops.full_like(score[..., 0], math.nan),
         }
     radius = calibration.radius(score, covariance, grid_to_space)
     if grid is not None:
         radius = ops.minimum(radius, _diagonal(grid, grid_to_space)[:, None])
+    novelty = calibration.novelty(points, score)
     return {
         "radius90": radius,
         "present": calibration.present(score),
-        "trusted": calibration.trusted(points, score),
+        "trusted": novelty <= calibration.limit,
+        "novelty": novelty / calibration.limit,
     }
 
 

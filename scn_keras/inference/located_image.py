@@ -34,15 +34,20 @@ class LocatedImage:
             model of an early version does not return it.
         radius90_px: Array `(N,)`, the radius that contains the true point with a
             probability of 90 %. `None` for models without calibration, as the next
-            three.
+            four.
         radius90_mm: Array `(N,)`, in mm; NaN without a usable spacing.
         present: Bool array `(N,)`, whether the landmark is in the image.
         trusted: Bool, whether the image is similar to the training images.
+        novelty: Float, how much it differs from them, at most 1 for trusted images;
+            also `None` if an exported model of an early version does not return it.
         group: Str, the patient.
         truth_px: Mapping of observers to arrays `(N, D)`, NaN if missing.
         notes: Tuple of str, remarks on the file for the user.
         grid_image: Array `(*grid, 1)`, the input of the network, or `None`.
         grid_to_source: Array `(D + 1, D + 1)`, from the grid to the image, or `None`.
+        calibration_source: Str, the images on which the radii were calibrated, see
+            `calibration_source`; `None` if a served model of an early version does not
+            return it.
     """
 
     id: str
@@ -54,11 +59,13 @@ class LocatedImage:
     radius90_mm: np.ndarray | None = None
     present: np.ndarray | None = None
     trusted: bool | None = None
+    novelty: float | None = None
     group: str = ""
     truth_px: Mapping[str | None, np.ndarray] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     grid_image: np.ndarray | None = None
     grid_to_source: np.ndarray | None = None
+    calibration_source: str | None = None
 
     @classmethod
     def from_outputs(
@@ -80,6 +87,8 @@ class LocatedImage:
             names = "radius90_px", "radius90_mm", "present", "trusted"
             uncertainty = {name: outputs[name] for name in names}
             uncertainty["trusted"] = bool(uncertainty["trusted"])
+            novelty = outputs.get("novelty")
+            uncertainty["novelty"] = None if novelty is None else float(novelty)
         return cls(
             id,
             affine,

@@ -123,10 +123,10 @@ class Locator:
         Returns:
             Dict of `points_px` and `points_mm` `(n, N, D)`, `score` `(n, N)`,
             `covariance_px2` and `covariance_mm2` `(n, N, D, D)`, `radius90_px` and
-            `radius90_mm` `(n, N)`, `present` `(n, N)`, `trusted` `(n,)` and
-            `calibrated` `(n,)`, whether the spacing is usable. Millimetres are NaN
-            without a usable spacing. Radii are NaN without a calibration, see
-            `uncertainty`.
+            `radius90_mm` `(n, N)`, `present` `(n, N)`, `trusted` and
+            `novelty` `(n,)`, and `calibrated` `(n,)`, whether the spacing is usable.
+            Millimetres are NaN without a usable spacing. Radii and novelty are NaN
+            without a calibration, see `uncertainty`.
         """
         points, score, covariance = mean_of_views(peaks, self.views, xp)
         place = to_source[:, 0]
@@ -148,6 +148,7 @@ class Locator:
             "radius90_mm": in_mm["radius90"],
             "present": in_mm["present"],
             "trusted": in_mm["trusted"],
+            "novelty": in_mm["novelty"],
             "calibrated": calibrated,
         }
 

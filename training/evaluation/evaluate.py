@@ -86,7 +86,8 @@ def evaluate(
         (the mean radius),
         `trusted_percent` (the fraction of trusted images),
         `ci95["coverage90_percent"]`, and `calibration` (its protocol). The first two
-        are also given for each landmark.
+        are also given for each landmark. Of a run that is not calibrated, `calibration`
+        is `None`.
 
     Raises:
         FileNotFoundError: If the data set, the folder or the model does not exist.
@@ -333,6 +334,8 @@ def _result(run, images, scope, truth, located, unit, seconds, frames):
             np.mean([image.trusted for image in scored])
         )
         numbers["calibration"] = dict(run.calibration.protocol)
+    elif not run.calibration_path.is_file():
+        numbers["calibration"] = None
     numbers["offsets"] = offset_statistics(
         np.stack([image.points(unit) for image in scored]),
         np.stack([image.truth(truth, unit) for image in scored]),

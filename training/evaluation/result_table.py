@@ -8,6 +8,10 @@ from rich import box
 from rich import table as rich_table
 from rich.markup import escape
 
+from scn_keras.inference.calibration_source import (
+    calibration_source,
+    radii_sentence,
+)
 from scn_keras.training.evaluation.offsets import direction, real_offsets
 from scn_keras.training.evaluation.statistics import (
     HEADLINE_RADIUS,
@@ -48,6 +52,10 @@ def print_results(
     for result in results:
         if "coverage90_percent" in result:
             console.print(coverage(result))
+    # Images of the calibration itself and early versions have no such entry.
+    protocols = [r["calibration"] for r in results if "calibration" in r]
+    for source in dict.fromkeys(map(calibration_source, protocols)):
+        console.print(radii_sentence(source), markup=False, highlight=False)
     for result in results:
         is_subset = result["protocol"].get("subset_of") is not None
         if not is_subset and (text := offsets(result)):

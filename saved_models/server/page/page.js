@@ -344,6 +344,7 @@ async function start() {
   document.title = `${model.name} – scn-keras`;
   at("name").textContent = model.name;
   at("about").textContent = `${model.schema.names.length} landmarks, version ${model.version}`;
+  at("calibration").textContent = model.calibration;
   if (model.signatures.includes("volumes")) {
     showStatus("This model takes volumes, which this page does not show. Ask it by the command:");
     at("command").textContent = `scn-keras predict ${location.origin}/v1/models/${model.name} FILE`;

@@ -90,6 +90,7 @@ def test_files_are_answered_as_predict_does(address, grpc_address, blob_model, p
                 getattr(found, name), getattr(expected, name), rtol=1e-3, atol=2e-3
             )
         assert found.file == png and found.calibrated
+        assert found.calibration_source == "not calibrated"
 
 
 def test_a_bad_image_leaves_its_neighbours_their_answers_in_order(
@@ -360,6 +361,15 @@ def test_stored_values_are_sent_where_the_model_takes_them(scripted, tmp_path):
     with scripted(Scripted()) as client:
         (found,) = client.predict([path])
     assert "8 or 16 bits without sign" in str(found)
+
+
+def test_a_calibration_is_stated_where_the_model_states_it(scripted, films):
+    transport = Scripted()
+    with scripted(transport) as client:  # an early export
+        assert client.predict(films[0])[0].calibration_source is None
+    transport.about["radii_calibrated_on"] = np.array([b"9 images"], object)
+    with scripted(transport) as client:
+        assert client.predict(films[0])[0].calibration_source == "9 images"
 
 
 def test_a_spacing_has_a_number_for_each_axis(scripted, films, tmp_path):

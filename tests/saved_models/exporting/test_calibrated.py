@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from scn_keras.cli import main
 from scn_keras.files import read_points
-from scn_keras.geometry import invert_affine
+from scn_keras.geometry import apply_affine, invert_affine
 from scn_keras.inference.calibration import Calibration, uncertainty
 from scn_keras.inference.held_out_images import HeldOutImages
 from scn_keras.landmark_schema import LandmarkSchema
@@ -37,6 +37,7 @@ from scn_keras.training.run import Run
 from tests.saved_models.conftest import POINT
 
 NAMES = ("bright", "dark")
+SOURCE = "40 images of 20 patients of blobs/1.0.0"
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def calibrated(blob_run, tmp_path_factory):
             np.arange(40) % 4,
         ),
         weights=run.weights_digest(),
-        protocol={"n_images": 40},
+        protocol={"n_images": 40, "n_groups": 20, "dataset": "blobs/1.0.0"},
     )
     run.write_calibration(made)
     return run
@@ -94,6 +95,14 @@ def found(calibrated, tmp_path_factory):
     return predictions
 
 
+def test_novelty_is_relative_to_the_limit(calibrated, found):
+    made = calibrated.calibration
+    for file in found:
+        points = apply_affine(invert_affine(file.grid_to_source), file.points_px)
+        novelty = float(made.novelty(points[None], file.score[None])[0])
+        assert file.novelty == pytest.approx(novelty / made.limit, rel=1e-3)
+
+
 def test_radii_are_in_units_of_the_file(found):
     spaced, bare, _ = found
     np.testing.assert_allclose(spaced.radius90_mm, 0.3 * spaced.radius90_px, rtol=1e-5)
@@ -111,12 +120,16 @@ def test_an_unlike_image_is_said(found, capsys):
     shown = capsys.readouterr().out
     assert shown.count("Not to be trusted") == 1
     assert "radius90" in shown and "present" in shown
+    assert shown.count(f"Radii calibrated on {SOURCE}.") == 1
 
 
 def test_files_carry_it(found, tmp_path):
     write_json(tmp_path / "points.json", found, NAMES)
     spaced, bare, black = json.loads((tmp_path / "points.json").read_text())
     assert [one["trusted"] for one in (spaced, bare, black)] == [True, True, False]
+    novelty = [one["novelty"] for one in (spaced, bare, black)]
+    assert [value <= 1.0 for value in novelty] == [True, True, False]
+    assert {one["radii_calibrated_on"] for one in (spaced, bare, black)} == {SOURCE}
     bright = spaced["landmarks"][0]
     assert bright["radius90_mm"] == pytest.approx(0.3 * bright["radius90_px"], rel=1e-5)
     assert bright["present"] is True and spaced["landmarks"][1]["present"] is False
@@ -126,6 +139,8 @@ def test_files_carry_it(found, tmp_path):
     with (tmp_path / "points.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["trusted"] for row in rows] == ["True"] * 4 + ["False"] * 2
+    assert {row["radii_calibrated_on"] for row in rows} == {SOURCE}
+    assert [float(row["novelty"]) for row in rows[::2]] == novelty
     assert [row["present"] for row in rows[:2]] == ["True", "False"]
     assert float(rows[0]["radius90_mm"]) == pytest.approx(bright["radius90_mm"])
     assert rows[2]["radius90_mm"] == ""

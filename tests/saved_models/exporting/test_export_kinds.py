@@ -21,7 +21,7 @@ from scn_keras.training.run import Run
 
 OUTPUTS = {
     *("points_px", "points_mm", "score", "covariance_px2", "covariance_mm2"),
-    *("radius90_px", "radius90_mm", "present", "trusted", "calibrated"),
+    *("radius90_px", "radius90_mm", "present", "trusted", "novelty", "calibrated"),
 }
 
 
@@ -218,6 +218,8 @@ def test_without_calibration_nothing_vouches_for_an_answer(blob_model, draw_blob
     assert "not calibrated" in card
     about = json.loads((blob_model / "assets.extra" / "export.json").read_text())
     assert about["calibrated"] is False
+    assert about["radii_calibrated_on"] == "not calibrated"
+    assert np.isnan(found["novelty"]).all()
     described = about["signatures"]["arrays"]["outputs"]
     assert {name: value.dtype.name for name, value in found.items()} == {
         name: kind for name, (kind, _) in described.items()
@@ -239,7 +241,7 @@ def test_the_calibration_is_in_the_graph(blob_run, tmp_path):
                 np.arange(30) % 3,
             ),
             weights=run.weights_digest(),
-            protocol={"images": 30},
+            protocol={"dataset": "blobs/1.0.0", "n_images": 30},
         )
     )
     path = export(run, tmp_path / "models")
@@ -251,10 +253,18 @@ def test_the_calibration_is_in_the_graph(blob_run, tmp_path):
             np.testing.assert_allclose(found[name][row], getattr(one, name), rtol=1e-3)
         np.testing.assert_array_equal(found["present"][row], one.present)
         assert found["trusted"][row] == one.trusted
+        np.testing.assert_allclose(found["novelty"][row], one.novelty, atol=1e-3)
+    source = "30 images of blobs/1.0.0"
+    described = signatures(path)("landmarks", landmark=np.int32([1, 0]))
+    assert described["radii_calibrated_on"].tolist() == [source.encode()] * 2
+    about = json.loads((path / "assets.extra" / "export.json").read_text())
+    assert about["radii_calibrated_on"] == source
+    (again,), _ = predict(path, files[:1], (0.3, 0.2))
+    assert again.calibration_source == expected[0].calibration_source == source
+    assert again.novelty == pytest.approx(expected[0].novelty, abs=1e-3)
     assert (found["radius90_mm"] > 0.0).all()
-    assert "| images | 30 |" in (path / "assets.extra" / "model_card.md").read_text(
-        "utf-8"
-    )
+    card = (path / "assets.extra" / "model_card.md").read_text("utf-8")
+    assert f"Calibrated on {source}:" in card and "| n_images | 30 |" in card
     assert (path / "assets.extra" / "calibration.json").is_file()
 
 

@@ -371,12 +371,17 @@ def test_the_page_is_told_about_the_model(http, served, blob_model, tmp_path):
     assert about["schema"]["names"] == ["bright", "dark"]
     assert about["signatures"] == [*served.signatures]
     assert about["has_calibration"] is False
+    assert about["calibration"] == "No radii: the model is not calibrated."
     folder = shutil.copytree(blob_model, tmp_path / "model")  # no number: version 1
-    (folder / "assets.extra" / "calibration.json").write_text("{}")
+    (folder / "assets.extra" / "calibration.json").write_text(
+        json.dumps({"protocol": {"dataset": "blobs/1.0.0", "n_images": 9}})
+    )
     with ServedModel(folder) as model:
         assert model.version == "1"
         calibrated = TestClient(server.create_app(model, "blob"), "http://localhost")
-        assert calibrated.get("/page/model").json()["has_calibration"] is True
+        about = calibrated.get("/page/model").json()
+    assert about["has_calibration"] is True
+    assert about["calibration"] == "Radii calibrated on 9 images of blobs/1.0.0."
 
 
 def test_the_page_answer_has_points_and_files(http, png, tmp_path):

@@ -1,0 +1,1 @@
+"""Changes in the answers of a model over time, without the images."""

@@ -7,7 +7,8 @@ novelty share, beside what each landmark has of its own. Each repetition draws a
 reference and new answers, and runs `drift` with its default of 1 % of false alarms, and
 with 5 %. Reported is the share of repetitions with an alarm, with its exact 95 %
 interval, for the same distribution and, with a tenth of the repetitions, for images
-whose quality is worse by a fraction of its standard deviation, with earlier answers and with a calibration as the reference.
+whose quality is worse by a fraction of its standard deviation, with earlier answers and
+with a calibration as the reference.
 
 With `--answers FILE FILE`, answers of `predict` are the population instead of drawn
 ones: the first file of unchanged images, the second of changed ones. Baseline and new

@@ -28,7 +28,7 @@ HAS_TORCH = $(BIN)/python -c 'import importlib.util as u, sys; \
 # Of the tests that `make test` leaves out, those that CI runs.
 CI_SLOW_TESTS := tests/cli tests/test_old_files.py tests/test_packaging.py \
 	tests/test_structure.py tests/docs/test_site.py tests/docs/test_tutorials.py \
-	tests/datasets/test_folder_deals.py \
+	tests/datasets/test_folder_deals.py tests/training/adaptation \
 	tests/training/test_own_parts.py tests/training/test_fit.py \
 	tests/saved_models/exporting tests/saved_models/server/test_server.py
 

@@ -4,7 +4,7 @@ import pathlib
 import zipfile
 
 from scn_keras.files.model_file import require_sound_model
-from scn_keras.training._run_files import IMAGES_FILE
+from scn_keras.training._run_files import IMAGES_FILE, OFFSETS_FILE
 from scn_keras.training.used_images import FILE as USED_IMAGES_FILE
 from scn_keras.training.used_images import UsedImages
 
@@ -26,12 +26,15 @@ def embed_files(run: pathlib.Path, model: pathlib.Path) -> None:
             archive.writestr(f"{INSIDE}/{USED_IMAGES_FILE}", used.anonymous())
 
 
-def copy_without_files(model: pathlib.Path, target: pathlib.Path) -> None:
-    """Copies a model file without the files of its run."""
-    with zipfile.ZipFile(model) as old, zipfile.ZipFile(target, "w") as new:
+def renew_files(run: pathlib.Path, model: pathlib.Path) -> None:
+    """Replaces the files of a run in a model file; the arguments of `embed_files`."""
+    temporary = model.with_name("model.tmp.keras")
+    with zipfile.ZipFile(model) as old, zipfile.ZipFile(temporary, "w") as new:
         for entry in old.infolist():
             if not entry.filename.startswith(f"{INSIDE}/"):
                 new.writestr(entry, old.read(entry))
+    embed_files(run, temporary)
+    temporary.replace(model)
 
 
 def extract_files(model: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
@@ -70,7 +73,7 @@ def extract_files(model: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
 def _embedded_files(folder: pathlib.Path) -> list[pathlib.Path]:
     names = (
         *("recipe.json", "landmarks.json", "inference.json", "shape.json"),
-        *("calibration.json", IMAGES_FILE),
+        *("calibration.json", IMAGES_FILE, OFFSETS_FILE),
     )
     files = [folder / name for name in names if (folder / name).is_file()]
     coarse = folder / "coarse"

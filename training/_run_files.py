@@ -2,11 +2,14 @@
 
 import json
 import pathlib
+import zipfile
 
 from scn_keras.files.orientation import STORED_PIXELS
 
 # How the images of the training were read.
 IMAGES_FILE = "images.json"
+# The offsets of an adapted run.
+OFFSETS_FILE = "offsets.json"
 
 
 def orientation_rule(folder: pathlib.Path) -> str:
@@ -23,3 +26,17 @@ def orientation_rule(folder: pathlib.Path) -> str:
     if not path.is_file():
         return STORED_PIXELS
     return str(json.loads(path.read_text("utf-8"))["orientation"])
+
+
+def stored_weights(path: pathlib.Path, name: str) -> bytes:
+    """Returns the weights in a file, without what else a `.keras` file contains.
+
+    Args:
+        path: Path of a `.keras` file, of a file of weights, or of the model of another
+            method.
+        name: Str, the weights in a `.keras` file.
+    """
+    if path.suffix != ".keras":
+        return path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(name)

@@ -3,7 +3,6 @@ import json
 import pathlib
 import shlex
 import warnings
-import zipfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +12,13 @@ from scn_keras.files.atomic_write import write_text
 from scn_keras.files.orientation import REFUSED
 from scn_keras.files.shown_command import shown_command
 from scn_keras.inference.calibration import Calibration
+from scn_keras.inference.point_offsets import PointOffsets
 from scn_keras.inference.test_time_augmentation import test_time_views
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
 from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE
-from scn_keras.training._model_file import (
-    copy_without_files,
-    embed_files,
-    extract_files,
-)
-from scn_keras.training._run_files import IMAGES_FILE, orientation_rule
+from scn_keras.training import _run_files
+from scn_keras.training._model_file import embed_files, extract_files, renew_files
 from scn_keras.training.build import load_model, make_method
 from scn_keras.training.environment import environment
 from scn_keras.training.recipe import Recipe
@@ -40,8 +36,8 @@ class Run:
     `checkpoints/`, `model.keras`, `results/*.json` and `report.html`. Ensembles also
     have `inference.json` with the names of their members. Recipes with a coarse stage
     have `shape.json`, the mean shape in mm, and `coarse/`, the run of that stage.
-    Calibrated runs have `calibration.json`. A preset (`from_preset`) can also be opened
-    as a run.
+    Calibrated runs have `calibration.json`, adapted runs `offsets.json`. A preset
+    (`from_preset`) can also be opened as a run.
 
     Args:
         path: The folder.
@@ -92,7 +88,7 @@ class Run:
         contents = {
             "landmarks.json": schema.to_dict(),
             "environment.json": {**environment(), "data": dict(data or {})},
-            IMAGES_FILE: {"orientation": orientation},
+            _run_files.IMAGES_FILE: {"orientation": orientation},
             "recipe.json": recipe.stored_form(),
         }
         existed = path.exists()
@@ -111,7 +107,7 @@ class Run:
     @property
     def orientation(self) -> str:
         """The rule for files with an orientation tag, see `orientation_rule`."""
-        return orientation_rule(self.path)
+        return _run_files.orientation_rule(self.path)
 
     @property
     def checkpoint(self) -> pathlib.Path:
@@ -163,24 +159,27 @@ class Run:
             return None
         return calibration
 
+    @property
+    def offsets(self) -> PointOffsets | None:
+        """The offsets of an adapted run, see `adapt`, or `None`."""
+        path = self.path / _run_files.OFFSETS_FILE
+        return PointOffsets.from_dict(_read_json(path)) if path.is_file() else None
+
     def weights_digest(self) -> str:
-        """Returns the SHA-256 digest of the weights.
+        """Returns the SHA-256 digest of the weights, and offsets of an adapted run.
 
         Raises:
             FileNotFoundError: If the training is not finished.
         """
-        digest = hashlib.sha256()
-        if self.is_preset:
-            digest.update((self.path / WEIGHTS_FILE).read_bytes())
-        else:
+        path = self.path / WEIGHTS_FILE
+        if not self.is_preset:
             self._require_finished()
-            if self.recipe.uses_network:
-                with zipfile.ZipFile(self.model_path) as archive:
-                    digest.update(archive.read(WEIGHTS_FILE))
-            else:
-                digest.update(self.model_path.read_bytes())
+            path = self.model_path
+        digest = hashlib.sha256(_run_files.stored_weights(path, WEIGHTS_FILE))
         if self.coarse is not None:
             digest.update(self.coarse.weights_digest().encode())
+        if self.offsets is not None:
+            digest.update(self.offsets.digest_bytes())
         return digest.hexdigest()
 
     @property
@@ -243,6 +242,7 @@ class Run:
             self.views if isinstance(views, str) else views,
             self.coarse_to_fine(),
             self.calibration if isinstance(calibration, str) else calibration,
+            self.offsets,
         )
 
     @property
@@ -265,6 +265,8 @@ class Run:
             models = f"from coarse to fine, {models}"
         if self.recipe.local is not None:
             models += ", local networks around its points"
+        if self.offsets is not None:
+            models += ", offsets of another convention"
         views = self.views
         if views is None:
             return f"{models}, no test-time augmentation"
@@ -342,12 +344,12 @@ class Run:
     def write_calibration(self, calibration: Calibration) -> None:
         """Writes `calibration.json` and, if it exists, adds it to `model.keras`."""
         write_json(self.calibration_path, calibration.to_dict())
-        if not (self.recipe.uses_network and self.model_path.is_file()):
-            return
-        temporary = self.path / "model.tmp.keras"
-        copy_without_files(self.model_path, temporary)
-        embed_files(self.path, temporary)
-        temporary.replace(self.model_path)
+        self.update_model_file()
+
+    def update_model_file(self) -> None:
+        """Renews the files of the run inside its `model.keras`, if it exists."""
+        if self.recipe.uses_network and self.model_path.is_file():
+            renew_files(self.path, self.model_path)
 
     @classmethod
     def from_file(cls, file: str | pathlib.Path, folder: str | pathlib.Path) -> "Run":

@@ -30,6 +30,7 @@ class UsedImages:
         started_from: `ImageTable` of the training images of the models from which the
             training started.
         calibrated: `ImageTable` of the images of the calibration.
+        adapted: `ImageTable` of the images from which an adapted run has its offsets.
 
     Example:
 
@@ -45,6 +46,7 @@ class UsedImages:
     held_out: ImageTable = _NONE
     started_from: ImageTable = _NONE
     calibrated: ImageTable = _NONE
+    adapted: ImageTable = _NONE
 
     @classmethod
     def read(cls, folder: pathlib.Path) -> "UsedImages | None":
@@ -90,8 +92,8 @@ class UsedImages:
 
     @property
     def seen(self) -> ImageTable:
-        """The images from which the weights were computed."""
-        return self.trained + self.started_from
+        """The images from which the weights, or offsets, were computed."""
+        return self.trained + self.started_from + self.adapted
 
     def write(self, folder: pathlib.Path) -> None:
         """Writes the images to the folder of a run."""
@@ -125,7 +127,7 @@ class UsedImages:
         return _json(self, rows)
 
 
-_ROLES = "trained", "held_out", "started_from", "calibrated"
+_ROLES = "trained", "held_out", "started_from", "calibrated", "adapted"
 
 
 def _json(used: UsedImages, rows: Mapping[str, list[dict[str, str]]]) -> str:

@@ -11,7 +11,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from scn_keras.array_api import KERAS
 from scn_keras.inference.calibration import Calibration, uncertainty
+from scn_keras.inference.point_offsets import PointOffsets
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
 from scn_keras.saved_models.exporting import precision as reduced
 from scn_keras.training.run import Run
@@ -105,7 +107,7 @@ def write_grid_model(
             name=missing[0],
         )
     path = folder / FILES[format]
-    grid_model = _OnGrid(model.localizer, run.calibration)
+    grid_model = _OnGrid(model.localizer, run.calibration, run.offsets)
     signature = [tf.TensorSpec((1, *run.recipe.grid, 1), tf.float32, name="image")]
     grid_model(np.zeros(signature[0].shape, np.float32))
     options: dict[str, Any] = {}
@@ -131,27 +133,37 @@ def write_grid_model(
 
 
 class _OnGrid(keras.Model):
-    def __init__(self, localizer: keras.Model, calibration: Calibration | None) -> None:
+    def __init__(
+        self,
+        localizer: keras.Model,
+        calibration: Calibration | None,
+        offsets: PointOffsets | None,
+    ) -> None:
         super().__init__(name="on_grid")
         self.inner = localizer
         self.calibration = calibration
+        self.offsets = offsets
 
     def build(self, input_shape) -> None:
         self.built = True
 
     def call(self, image, training=None) -> Mapping[str, Any]:
         peaks = self.inner(image, training=False)
-        d = peaks["points"].shape[-1]
+        points, score = peaks["points"], peaks["score"]
+        d = points.shape[-1]
+        # A constant: OpenVINO cannot convert `ops.eye`.
+        identity = ops.convert_to_tensor(np.eye(d + 1, dtype="float32")[None])
         calibrated = uncertainty(
             self.calibration,
-            peaks["points"],
-            peaks["score"],
+            points,
+            score,
             peaks["covariance"],
-            # A constant: OpenVINO cannot convert `ops.eye`.
-            ops.convert_to_tensor(np.eye(d + 1, dtype="float32")[None]),
+            identity,
             image.shape[1:-1],
         )
-        return {**peaks, **calibrated}
+        if self.offsets is not None:
+            points = self.offsets.apply(points, score, identity, KERAS)
+        return {**peaks, "points": points, **calibrated}
 
 
 def _onnx(path):

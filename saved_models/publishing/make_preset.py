@@ -19,7 +19,7 @@ from scn_keras.metrics.on_arrays import point_distances
 from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE
 from scn_keras.saved_models.publishing.model_card import model_card
 from scn_keras.saved_models.publishing.provenance import provenance
-from scn_keras.training._run_files import IMAGES_FILE
+from scn_keras.training._run_files import IMAGES_FILE, OFFSETS_FILE
 from scn_keras.training.evaluation.evaluate import (
     locate_images,
     locator_for,
@@ -169,6 +169,8 @@ def _write_model(run: Run, folder: pathlib.Path) -> Run:
     _halve(full, folder / WEIGHTS_FILE)
     full.unlink()
     write_json(folder / CONFIG_FILE, config)
+    if (offsets := run.offsets) is not None:
+        write_json(folder / OFFSETS_FILE, offsets.to_dict())
     if (calibration := run.calibration) is not None:
         # The calibration remains valid, because `_accuracy_lost` rejects a preset whose
         # points move by more than 1 % of their error.

@@ -15,6 +15,7 @@ from scn_keras.cli._lazy_group import LazyGroup
 @click.group(
     cls=LazyGroup,
     modules={
+        "adapt": "scn_keras.cli.adapting",
         "calibrate": "scn_keras.cli.evaluation",
         "compare": "scn_keras.cli.evaluation",
         "crossval": "scn_keras.cli.training",

@@ -168,6 +168,14 @@ def compare(
     help="Use the runs of this finished cross-validation of the same recipe, instead "
     "of training new ones.",
 )
+@click.option(
+    "--folder",
+    type=FOLDER,
+    help="Use these images of your own with points, in the layout that `datasets "
+    "prepare` reads for landmark_folder, together with the calibration of RUN, if it "
+    "has one. Nothing is trained.",
+)
+@click.option("--split", help="Use this split of --folder only.  [default: all]")
 @settings_option(
     "Change a setting of the recipe for the runs of the folds: with --set steps=2000 "
     "they take less time, but the radii become larger. May be repeated.",
@@ -178,6 +186,8 @@ def calibrate(
     run: pathlib.Path,
     folds: int | None,
     crossval: pathlib.Path | None,
+    folder: pathlib.Path | None,
+    split: str | None,
     settings: tuple[str, ...],
     data_dir: pathlib.Path | None,
 ) -> None:
@@ -189,7 +199,16 @@ def calibrate(
     whether a landmark is present, and whether the points of an image can be trusted.
     The runs of the folds are written to RUN/calibration and can be deleted afterwards.
     An interrupted calibration continues if the command is run again.
+
+    With --folder, radii, scores and trust are computed for the clinic of these images.
+    From a few images, together with the calibration that the run has:
+
+    \b
+      scn-keras calibrate runs/cephalogram --folder our_films
+
+    If the points of the clinic are marked elsewhere, use `scn-keras adapt` instead.
     """
+    from scn_keras.training.adaptation.calibrate_on_folder import calibrate_on_folder
     from scn_keras.training.experiments.calibrate import calibrate as calibrate_run
     from scn_keras.training.run import Run
 
@@ -198,6 +217,16 @@ def calibrate(
             "The runs of --crossval are already trained. Omit --folds and --set."
         )
     loaded = Run(run)
+    if folder is not None:
+        if crossval or folds or settings:
+            raise click.UsageError(
+                "--folder trains nothing. Omit --folds, --crossval and --set."
+            )
+        calibrate_on_folder(loaded, folder, split)
+        click.echo(f"Calibrated: {loaded.calibration_path}")
+        return
+    if split is not None:
+        raise click.UsageError("--split is for the images of --folder.")
     calibrate_run(loaded, folds or 4, crossval, settings, data_dir)
     click.echo(f"Calibrated: {loaded.calibration_path}")
     click.echo(next_command(["evaluate", run], loaded.recipe, data_dir))

@@ -17,6 +17,7 @@ from scn_keras.inference.calibration import Calibration, uncertainty
 from scn_keras.inference.coarse_to_fine import CoarseToFine
 from scn_keras.inference.decode import grey_values
 from scn_keras.inference.image_to_grid import ImageToGrid
+from scn_keras.inference.point_offsets import PointOffsets
 from scn_keras.inference.resample import reduce_image, resample_to_grid
 from scn_keras.inference.test_time_augmentation import mean_of_views
 
@@ -40,8 +41,9 @@ class Locator:
     resampled to the grid, in several views for test-time augmentation. The model
     predicts points on the grid, which are mapped to pixels and millimetres. The
     calibration adds radii, presence and trust. With a coarse stage, its points place
-    the grid first. Evaluation, prediction and calibration call `locate` on a stream of
-    images; the exported graph executes the same steps on tensors.
+    the grid first. The offsets of an adapted model are added to its points. Evaluation,
+    prediction and calibration call `locate` on a stream of images; the exported graph
+    executes the same steps on tensors.
 
     Args:
         model: Model with a `localizer`, see `HasLocalizer`.
@@ -50,6 +52,7 @@ class Locator:
             `None` for a single view.
         coarse_to_fine: `CoarseToFine` with a coarse locator, or `None`.
         calibration: `Calibration` or `None`.
+        offsets: `PointOffsets` of an adapted model, or `None`.
 
     Example:
 
@@ -67,12 +70,14 @@ class Locator:
         views: np.ndarray | None = None,
         coarse_to_fine: CoarseToFine | None = None,
         calibration: Calibration | None = None,
+        offsets: PointOffsets | None = None,
     ) -> None:
         self.model = model
         self.image_to_grid = image_to_grid
         self.views = views
         self.coarse_to_fine = coarse_to_fine
         self.calibration = calibration
+        self.offsets = offsets
 
     @property
     def models(self) -> list[Any]:
@@ -132,12 +137,18 @@ class Locator:
         place = to_source[:, 0]
         calibrated = has_usable_spacing(affine, xp)
         to_mm = xp.where(calibrated[:, None, None], affine, float("nan"))
-        points_px = apply_affine(place, points)
+        grid_to_mm = xp.matmul(to_mm, place)
         covariance_px2 = apply_to_covariance(place, covariance)
+        # The shapes of a calibration are those of the points without offsets.
         arguments = self.calibration, points, score, covariance
         grid = self.image_to_grid.grid
-        in_mm = uncertainty(*arguments, xp.matmul(to_mm, place), grid)
+        in_mm = uncertainty(*arguments, grid_to_mm, grid)
         in_px = uncertainty(*arguments, place, grid)
+        if self.offsets is not None:
+            # Pixels without a usable spacing are taken for squares.
+            space = xp.where(calibrated[:, None, None], grid_to_mm, place)
+            points = self.offsets.apply(points, score, space, xp)
+        points_px = apply_affine(place, points)
         return {
             "points_px": points_px,
             "points_mm": apply_affine(to_mm, points_px),

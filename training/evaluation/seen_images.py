@@ -5,6 +5,7 @@ from rich.markup import escape
 
 from scn_keras.datasets.identity.image_table import ImageTable, Repeat, listed
 from scn_keras.training.evaluation.evaluated_images import EvaluatedImages
+from scn_keras.training.evaluation.folder_split import FolderSplit
 from scn_keras.training.evaluation.prepared_split import HELD_OUT
 from scn_keras.training.run import Run
 from scn_keras.training.used_images import UsedImages
@@ -67,6 +68,7 @@ def require_unseen(
     seen = frozenset(repeat.id for repeat in repeats)
     _note_patients(run, images, table, seen, console)
     _note_validation(run, images, table, seen, console)
+    _note_calibrated(run, images, table, console)
     if not seen:
         return seen
     total = len(table)
@@ -121,5 +123,20 @@ def _note_validation(run, images, table, seen, console):
             f"[yellow]{len(repeats)} of the {len(table)} images of "
             f"{escape(images.name)} are validation images of this run, with which "
             f"settings may have been chosen: {escape(listed(repeats))}.",
+            highlight=False,
+        )
+
+
+def _note_calibrated(run, images, table, console):
+    """Notes that the radii of a folder were computed from its own images."""
+    used = run.used_images
+    if used is None or not isinstance(images, FolderSplit):
+        return
+    number = len({*table.digests} & {*used.calibrated.digests})
+    if number:
+        console.print(
+            f"[yellow]{number} of the {len(table)} images of {escape(images.name)} are "
+            "images of the calibration: the percentage of points within their radii is "
+            "no test result.",
             highlight=False,
         )

@@ -1,27 +1,18 @@
 """Calibration of a run on images that were held out by cross-validation."""
 
 import dataclasses
-import functools
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import rich.console
 from keras import ops
-from rich import progress
 from rich.markup import escape
 
 from scn_keras import __version__
-from scn_keras.array_api import NUMPY
 from scn_keras.datasets.identity.image_table import ImageTable, listed
 from scn_keras.files.shown_command import shown_command
-from scn_keras.geometry import (
-    apply_affine,
-    apply_to_covariance,
-    has_usable_spacing,
-    invert_affine,
-)
 from scn_keras.inference.calibration import (
     COVERAGE,
     FALSE_ALARMS,
@@ -30,9 +21,11 @@ from scn_keras.inference.calibration import (
     scale,
 )
 from scn_keras.inference.held_out_images import HeldOutImages
-from scn_keras.inference.locator import Locator
 from scn_keras.training.evaluation.evaluate import split_of
-from scn_keras.training.evaluation.evaluated_images import EvaluatedImages
+from scn_keras.training.evaluation.located_on_grid import (
+    located_on_grid,
+    trained_truth,
+)
 from scn_keras.training.evaluation.prepared_split import HELD_OUT
 from scn_keras.training.evaluation.seen_images import seen_images
 from scn_keras.training.experiments.crossval import fold_recipes, train_folds
@@ -73,7 +66,7 @@ def calibrate(
         FileNotFoundError: If the run or a fold of the cross-validation is not finished,
             or the data set does not exist.
         ValueError: If the folds have another recipe than the run, there are too few
-            images, or the models are hardly trained.
+            images, the models are hardly trained, or the run is adapted.
 
     Example:
 
@@ -82,6 +75,12 @@ def calibrate(
     ```
     """
     console = console or rich.console.Console()
+    if run.offsets is not None:
+        raise ValueError(
+            "An adapted run has offsets, which the models of folds do not have. "
+            "Calibrate the run from which it was made and adapt it again, or calibrate "
+            f"this one on images of the clinic with --folder. Received: {run.path}"
+        )
     digest = run.weights_digest()
     own = _own_images(run, data_dir, console)
     if crossval is not None:
@@ -123,7 +122,10 @@ def _own_images(run, data_dir, console):
     """Returns the training images located by the run, unless it is hardly trained."""
     splits = [split_of(run, run.recipe.train_split, data_dir)]
     locator = run.locator(calibration=None)
-    own = {image["id"]: image for image in _located(run, locator, splits, console)}
+    own = {
+        image["id"]: image
+        for image in located_on_grid(run.recipe, locator, splits, console)
+    }
     # Before the folds are trained, which may take hours.
     _require_trained(run.recipe, [*own.values()], "training images")
     return own
@@ -140,9 +142,9 @@ def _located_by_parts(parts, views, splits, console):
     for number, part in enumerate(parts):
         other = (number + 1) % len(parts)
         locator = part.locator(calibration=None, views=views)
-        for image in _located(part, locator, [splits[number]], console):
+        for image in located_on_grid(part.recipe, locator, [splits[number]], console):
             unseen[image["id"]] = {**image, "fold": number}
-        for image in _located(part, locator, [splits[other]], console):
+        for image in located_on_grid(part.recipe, locator, [splits[other]], console):
             seen[image["id"]] = image
     return unseen, seen
 
@@ -209,7 +211,7 @@ def _protocol(run, parts, split, unseen):
         "recipe": run.recipe.name,
         "dataset": split.dataset,
         "train_split": recipe.train_split,
-        "truth": _truth(recipe),
+        "truth": trained_truth(recipe),
         "folds": len(parts),
         "n_images": len(unseen),
         "n_groups": len({image["group"] for image in unseen.values()}),
@@ -281,38 +283,6 @@ def _require_same(run: Run, part: Recipe, what: str) -> None:
         )
 
 
-def _located(
-    run: Run,
-    locator: Locator,
-    splits: Sequence[EvaluatedImages],
-    console: rich.console.Console,
-) -> Iterator[dict[str, Any]]:
-    """Yields the predicted and true points of images, in pixels of the grid."""
-    recipe, truth = run.recipe, _truth(run.recipe)
-    samples = [split.samples() for split in splits]
-    all_samples = functools.reduce(lambda a, b: a.concatenate(b), samples)
-    located = progress.track(
-        locator.locate(all_samples),
-        f"locate images with {recipe.name}",
-        total=sum(int(part.cardinality()) for part in samples),
-        console=console,
-    )
-    for outputs in located:
-        to_source = outputs["grid_to_source"].astype(np.float64)
-        to_grid = invert_affine(to_source)
-        usable = bool(has_usable_spacing(outputs["affine"], NUMPY))
-        yield {
-            "id": outputs["id"].decode(),
-            "group": outputs["group"],
-            "usable": usable,
-            "points": apply_affine(to_grid, outputs["points_px"]),
-            "score": outputs["score"],
-            "covariance": apply_to_covariance(to_grid, outputs["covariance_px2"]),
-            "truth": apply_affine(to_grid, splits[0].true_points(outputs, truth)),
-            "grid_to_space": outputs["affine"] @ to_source if usable else to_source,
-        }
-
-
 def _held_out_ids(run: Run, data_dir: str | pathlib.Path | None) -> set[str]:
     """Returns the images held out of the run or of the first member of an ensemble."""
     recipe = run.recipe
@@ -333,10 +303,6 @@ def _score(image):
 def _median_ratio(own, seen, value):
     """Returns the median over images of the ratio of the run's to the folds' values."""
     return np.median([value(own[id]) / value(seen[id]) for id in own], axis=0)
-
-
-def _truth(recipe: Recipe) -> str | None:
-    return "mean" if recipe.observer == "random" else recipe.observer
 
 
 def _print_radii(run, calibration, own, number, console):

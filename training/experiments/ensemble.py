@@ -45,6 +45,12 @@ def make_ensemble(
         raise ValueError("An ensemble needs at least one run. Received: runs=[]")
     for run in runs:
         run.require_network("An ensemble")
+        if run.offsets is not None:
+            raise ValueError(
+                "The heatmaps of an ensemble are averaged before offsets apply. Make "
+                "it from the runs before they were adapted, and adapt the ensemble. "
+                f"Received: {run.path}"
+            )
     first = runs[0]
     for run in runs[1:]:
         # All members must have the same preprocessing.

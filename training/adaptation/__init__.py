@@ -1,0 +1,1 @@
+"""Adaptation of a run to the marks of another clinic, from few images."""

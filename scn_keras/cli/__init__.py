@@ -51,6 +51,7 @@ def main() -> None:
       scn-keras evaluate RUN            errors in millimetres, and a report
       scn-keras compare RUN RUN         the difference of two runs, with intervals
       scn-keras calibrate RUN           the uncertainty of each predicted point
+      scn-keras adapt RUN --folder DIR  the marks of another clinic, from few images
       scn-keras predict RUN FILE...     landmarks of your own images
       scn-keras export RUN DIR          a SavedModel for TF Serving
     `scn-keras demo` runs these steps on synthetic hands, in a few minutes.

@@ -1,7 +1,8 @@
 """Localises landmarks in images of any size, in pixels and millimetres.
 
 This package does not depend on recipes and runs. A `Locator` is created from a model,
-an `ImageToGrid` and, optionally, test-time views, a coarse stage and a calibration.
+an `ImageToGrid` and, optionally, test-time views, a coarse stage, a calibration and
+offsets.
 """
 
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from scn_keras.inference.image_to_grid import ImageToGrid as ImageToGrid
     from scn_keras.inference.located_image import LocatedImage as LocatedImage
     from scn_keras.inference.locator import Locator as Locator
+    from scn_keras.inference.point_offsets import PointOffsets as PointOffsets
     from scn_keras.inference.test_time_augmentation import (
         test_time_views as test_time_views,
     )
@@ -28,6 +30,7 @@ __getattr__, __dir__ = lazy_names(
         "ImageToGrid": "image_to_grid",
         "LocatedImage": "located_image",
         "Locator": "locator",
+        "PointOffsets": "point_offsets",
         "test_time_views": "test_time_augmentation",
         "uncertainty": "calibration",
     },

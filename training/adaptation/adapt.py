@@ -1,7 +1,6 @@
 """Adaptation of a run to the marks of another clinic."""
 
 import dataclasses
-import datetime
 import os
 import pathlib
 from typing import Any
@@ -20,7 +19,10 @@ from scn_keras.training.adaptation.adapted_run import (
 )
 from scn_keras.training.adaptation.labelled_images import LabelledImages
 from scn_keras.training.adaptation.offset_model import FittedOffsets, fit_offsets
-from scn_keras.training.adaptation.recalibration import recalibrated
+from scn_keras.training.adaptation.recalibration import (
+    recalibrated,
+    with_recalibration,
+)
 from scn_keras.training.evaluation.offsets import direction
 from scn_keras.training.run import Run
 from scn_keras.training.used_images import UsedImages
@@ -94,7 +96,7 @@ def adapt(
             fitted.after,
             labelled.seen,
             "",
-            {**before.protocol, "adapted": protocol},
+            with_recalibration(before.protocol, "adapt", labelled),
         )
     offsets = dataclasses.replace(fitted.offsets, protocol=protocol)
     used = _used_images(source, labelled)
@@ -108,15 +110,11 @@ def _protocol(
 ) -> dict[str, Any]:
     """Returns where offsets come from and what they change, for JSON."""
     return {
-        "dataset": labelled.dataset,
-        "n_images": len(labelled.ids),
-        "n_groups": len(np.unique(labelled.groups)),
-        "n_trained": int(labelled.seen.sum()),
+        **labelled.description(),
         "from": source.path.name,
         "unit": labelled.unit,
         "mre_before": float(np.nanmean(fitted.before)),
         "mre_crossvalidated": float(np.nanmean(fitted.after)),
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "scn_keras": __version__,
     }
 

@@ -1,10 +1,8 @@
 """Calibration of a run on the images of a folder."""
 
 import dataclasses
-import datetime
 import json
 import os
-from typing import Any
 
 import numpy as np
 import rich.console
@@ -14,7 +12,11 @@ from scn_keras.geometry import apply_affine
 from scn_keras.inference.calibration import COVERAGE, MIN_IMAGES, Calibration
 from scn_keras.metrics.on_arrays import point_distances
 from scn_keras.training.adaptation.labelled_images import LabelledImages
-from scn_keras.training.adaptation.recalibration import recalibrated
+from scn_keras.training.adaptation.recalibration import (
+    RECALIBRATED,
+    recalibrated,
+    with_recalibration,
+)
 from scn_keras.training.run import Run, write_json
 
 # The calibration before that of a folder, which a second one replaces.
@@ -57,7 +59,6 @@ def calibrate_on_folder(
     console = console or rich.console.Console()
     digest = run.weights_digest()
     labelled = LabelledImages.of_folder(run, folder, split, console)
-    protocol = _protocol(labelled)
     before = _before(run)
     if before is None:
         unseen = labelled.select(~labelled.seen)
@@ -73,12 +74,10 @@ def calibrate_on_folder(
             weights=digest,
             protocol={
                 "recipe": run.recipe.name,
+                "dataset": labelled.dataset,
+                **unseen.description(),
                 "inference": run.inference,
                 "coverage": COVERAGE,
-                "n_images": len(unseen.ids),
-                "n_groups": len(np.unique(unseen.groups)),
-                "dataset": labelled.dataset,
-                "folder": protocol,
                 "scn_keras": __version__,
             },
         )
@@ -90,7 +89,7 @@ def calibrate_on_folder(
             error,
             labelled.seen,
             digest,
-            {**before.protocol, "folder": protocol},
+            with_recalibration(before.protocol, "calibrate", labelled),
         )
         write_json(run.path / BEFORE, before.to_dict())
     if (used := run.used_images) is not None:
@@ -112,7 +111,11 @@ def calibrate_on_folder(
 def _before(run):
     """Returns the calibration of the weights before that of a folder, or `None`."""
     calibration = run.calibration
-    if calibration is None or "folder" not in calibration.protocol:
+    # One of a folder alone contains the name of that folder.
+    if calibration is None or "folder" in calibration.protocol:
+        return None
+    entries = calibration.protocol.get(RECALIBRATED, ())
+    if not entries or entries[-1]["command"] != "calibrate":
         return calibration
     path = run.path / BEFORE
     if not path.is_file():
@@ -127,14 +130,3 @@ def _points_with_offsets(run, labelled):
     if run.offsets is not None:
         points = run.offsets.apply(points, images.score, images.grid_to_space)
     return apply_affine(images.grid_to_space, points)
-
-
-def _protocol(labelled: LabelledImages) -> dict[str, Any]:
-    return {
-        "dataset": labelled.dataset,
-        "n_images": len(labelled.ids),
-        "n_groups": len(np.unique(labelled.groups)),
-        "n_trained": int(labelled.seen.sum()),
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "scn_keras": __version__,
-    }

@@ -1,4 +1,5 @@
 import dataclasses
+import datetime
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,16 @@ class LabelledImages:
     def truth(self) -> np.ndarray:
         """The true points in space, `(n, N, D)`."""
         return apply_affine(self.images.grid_to_space, self.images.truth)
+
+    def description(self) -> dict[str, Any]:
+        """Returns the folder, the numbers of images and patients, and the date."""
+        return {
+            "folder": self.dataset,
+            "n_images": len(self.ids),
+            "n_groups": len(np.unique(self.groups)),
+            "n_trained": int(self.seen.sum()),
+            "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        }
 
     def select(self, rows: np.ndarray) -> "LabelledImages":
         """Returns some of the images, by a bool array `(n,)`."""

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from scn_keras import __version__
 from scn_keras.geometry import apply_affine
 from scn_keras.inference.calibration import COVERAGE, Calibration
 from scn_keras.inference.held_out_images import HeldOutImages
 from scn_keras.metrics.on_arrays import point_distances
+from scn_keras.training.adaptation.labelled_images import LabelledImages
 
 # The quantile of a landmark is that of its own ratios, together with those of all
 # landmarks, which count as this number of images, and with the ratios of the
@@ -25,6 +27,7 @@ MIN_OWN = 9
 # calibrations that do not contain it: that of the preset `cephalogram`.
 _TRAINED_RATIO = 0.44
 TRAINED_RATIO = "trained_ratio90"
+RECALIBRATED = "recalibrated"
 
 
 def recalibrated(
@@ -74,6 +77,20 @@ def recalibrated(
     novelty = ops.convert_to_numpy(moved.novelty(images.points, images.score))
     novel = min(novelty.max(), np.median(novelty) + calibration.limit)
     return dataclasses.replace(moved, limit=max(calibration.limit, float(novel)))
+
+
+def with_recalibration(
+    protocol: Mapping[str, Any], command: str, labelled: LabelledImages
+) -> dict[str, Any]:
+    """Returns the protocol of a calibration with one more entry of `recalibrated`.
+
+    Args:
+        protocol: Mapping, `Calibration.protocol`.
+        command: Str, the command that recalibrated, `"adapt"` or `"calibrate"`.
+        labelled: `LabelledImages`.
+    """
+    entry = {"command": command, **labelled.description(), "scn_keras": __version__}
+    return {**protocol, RECALIBRATED: [*protocol.get(RECALIBRATED, ()), entry]}
 
 
 def trained_ratio(calibration: Calibration, images: HeldOutImages) -> float:

@@ -9,6 +9,7 @@ import pytest
 import rich.console
 
 from scn_keras.datasets.synthetic_hand.sample_files import write_sample_files
+from scn_keras.inference.calibration_source import calibration_source
 from scn_keras.models import preset_path
 from scn_keras.saved_models.exporting.export import export
 from scn_keras.saved_models.predicting.predict import predict
@@ -143,7 +144,9 @@ def test_calibration_of_a_folder(films, tmp_path):
     run = adapt("synthetic_hand", films, tmp_path / "run", console=quiet())
     first = run.calibration
     second = calibrate_on_folder(run, films, console=quiet())
-    assert second.protocol["folder"]["n_images"] == 5
+    adapted, calibrated = second.protocol["recalibrated"]
+    assert (adapted["command"], calibrated["n_images"]) == ("adapt", 5)
+    assert "recalibrated on 5 images" in calibration_source(second.protocol)
     assert run.calibration.weights == first.weights
     # Again from the calibration before, not from its own result.
     third = calibrate_on_folder(run, films, console=quiet())

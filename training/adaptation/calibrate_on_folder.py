@@ -61,26 +61,7 @@ def calibrate_on_folder(
     labelled = LabelledImages.of_folder(run, folder, split, console)
     before = _before(run)
     if before is None:
-        unseen = labelled.select(~labelled.seen)
-        if len(unseen.ids) < MIN_IMAGES:
-            raise ValueError(
-                f"A run without a calibration needs at least {MIN_IMAGES} images that "
-                "it was not trained on. With fewer images, calibrate it on its "
-                f"training images first. Received: {len(unseen.ids)} such images in "
-                f"{folder}"
-            )
-        calibration = Calibration.fit(
-            unseen.images,
-            weights=digest,
-            protocol={
-                "recipe": run.recipe.name,
-                "dataset": labelled.dataset,
-                **unseen.description(),
-                "inference": run.inference,
-                "coverage": COVERAGE,
-                "scn_keras": __version__,
-            },
-        )
+        calibration = _of_folder_alone(run, labelled, digest)
     else:
         error = point_distances(labelled.truth, _points_with_offsets(run, labelled))
         calibration = recalibrated(
@@ -106,6 +87,29 @@ def calibrate_on_folder(
         highlight=False,
     )
     return calibration
+
+
+def _of_folder_alone(run, labelled, digest):
+    unseen = labelled.select(~labelled.seen)
+    if len(unseen.ids) < MIN_IMAGES:
+        raise ValueError(
+            f"A run without a calibration needs at least {MIN_IMAGES} images that "
+            "it was not trained on. With fewer images, calibrate it on its "
+            f"training images first. Received: {len(unseen.ids)} such images in "
+            f"{labelled.dataset}"
+        )
+    return Calibration.fit(
+        unseen.images,
+        weights=digest,
+        protocol={
+            "recipe": run.recipe.name,
+            "dataset": labelled.dataset,
+            **unseen.description(),
+            "inference": run.inference,
+            "coverage": COVERAGE,
+            "scn_keras": __version__,
+        },
+    )
 
 
 def _before(run):

@@ -75,12 +75,7 @@ def calibrate(
     ```
     """
     console = console or rich.console.Console()
-    if run.offsets is not None:
-        raise ValueError(
-            "An adapted run has offsets, which the models of folds do not have. "
-            "Calibrate the run from which it was made and adapt it again, or calibrate "
-            f"this one on images of the clinic with --folder. Received: {run.path}"
-        )
+    _require_no_offsets(run)
     digest = run.weights_digest()
     own = _own_images(run, data_dir, console)
     if crossval is not None:
@@ -116,6 +111,15 @@ def calibrate(
     run.write_calibration(calibration)
     _print_radii(run, calibration, own, len(unseen), console)
     return calibration
+
+
+def _require_no_offsets(run):
+    if run.offsets is not None:
+        raise ValueError(
+            "An adapted run has offsets, which the models of folds do not have. "
+            "Calibrate the run from which it was made and adapt it again, or calibrate "
+            f"this one on images of the clinic with --folder. Received: {run.path}"
+        )
 
 
 def _own_images(run, data_dir, console):

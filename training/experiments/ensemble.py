@@ -44,13 +44,7 @@ def make_ensemble(
     if not runs:
         raise ValueError("An ensemble needs at least one run. Received: runs=[]")
     for run in runs:
-        run.require_network("An ensemble")
-        if run.offsets is not None:
-            raise ValueError(
-                "The heatmaps of an ensemble are averaged before offsets apply. Make "
-                "it from the runs before they were adapted, and adapt the ensemble. "
-                f"Received: {run.path}"
-            )
+        _require_member(run)
     first = runs[0]
     for run in runs[1:]:
         # All members must have the same preprocessing.
@@ -94,6 +88,16 @@ def make_ensemble(
         shutil.rmtree(path)
         raise
     return ensemble
+
+
+def _require_member(run):
+    run.require_network("An ensemble")
+    if run.offsets is not None:
+        raise ValueError(
+            "The heatmaps of an ensemble are averaged before offsets apply. Make it "
+            "from the runs before they were adapted, and adapt the ensemble. "
+            f"Received: {run.path}"
+        )
 
 
 def _shape(run):

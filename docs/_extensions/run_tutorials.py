@@ -87,7 +87,8 @@ def run(source: pathlib.Path) -> float:
     seconds = time.monotonic() - started
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [o for o in map(_stable, cell.outputs) if o is not None]
+            outputs = [o for o in map(_stable, cell.outputs) if o is not None]
+            cell.outputs = _merged(outputs)
     notebook.metadata[METADATA] = metadata(source)
     student = source.parent / "student" / f"{source.stem}.ipynb"
     student.parent.mkdir(exist_ok=True)
@@ -128,6 +129,17 @@ def _stable(output):
     text = re.sub(r"^(WARNING:|[IWE]\d{4} ).*\n", "", output.text, flags=re.MULTILINE)
     output.text = re.sub(r"/tmp/\w+", "/tmp/tutorial", text)
     return output if output.text else None
+
+
+def _merged(outputs):
+    """Joins texts between which there was a log, so that they are one block."""
+    merged = []
+    for output in outputs:
+        if merged and {output.output_type, merged[-1].output_type} == {"stream"}:
+            merged[-1].text += output.text
+        else:
+            merged.append(output)
+    return merged
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -78,13 +78,13 @@ def test_a_run_stores_outputs_and_digest(tools, tmp_path):
     source = tmp_path / "first.py"
     source.write_text(
         "# %% [markdown]\n# # First\n\n# %%\nimport sys\nprint(1 + 1)\n"
-        "print('log', file=sys.stderr)\n",
+        "print('log', file=sys.stderr, flush=True)\nprint('end', flush=True)\n",
         "utf-8",
     )
     tools.run(source)
     stored = json.loads(source.with_suffix(".ipynb").read_text("utf-8"))
     (output,) = stored["cells"][1]["outputs"]
-    assert output["text"] == ["2\n"]
+    assert output["text"] == ["2\n", "end\n"]  # one block, whatever is between
     notebooks = importlib.import_module("_extensions.stored_notebooks")
     assert notebooks.stale_notebooks(tmp_path) == []
     student = json.loads((tmp_path / "student" / "first.ipynb").read_text("utf-8"))

@@ -109,6 +109,10 @@ site: $(BIN)/.installed-docs ## Build the documentation in build/site
 tutorials: $(BIN)/.installed-docs ## Run the tutorials in full and store their outputs
 	@cd docs && ../$(BIN)/python -m _extensions.run_tutorials $(NAMES)
 
+.PHONY: lecture
+lecture: $(BIN)/.installed-docs ## Build the slides of the lecture in build/lecture
+	@cd docs && ../$(BIN)/python -m _extensions.lecture ../build/lecture
+
 # --- Checks ---
 
 .PHONY: test

@@ -17,11 +17,13 @@ extensions = [
     "sphinx.ext.viewcode",
     "_extensions.api_reference",
     "_extensions.catalogue",
+    "_extensions.lecture",
     "_extensions.mathml",
     "_extensions.stored_notebooks",
 ]
 exclude_patterns = [
     "_extensions",
+    "lecture/slides.md",
     "tutorials/student",
     "**/.ipynb_checkpoints",
     ".jupyter_cache",

@@ -71,9 +71,9 @@ def read_slides(text: str) -> list[Slide]:
             )
         if not notes.strip() or not settings.get("minutes"):
             raise ValueError(
-                f"Slide {number} has no notes or no minutes. Begin it with a comment such "
-                "as <!-- minutes: 2 -->; end it with a line 'Note:' and its notes. It "
-                f"begins with {body.strip()[:50]!r}."
+                f"Slide {number} has no notes or no minutes. Begin it with a comment "
+                "like <!-- minutes: 2 -->; end it with a line 'Note:' and its notes. "
+                f"It begins with {body.strip()[:50]!r}."
             )
         part = settings.get("part") or (slides[-1].part if slides else "")
         minutes = float(settings["minutes"])

@@ -1,4 +1,4 @@
-"""The lecture: its minutes and points add up, and the slides work without other files."""
+"""The lecture: minutes and points add up, and the slides work without other files."""
 
 import importlib
 import importlib.util
@@ -123,7 +123,8 @@ def test_points_of_the_marking_guide_add_up():
 CHECK = """() => {
   const slide = Reveal.getCurrentSlide(), wrong = [];
   const limit = slide.getBoundingClientRect();
-  for (const part of slide.querySelectorAll("h1, h2, .text > *, .pictures img, td, pre")) {
+  const parts = "h1, h2, .text > *, .pictures img, td, pre";
+  for (const part of slide.querySelectorAll(parts)) {
     if (part.closest(".notes")) continue;
     const box = part.getBoundingClientRect();
     if (box.right > limit.right - 40 || box.bottom > limit.bottom - 44

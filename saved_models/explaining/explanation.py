@@ -15,6 +15,7 @@ from scn_keras.array_api import TENSORFLOW
 from scn_keras.geometry import apply_affine, invert_affine, usable_spacing
 from scn_keras.inference.located_image import LocatedImage
 from scn_keras.inference.locator import Locator
+from scn_keras.inference.patient_axes import sample_in_grid_axes
 from scn_keras.inference.resample import reduce_image
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.layers import HeatmapPeak
@@ -177,8 +178,9 @@ def _explanation(
     sample = {"image": grey, "affine": affine}
     (outputs,) = locator.locate(tf.data.Dataset.from_tensors(sample))
     result = prediction_of(source, outputs)
-    spacing = usable_spacing(tf.constant(affine), TENSORFLOW)
-    reduced = reduce_image(grey, locator.image_to_grid, spacing)
+    on_axes = sample_in_grid_axes(sample, locator.image_to_grid)
+    spacing = usable_spacing(tf.constant(on_axes["affine"]), TENSORFLOW)
+    reduced = reduce_image(on_axes["image"], locator.image_to_grid, spacing)
     to_source = np.asarray(outputs["grid_to_source"], np.float64)
     chosen = tuple(landmarks) or _least_certain(result)
     model: Any = locator.model

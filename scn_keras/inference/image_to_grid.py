@@ -3,6 +3,7 @@ import math
 import numbers
 
 NORMALIZATIONS = ("range", "percentile", "window")
+AXES = ("stored", "patient")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,10 @@ class ImageToGrid:
         normalization_limits: Two increasing floats. For `"percentile"`, the percentiles
             as fractions; `None` for 0.01 and 0.99. For `"window"`, the two stored
             values, which are required.
+        axes: Str, the directions of the grid's axes. `"stored"` has the axes of the
+            array, so that all volumes must be stored alike. `"patient"`, for volumes
+            only, takes the axes that are closest to the patient's left, back and head
+            as x, y and z, in whatever order a file stores its voxels.
 
     Raises:
         ValueError: If a value is out of its range or values do not match.
@@ -40,6 +45,7 @@ class ImageToGrid:
     grid_spacing: tuple[float, ...] | None = None
     normalization: str = "range"
     normalization_limits: tuple[float, float] | None = None
+    axes: str = "stored"
 
     def __post_init__(self) -> None:
         if (
@@ -65,6 +71,15 @@ class ImageToGrid:
                 f"`normalization` must be one of {', '.join(NORMALIZATIONS)}. "
                 f"Received: normalization={self.normalization!r}"
             )
+        if self.axes not in AXES:
+            raise ValueError(
+                f"`axes` must be one of {', '.join(AXES)}. Received: axes={self.axes!r}"
+            )
+        if self.uses_patient_axes and self.dimensions != 3:
+            raise ValueError(
+                'The axes "patient" are for volumes. Omit `axes` for 2D images. '
+                f"Received: axes='patient', grid={self.grid!r}"
+            )
         limits = self.normalization_limits
         if self.normalization == "window" and limits is None:
             raise ValueError(
@@ -87,6 +102,11 @@ class ImageToGrid:
     def uses_stored_values(self) -> bool:
         """Whether grey values are stored values instead of values from 0 to 1."""
         return self.normalization == "window"
+
+    @property
+    def uses_patient_axes(self) -> bool:
+        """Whether the grid has the axes of the patient, not those of the array."""
+        return self.axes == "patient"
 
 
 def _are_numbers(values):

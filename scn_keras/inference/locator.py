@@ -17,6 +17,7 @@ from scn_keras.inference.calibration import Calibration, uncertainty
 from scn_keras.inference.coarse_to_fine import CoarseToFine
 from scn_keras.inference.decode import grey_values
 from scn_keras.inference.image_to_grid import ImageToGrid
+from scn_keras.inference.patient_axes import from_stored, to_patient_axes
 from scn_keras.inference.point_offsets import PointOffsets
 from scn_keras.inference.resample import reduce_image, resample_to_grid
 from scn_keras.inference.test_time_augmentation import mean_of_views
@@ -254,6 +255,12 @@ def to_views(
     place: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Resamples one image to a grid in V views, see `Locator.to_grid`."""
+    to_stored = None
+    if image_to_grid.uses_patient_axes:
+        image, to_stored = to_patient_axes(image, affine)
+        affine = warp.sum_of_products(affine, to_stored)
+        if place is not None:
+            place = warp.sum_of_products(from_stored(to_stored), place)
     spacing = usable_spacing(affine, TENSORFLOW)
     reduced = reduce_image(image, image_to_grid, spacing)
     place = reduced.grid_to_source if place is None else place
@@ -266,6 +273,8 @@ def to_views(
         resample_to_grid(reduced, image_to_grid.grid, view_to_source)
         for view_to_source in to_source
     ]
+    if to_stored is not None:
+        to_source = [warp.sum_of_products(to_stored, view) for view in to_source]
     return tf.stack(images), tf.stack(to_source)
 
 

@@ -158,7 +158,9 @@ class ArrayFolder:
         Raises:
             ValueError: If a setting differs or the training split is not stored.
         """
-        stored, expected = self.header["settings"], _settings(recipe)
+        # Arrays of earlier versions have no `axes`.
+        stored = {"axes": "stored", **self.header["settings"]}
+        expected = _settings(recipe)
         differing = [
             f"{name}={stored[name]!r}, not {expected[name]!r}"
             for name in expected

@@ -9,6 +9,7 @@ from rich import progress
 from scn_keras.datasets.deals.deal_registry import DealRegistry
 from scn_keras.datasets.deals.set_registry import set_registry
 from scn_keras.datasets.identity.stored_images import stored_images
+from scn_keras.inference.patient_axes import sample_in_grid_axes
 from scn_keras.training.input import pipeline
 from scn_keras.training.input import prepared_sets as data
 from scn_keras.training.input.array_folder import ArrayFolder
@@ -58,6 +59,7 @@ def prepare_arrays(
                 if id in seen:
                     continue
                 seen.add(id)
+                sample = sample_in_grid_axes(sample, recipe.image_to_grid)
                 reduced = pipeline.reduce_sample(sample, recipe)
                 yield {
                     "id": id,

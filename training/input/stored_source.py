@@ -9,6 +9,7 @@ from scn_keras.datasets.deals.set_registry import set_registry
 from scn_keras.datasets.identity.image_table import ImageTable
 from scn_keras.datasets.identity.stored_images import stored_images
 from scn_keras.datasets.landmark_builder import LandmarkBuilder
+from scn_keras.inference.patient_axes import sample_in_grid_axes
 from scn_keras.training.input import pipeline, selection
 from scn_keras.training.input.dealt_patients import held_out_patients
 from scn_keras.training.input.placed_samples import place_samples
@@ -92,7 +93,10 @@ def training_samples(
     truths = builder.GROUND_TRUTHS
     selection.require_observer(builder.info.features, truths, recipe)
     samples = builder.read_split(recipe.train_split).map(
-        lambda sample: selection.without_other_truths(sample, truths, recipe)
+        lambda sample: sample_in_grid_axes(
+            selection.without_other_truths(sample, truths, recipe),
+            recipe.image_to_grid,
+        )
     )
     ids, groups, points = _ids_groups_and_points(builder, recipe)
     if recipe.validation == 0.0 and recipe.fold is None:

@@ -32,7 +32,9 @@ def recipe() -> Recipe:
         name="volume",
         dataset="landmark_folder",
         validation=0.15,
-        image_to_grid=ImageToGrid(grid=(64, 64, 64), normalization="percentile"),
+        image_to_grid=ImageToGrid(
+            grid=(64, 64, 64), normalization="percentile", axes="patient"
+        ),
         peak="gaussian_fit",
         network=Network(
             filters=16,

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -133,6 +134,14 @@ def test_a_folder_is_plain(arrays):
     assert folder.rows("few").tolist() == [0, 1]
     expected = blobs(image.shape, RECIPE.grid, 3)["image"]
     np.testing.assert_allclose(image, expected, rtol=0, atol=2.5e-4)
+
+
+def test_arrays_of_earlier_versions_have_the_stored_axes(arrays, tmp_path):
+    path = shutil.copytree(arrays, tmp_path / "arrays")
+    header = json.loads((path / "arrays.json").read_text())
+    assert header["settings"].pop("axes") == "stored"
+    (path / "arrays.json").write_text(json.dumps(header))
+    ArrayFolder(path).require(RECIPE)
 
 
 def test_an_interruption_leaves_no_folder(tmp_path):

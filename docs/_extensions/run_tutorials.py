@@ -126,7 +126,9 @@ def _stable(output):
         return output
     if output.name == "stderr":
         return None
-    text = re.sub(r"^(WARNING:|[IWE]\d{4} ).*\n", "", output.text, flags=re.MULTILINE)
+    text = re.sub(
+        r"^((INFO|WARNING):|[IWE]\d{4} ).*\n", "", output.text, flags=re.MULTILINE
+    )
     output.text = re.sub(r"/tmp/\w+", "/tmp/tutorial", text)
     return output if output.text else None
 

@@ -101,6 +101,23 @@ def find_class(name: str, setting: str) -> Any:
     return classes[homes[0]]
 
 
+def built_in_optimizers() -> dict[str, Any]:
+    """Returns the optimisers of Keras by their names.
+
+    On PyTorch, Keras replaces some of them and stores the name of the replacement in a
+    model file (`keras.src.backend.torch.optimizers.torch_adam`). It can be imported
+    only with PyTorch, and fails in a training on any other backend. With these classes
+    in a `custom_object_scope`, a file of any backend gets the optimiser of the present
+    one.
+    """
+    base = keras.optimizers.Optimizer
+    return {
+        name: value
+        for name, value in vars(keras.optimizers).items()
+        if inspect.isclass(value) and issubclass(value, base) and value is not base
+    }
+
+
 def require_built_in(name: str, setting: str) -> None:
     """Validates the name of a built-in class. Other names are not resolved.
 

@@ -20,7 +20,11 @@ from scn_keras.layers import (
 from scn_keras.metrics import PointError, SuccessDetectionRate
 from scn_keras.models import GlobalToLocalNet, LandmarkModel
 from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE, from_preset
-from scn_keras.training._part_classes import LOSSES, find_class
+from scn_keras.training._part_classes import (
+    LOSSES,
+    built_in_optimizers,
+    find_class,
+)
 from scn_keras.training._trial import attempt, make, try_model
 from scn_keras.training.method import Method
 from scn_keras.training.recipe import Recipe
@@ -265,7 +269,7 @@ def load_model(recipe: Recipe, path: pathlib.Path, compile: bool = True) -> Any:
     try:
         if weights.exists():
             require_sound_model(weights)
-        with keras.saving.custom_object_scope(objects):
+        with keras.saving.custom_object_scope({**built_in_optimizers(), **objects}):
             if is_preset:
                 return from_preset(path)
             return keras.models.load_model(path, compile=compile)

@@ -9,11 +9,10 @@ import numpy as np
 from keras import ops
 
 from scn_keras import __version__
-from scn_keras.geometry import apply_affine
 from scn_keras.inference.calibration import COVERAGE, Calibration
 from scn_keras.inference.held_out_images import HeldOutImages
-from scn_keras.metrics.on_arrays import point_distances
 from scn_keras.training.adaptation.labelled_images import LabelledImages
+from scn_keras.training.evaluation.trained_ratio import TRAINED_RATIO
 
 # The quantile of a landmark is that of its own ratios, together with those of all
 # landmarks, which count as this number of images, and with the ratios of the
@@ -23,10 +22,9 @@ _IMAGES_OF_ALL, _IMAGES_BEFORE = 9.0, 5.0
 _SCORES_BEFORE = 5.0
 # From this number of its own images on, the quantile of a landmark is conformal.
 MIN_OWN = 9
-# The 90 % quantile of the ratio of errors to radii on images of the training, for
-# calibrations that do not contain it: that of the preset `cephalogram`.
+# `trained_ratio` for calibrations that do not contain it: that of the preset
+# `cephalogram`.
 _TRAINED_RATIO = 0.44
-TRAINED_RATIO = "trained_ratio90"
 RECALIBRATED = "recalibrated"
 
 
@@ -91,21 +89,6 @@ def with_recalibration(
     """
     entry = {"command": command, **labelled.description(), "scn_keras": __version__}
     return {**protocol, RECALIBRATED: [*protocol.get(RECALIBRATED, ()), entry]}
-
-
-def trained_ratio(calibration: Calibration, images: HeldOutImages) -> float:
-    """Returns the 90 % quantile of ratios of errors to radii on training images.
-
-    Args:
-        calibration: `Calibration`.
-        images: `HeldOutImages` that the model was trained on.
-    """
-    error = point_distances(
-        apply_affine(images.grid_to_space, images.truth),
-        apply_affine(images.grid_to_space, images.points),
-    )
-    radius = calibration.radius(images.score, images.covariance, images.grid_to_space)
-    return float(np.nanquantile(error / ops.convert_to_numpy(radius), COVERAGE))
 
 
 def _radius_change(ratio, seen, protocol, d):

@@ -28,6 +28,7 @@ from scn_keras.training.evaluation.located_on_grid import (
 )
 from scn_keras.training.evaluation.prepared_split import HELD_OUT
 from scn_keras.training.evaluation.seen_images import seen_images
+from scn_keras.training.evaluation.trained_ratio import TRAINED_RATIO, trained_ratio
 from scn_keras.training.experiments.crossval import fold_recipes, train_folds
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
@@ -94,19 +95,14 @@ def calibrate(
     _require_trained(parts[0].recipe, [*unseen.values()])
     held_out_ids = _held_out_ids(run, data_dir)
     trained_on = {id: image for id, image in own.items() if id not in held_out_ids}
-    held_out = HeldOutImages(
-        **{
-            field.name: np.array([image[field.name] for image in unseen.values()])
-            for field in dataclasses.fields(HeldOutImages)
-        }
-    )
     calibration = Calibration.fit(
-        held_out,
+        _stacked(unseen.values()),
         scale_of_run=_median_ratio(trained_on, seen, _scale),
         score_of_run=_median_ratio(trained_on, seen, _score),
         weights=digest,
         protocol=_protocol(run, parts, splits[0], unseen),
     )
+    calibration = _with_trained_ratio(calibration, trained_on.values())
     _record_images(run, [split.table().select(unseen) for split in splits])
     run.write_calibration(calibration)
     _print_radii(run, calibration, own, len(unseen), console)
@@ -151,6 +147,23 @@ def _located_by_parts(parts, views, splits, console):
         for image in located_on_grid(part.recipe, locator, [splits[other]], console):
             seen[image["id"]] = image
     return unseen, seen
+
+
+def _with_trained_ratio(calibration, images):
+    """Adds how errors on images of the training compare with radii, for `adapt`."""
+    ratio = trained_ratio(calibration, _stacked(images))
+    protocol = {**calibration.protocol, TRAINED_RATIO: round(ratio, 4)}
+    return dataclasses.replace(calibration, protocol=protocol)
+
+
+def _stacked(images):
+    images = [{"fold": 0, **image} for image in images]
+    return HeldOutImages(
+        **{
+            field.name: np.array([image[field.name] for image in images])
+            for field in dataclasses.fields(HeldOutImages)
+        }
+    )
 
 
 def _record_images(run: Run, tables: Sequence[ImageTable]) -> None:

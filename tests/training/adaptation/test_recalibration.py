@@ -7,11 +7,10 @@ from scipy import stats
 from scn_keras.inference.calibration import Calibration
 from scn_keras.inference.held_out_images import HeldOutImages
 from scn_keras.training.adaptation.recalibration import (
-    TRAINED_RATIO,
     _lengths,
     recalibrated,
-    trained_ratio,
 )
+from scn_keras.training.evaluation.trained_ratio import TRAINED_RATIO, trained_ratio
 
 N = 8
 

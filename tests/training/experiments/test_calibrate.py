@@ -95,8 +95,9 @@ def test_a_run_is_calibrated_on_parts_that_have_not_seen_the_images(calibrated):
         **{"truth": None, "folds": 2, "n_images": 10, "n_groups": 5},
         **{"steps": 6, "fold_steps": 2, "coverage": 0.9, "false_alarms": 0.02},
         **{"inference": run.inference, "fold_inference": run.inference},
-        "scn_keras": made.protocol["scn_keras"],
+        **{key: made.protocol[key] for key in ("scn_keras", "trained_ratio90")},
     }
+    assert made.protocol["trained_ratio90"] > 0.0
     assert "trained with 2 steps, the run with 6" in calibrated["said"]
     assert "Calibrated on 10 held-out images" in calibrated["said"]
     assert "Next: scn-keras evaluate" in calibrated["said"]

@@ -260,8 +260,8 @@ print(f"error {errors_small.mean():.1f} mm, before {errors_of_pixels.mean():.2f}
 # %% [markdown] tags=["solution"]
 # ### Solutions
 #
-# 1. Set `TRAIN = 24` and run all cells. The error grows several times; landmarks at the
-#    border of the hand, which look alike, suffer most.
+# 1. Set `TRAIN = 24` and run all cells. The error grows several times; look which
+#    landmarks suffer most, and whether others look like them.
 # 2. The narrow spot is the steeper side: the network finds some landmarks not at all. A
 #    wide spot costs precision slowly, since the peak of a wide Gaussian is flat.
 # 3. Its largest errors are near the distance between two fingers: the detector finds *a*

@@ -14,8 +14,8 @@
 # - how to measure confusion, which a mean error hides;
 # - what the product cannot repair.
 #
-# **You need** the [first tutorial](01_heatmaps.ipynb). It takes about three minutes on two
-# cores.
+# **You need** the [first tutorial](01_heatmaps.ipynb). This one takes about three minutes
+# on two cores.
 
 # %%
 import os
@@ -65,8 +65,9 @@ test_images, test_points, test_affines = load(10_000, TEST)
 #
 # *Local appearance* is a small U-Net with two levels here: each of its output pixels sees
 # about a fingertip's surroundings and no more. *Spatial configuration* sees no image at
-# all. Its input are the local appearance heatmaps, reduced eight times, and large kernels
-# relate them: "a middle fingertip is above and to the left of a ring fingertip".
+# all. Its input are the local appearance heatmaps, reduced by a factor of eight, and large
+# kernels
+# relate them: "a middle fingertip is above and to the right of a ring fingertip".
 
 # %%
 SETTINGS = {"filters": 32, "levels": 2, "dropout": 0.0}
@@ -160,8 +161,9 @@ for row, (epoch, maps) in zip(axes, watch.seen.items(), strict=True):
         show(axis, part[..., RING_TIP], f"{title}, epoch {epoch}")
 
 # %% [markdown]
-# At first both factors are vague. Then they divide the work, and nobody told them how: the
-# loss sees the product alone. Local appearance responds at several fingertips, sharply.
+# After the first epoch, spots at wrong places (a marker, other fingers) are still there.
+# Then the factors divide the work, and nobody told them how: the loss sees the product
+# alone. Local appearance responds at several fingertips, sharply.
 # Spatial configuration has one broad spot, at the right finger. Where one of the factors is
 # zero, the product is zero, whatever the other is. The sign of the factors is free: blue is
 # negative, and the product of two negative numbers is positive.
@@ -264,10 +266,10 @@ for axis, name in zip(axes, ("local appearance alone", "product"), strict=True):
 #    little lower than the right one. A product acts as *and*, a sum as *or*.
 # 2. Far fewer: at 96 x 80 pixels four levels see nearly the whole hand. The measure of
 #    what is local is the receptive field relative to the distance of the look-alikes.
-# 3. The following cell does it, and prints the largest absolute value near the tip. Local
-#    appearance loses its response there, and the product is lower. Spatial configuration
-#    keeps more of its own, since the other fifteen landmarks determine it. The point moves
-#    to the next place with a response: its score is lower, and it is wrong.
+# 3. The following cell does it, and prints the largest absolute value near the tip, where
+#    the edge of the blank part has a response, too. Both factors are lower, and the product
+#    drops most. The point moves to the next place with a response: its score is lower, and
+#    it is wrong.
 
 # %% tags=["solution"]
 x, y = test_points[0, RING_TIP].astype(int)

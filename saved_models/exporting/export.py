@@ -361,6 +361,7 @@ def _describe(run, extra, name, version, settings, signatures, lost):
         extra / "export.json",
         {
             "scn_keras": __version__,
+            "tensorflow": tf.__version__,
             "format": format,
             "precision": precision,
             "inference": run.inference,

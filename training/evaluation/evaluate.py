@@ -79,11 +79,11 @@ def evaluate(
         `error_statistics`, and `protocol` (the conditions of the evaluation), `seconds`
         (for all images), `ids` (of the images), `excluded` (ids of images without a
         usable spacing), `offsets` (the constant part of the errors, see
-        `offset_statistics`) and, for several observers, `between_observers` (the
-        distances between their points on the same images). For a calibrated run on
-        images other than those of its calibration, a result also has
-        `coverage90_percent` (the fraction of points within their radius), `radius90_mm`
-        (the mean radius),
+        `offset_statistics`; empty for a model that is hardly trained) and, for several
+        observers, `between_observers` (the distances between their points on the same
+        images). For a calibrated run on images other than those of its calibration, a
+        result also has `coverage90_percent` (the fraction of points within their
+        radius), `radius90_mm` (the mean radius),
         `trusted_percent` (the fraction of trusted images),
         `ci95["coverage90_percent"]`, and `calibration` (its protocol). The first two
         are also given for each landmark. Of a run that is not calibrated, `calibration`
@@ -336,14 +336,17 @@ def _result(run, images, scope, truth, located, unit, seconds, frames):
         numbers["calibration"] = dict(run.calibration.protocol)
     elif not run.calibration_path.is_file():
         numbers["calibration"] = None
-    numbers["offsets"] = offset_statistics(
-        np.stack([image.points(unit) for image in scored]),
-        np.stack([image.truth(truth, unit) for image in scored]),
-        names,
-        [image.group for image in scored],
-        unit,
-        frames,
-    )
+    # The errors of a model that is hardly trained are not those of the marks.
+    numbers["offsets"] = {}
+    if np.median([image.score for image in scored]) >= MIN_SCORE:
+        numbers["offsets"] = offset_statistics(
+            np.stack([image.points(unit) for image in scored]),
+            np.stack([image.truth(truth, unit) for image in scored]),
+            names,
+            [image.group for image in scored],
+            unit,
+            frames,
+        )
     excluded = [image for image in located if unit == "mm" and not image.calibrated]
     spacings = [spacing_of(image.affine) for image in scored]
     protocol = {

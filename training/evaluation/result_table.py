@@ -141,7 +141,8 @@ def offsets(result: Mapping[str, Any]) -> str:
     more = len(rows) - MAX_OFFSETS
     return (
         f"{scope(result)}: {len(rows)} of {len(measured['per_landmark'])} landmarks "
-        f"are marked elsewhere than the model places them: {shown}"
+        f"{'is' if len(rows) == 1 else 'are'} marked elsewhere than the model places "
+        f"{'it' if len(rows) == 1 else 'them'}: {shown}"
         f"{f'; and {more} more' if more > 0 else ''}. Without constant offsets, the "
         f"mean error is {measured[f'mre_without_{unit}']:.{DIGITS[unit]}f} {unit} "
         f"instead of {result[f'mre_{unit}']:.{DIGITS[unit]}f}."

@@ -89,6 +89,8 @@ def start_from(
             f"Received: {', '.join(differing)}"
         )
     summary = _summary(source, layers, initialised, schema, known)
+    if source.offsets is not None:
+        summary += "\nThe offsets of its adaptation are not taken over."
     return summary if note is None else f"{summary}\n{note}"
 
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from scn_keras import models
 from scn_keras.cli import main
 from scn_keras.inference import ImageToGrid
+from scn_keras.inference.point_offsets import PointOffsets
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
 from scn_keras.training import callbacks
@@ -17,7 +18,7 @@ from scn_keras.training.build import build_model
 from scn_keras.training.fit import fit
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.recipe_settings import Network, Target
-from scn_keras.training.run import Run
+from scn_keras.training.run import Run, write_json
 from scn_keras.training.start_from import start_from
 from tests.training.dots import Interruption, interrupt
 
@@ -80,6 +81,14 @@ def test_the_same_landmarks_have_the_same_heatmaps(trained):
     np.testing.assert_array_equal(model.target.sigma, run.load_model().target.sigma)
     assert "3 of 3 landmarks" in said
     assert "anew" not in said
+
+
+def test_offsets_of_an_adapted_run_are_not_taken_over(trained):
+    run = trained(small())
+    offsets = PointOffsets(np.eye(3, 2), np.ones((3, 2)))
+    write_json(run.path / "offsets.json", offsets.to_dict())
+    text = start_from(build_model(small(), 3), small(), run.schema, run)
+    assert text.endswith("The offsets of its adaptation are not taken over.")
 
 
 @pytest.mark.parametrize("kind", KINDS)

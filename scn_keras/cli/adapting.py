@@ -38,12 +38,12 @@ def adapt(
     out: pathlib.Path | None,
     undo: bool,
 ) -> None:
-    """Adapt a RUN to the marks of another clinic, from 3 to 20 images.
+    """Adapt a RUN to the marks of another clinic.
 
     Other observers mark some landmarks elsewhere in every image, for example 4 mm
-    lower. The constant offset of each landmark is estimated from a few of their images
-    and added to all points of a new run, in evaluate, predict, export and serve. A
-    landmark without evidence of an offset stays. Radii are computed anew from these
+    lower. The constant offset of each landmark is estimated from 3 to 20 of their
+    images and added to all points of a new run, in evaluate, predict, export and serve.
+    A landmark without evidence of an offset stays. Radii are computed anew from these
     images, together with the calibration before. RUN is a run, or the name or folder
     of a preset. It remains as it is.
 

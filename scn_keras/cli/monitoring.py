@@ -63,12 +63,12 @@ def drift(
     figure: pathlib.Path | None,
     json_path: pathlib.Path | None,
 ) -> None:
-    """Test whether the ANSWERS of a model have changed, without images.
+    """Test whether the ANSWERS of a model have changed.
 
-    ANSWERS are CSV or JSON files of `scn-keras predict`, stored JSON answers of a
-    served model, files with one such answer on each line, or folders of these, in the
-    order of time. Scores, radii, novelty and `trusted` are compared with those of
-    --baseline, or with the calibration of --model.
+    Images are not needed. ANSWERS are CSV or JSON files of `scn-keras predict`,
+    stored JSON answers of a served model, files with one such answer on each line,
+    or folders of these, in the order of time. Scores, radii, novelty and `trusted`
+    are compared with those of --baseline, or with the calibration of --model.
 
     The exit code is 0 if there is no drift, 1 if there is, and 2 for bad input.
 

@@ -9,12 +9,14 @@ import pytest
 
 # The commands in the order of the help, and the modules that define them.
 MODULES = {
+    "adapt": "adapting",
     "calibrate": "evaluation",
     "compare": "evaluation",
     "crossval": "training",
     "datasets": "datasets",
     "demo": "demo",
     "draw": "drawing",
+    "drift": "monitoring",
     "ensemble": "evaluation",
     "evaluate": "evaluation",
     "explain": "explaining",

@@ -47,7 +47,7 @@ def test_tutorial_runs_with_small_settings(source, tmp_path):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,  # a busy machine
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert not any(tmp_path.iterdir()), "A tutorial leaves files behind."

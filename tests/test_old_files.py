@@ -86,7 +86,13 @@ def test_stored_recipes_are_those_of_today(name):
     written = json.loads((FIXTURES / "recipes" / f"{name}.json").read_text("utf-8"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert Recipe.from_dict(written) == load_recipe(name)
+        stored = Recipe.from_dict(written)
+    recipe = load_recipe(name)
+    if name == "volume":
+        # It reads volumes along the axes of the patient now; stored ones do as before.
+        assert stored.image_to_grid.axes == "stored"
+        recipe = recipe.override(["image_to_grid.axes=stored"])
+    assert stored == recipe
 
 
 @pytest.mark.parametrize(

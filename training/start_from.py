@@ -89,8 +89,6 @@ def start_from(
             f"Received: {', '.join(differing)}"
         )
     summary = _summary(source, layers, initialised, schema, known)
-    if source.offsets is not None:
-        summary += "\nThe offsets of its adaptation are not taken over."
     return summary if note is None else f"{summary}\n{note}"
 
 
@@ -103,6 +101,8 @@ def _summary(source, layers, initialised, schema, known):
     for kind, names in (("layers", initialised), ("landmarks", unknown)):
         if names:
             text += f"\nNewly initialised {kind}: {', '.join(names)}."
+    if source.offsets is not None:
+        text += "\nThe offsets of its adaptation are not taken over."
     return text
 
 

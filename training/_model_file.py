@@ -4,6 +4,7 @@ import pathlib
 import zipfile
 
 from scn_keras.files.model_file import require_sound_model
+from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE
 from scn_keras.training._run_files import IMAGES_FILE, OFFSETS_FILE
 from scn_keras.training.used_images import FILE as USED_IMAGES_FILE
 from scn_keras.training.used_images import UsedImages
@@ -78,5 +79,8 @@ def _embedded_files(folder: pathlib.Path) -> list[pathlib.Path]:
     files = [folder / name for name in names if (folder / name).is_file()]
     coarse = folder / "coarse"
     if coarse.is_dir():
-        files += [*_embedded_files(coarse), coarse / "model.keras"]
+        # The coarse stage of a preset has the files of a preset.
+        stage = ("model.keras", CONFIG_FILE, WEIGHTS_FILE)
+        models = [coarse / name for name in stage if (coarse / name).is_file()]
+        files += [*_embedded_files(coarse), *models]
     return files

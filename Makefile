@@ -15,6 +15,7 @@ WORKERS ?= 2
 PIP_INSTALL := install --disable-pip-version-check $(shell test -t 2 || echo -qq)
 
 BACKEND_TESTS := tests/layers tests/models tests/losses tests/metrics \
+	tests/optimizers \
 	tests/test_geometry.py tests/test_warp.py tests/test_device_augmentation.py \
 	tests/inference/test_calibration.py \
 	tests/test_train_on_arrays.py tests/test_examples.py tests/test_keras_io_example.py

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scn_keras import losses as losses
     from scn_keras import metrics as metrics
     from scn_keras import models as models
+    from scn_keras import optimizers as optimizers
     from scn_keras import pictures as pictures
     from scn_keras import saved_models as saved_models
     from scn_keras import training as training
@@ -38,6 +39,7 @@ _SUBPACKAGES = (
     "losses",
     "metrics",
     "models",
+    "optimizers",
     "pictures",
     "saved_models",
     "training",

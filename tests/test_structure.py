@@ -44,6 +44,7 @@ LIBRARY = (
     "losses",
     "metrics",
     "models",
+    "optimizers",
     "warp",
 )
 

@@ -20,6 +20,7 @@ from scn_keras.layers import (
 from scn_keras.metrics import PointError, SuccessDetectionRate
 from scn_keras.models import GlobalToLocalNet, LandmarkModel
 from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE, from_preset
+from scn_keras.optimizers import NormalizedGradient
 from scn_keras.training._part_classes import (
     LOSSES,
     built_in_optimizers,
@@ -28,6 +29,7 @@ from scn_keras.training._part_classes import (
 from scn_keras.training._trial import attempt, make, try_model
 from scn_keras.training.method import Method
 from scn_keras.training.recipe import Recipe
+from scn_keras.training.recipe_settings import UNIT
 
 
 def compiled_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
@@ -178,7 +180,8 @@ def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
     """
     settings = recipe.optimizer
     arguments: dict[str, Any] = {"learning_rate": make_schedule(recipe)}
-    if settings.clip_norm is not None:
+    unit = settings.clip_norm == UNIT
+    if settings.clip_norm is not None and not unit:
         arguments["global_clipnorm"] = settings.clip_norm
     if settings.average is not None:
         arguments |= {"use_ema": True, "ema_momentum": settings.average}
@@ -191,7 +194,8 @@ def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
     else:
         function = find_class(settings.name, "optimizer.name")
     arguments |= settings.settings
-    return make(function, arguments, "optimizer.settings")
+    optimizer = make(function, arguments, "optimizer.settings")
+    return NormalizedGradient(optimizer) if unit else optimizer
 
 
 def make_callbacks(recipe: Recipe) -> list[keras.callbacks.Callback]:

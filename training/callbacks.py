@@ -11,6 +11,7 @@ from rich import progress
 from rich.console import Console
 
 from scn_keras.files.atomic_write import write_text
+from scn_keras.training.collapse import CollapseCheck, read_recoveries
 from scn_keras.training.run import Run
 
 
@@ -19,14 +20,38 @@ class Recorder(keras.callbacks.Callback):
 
     If a training is interrupted between the two, the history has an additional row,
     which `_cut_history` removes.
+
+    After an epoch in which the training has collapsed, neither is written and the
+    training ends. `collapse` is then the reason.
+
+    Args:
+        run: `Run`.
+        step: Int, the number of steps so far.
+        check: `CollapseCheck`.
+        previous: `Recorder` of the part of the training before, or `None`. The time of
+            a collapsed epoch counts.
     """
 
-    def __init__(self, run: Run, step: int) -> None:
+    def __init__(
+        self,
+        run: Run,
+        step: int,
+        check: CollapseCheck,
+        previous: "Recorder | None" = None,
+    ) -> None:
         super().__init__()
         self.run = run
         self.step = step
         self.steps = run.recipe.steps
-        self.started = time.monotonic() - _cut_history(run.history_path, step)
+        self.check = check
+        self.collapse: str | None = None
+        self.row: dict[str, float] = {}
+        self.recoveries = len(read_recoveries(run.path))
+        self.end = self.steps
+        before = _cut_history(run.history_path, step)
+        self.started = time.monotonic() - before
+        if previous is not None:
+            self.started = previous.started
         console = Console()
         self.bar = progress.Progress(
             progress.TextColumn("[bold]{task.description}"),
@@ -43,6 +68,11 @@ class Recorder(keras.callbacks.Callback):
             f"train {run.recipe.name}", total=self.steps, completed=step, status=""
         )
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a callback has ended the training before step `end`."""
+        return self.step < self.end
+
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         # Dropout uses PyTorch's own generator, whose state is not in the checkpoint.
         if keras.backend.backend() == "torch":
@@ -53,17 +83,16 @@ class Recorder(keras.callbacks.Callback):
         self.bar.update(self.task, completed=self.step)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        row = {
+        self.row = row = {
             "step": self.step,
             "seconds": round(time.monotonic() - self.started, 1),
             **{name: float(value) for name, value in (logs or {}).items()},
         }
-        new = not self.run.history_path.is_file()
-        with self.run.history_path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        self.collapse = self.check.reason(self.model, row.get("loss", 0.0))
+        if self.collapse is not None:
+            self.model.stop_training = True
+            return
+        _append(self.run.history_path, {**row, "recoveries": self.recoveries})
         self.run.checkpoint.parent.mkdir(exist_ok=True)
         temporary = self.run.checkpoint.with_name("next.keras")
         self.model.save(temporary)
@@ -85,6 +114,19 @@ def _status(row: dict[str, float]) -> str:
         status += f", validation loss {row['val_loss']:.4g}"
     reason = " (no error in mm: no spacing)" * (row["loss"] == row["loss"])
     return status + reason
+
+
+def _append(path: pathlib.Path, row: dict[str, float]) -> None:
+    """Appends a row to the history, with the columns that it began with."""
+    columns = list(row)
+    if not (new := not path.is_file()):
+        with path.open(newline="", encoding="utf-8") as file:
+            columns = next(csv.reader(file), columns)
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
 
 
 class AveragedValidation(keras.callbacks.Callback):

@@ -17,6 +17,11 @@ from scn_keras.training.build import (
     require_parts,
 )
 from scn_keras.training.callbacks import AveragedValidation, Recorder
+from scn_keras.training.collapse import (
+    CollapseCheck,
+    add_recovery,
+    apply_recoveries,
+)
 from scn_keras.training.input.array_source import ArraySource
 from scn_keras.training.input.source import Source
 from scn_keras.training.leaks import images_to_use, require_same_images
@@ -235,6 +240,7 @@ class _NetworkTraining:
         self._recipe = recipe
         self._source = source
         self._new: LandmarkModel | None = None
+        self._check = CollapseCheck(source.plain())
 
     def prepare(self) -> None:
         """Builds the model, so that errors are raised before the run is created."""
@@ -254,27 +260,34 @@ class _NetworkTraining:
         """Trains from the last checkpoint, if it exists, and writes the model."""
         callbacks = [*self._own_callbacks(run, tensorboard, film), *callbacks]
         model, step = self._restored(run)
+        recorder = None
         while step < self._recipe.steps:
-            step, stopped = self._fit(model, run, step, callbacks)
-            if stopped or step == self._recipe.steps:
+            recorder = self._fit(model, run, step, callbacks, recorder)
+            if recorder.collapse is None and (
+                recorder.stopped or recorder.step == self._recipe.steps
+            ):
                 break
             # The training continues in the same way as a resumed training.
-            model, step = self._restored(run)
+            model, step = self._restored(run, recorder)
         # With averaging, the averaged weights are the model. Keras assigns them at the
         # end of `fit`, but not if the training was interrupted after its last step.
         model.optimizer.finalize_variable_values(model.trainable_variables)
         run.save_model(in_float32(model, self._recipe, len(self._source.schema)))
 
-    def _fit(self, model, run, step, callbacks):
-        """Trains to the end, or to the beginning of the last, shorter epoch.
+    def _fit(self, model, run, step, callbacks, previous):
+        """Trains to the end, to the beginning of the last epoch, or to a collapse.
+
+        Args:
+            previous: The `Recorder` of the part before, or `None`.
 
         Returns:
-            The number of steps, and whether a callback has ended the training.
+            The `Recorder` of this part.
         """
         left = self._recipe.steps - step
         steps = min(self._recipe.steps_per_epoch, left)
         before = step // self._recipe.steps_per_epoch
-        recorder = Recorder(run, step)
+        recorder = Recorder(run, step, self._check, previous)
+        recorder.end = step + left // steps * steps
         with recorder.bar:
             model.fit(
                 self._source.training(step),
@@ -286,17 +299,28 @@ class _NetworkTraining:
                 shuffle=False,
                 verbose=0,
             )
-        return recorder.step, recorder.step < step + left // steps * steps
+        return recorder
 
-    def _restored(self, run):
-        """Returns the model of the last checkpoint or a new one, and its steps."""
+    def _restored(self, run, recorder=None):
+        """Returns the model of the last checkpoint or a new one, and its steps.
+
+        Args:
+            run: `Run`.
+            recorder: `Recorder` of the training so far, which may have collapsed.
+        """
         keras.utils.set_random_seed(self._recipe.seed)  # for the input pipeline
         if run.checkpoint.is_file():
             model = load_model(self._recipe, run.checkpoint)
             model.jit_compile = jit_compile(self._recipe)  # the backend may differ
         else:
             model = self._new or self._new_model()
+            self._new = None  # it is trained from now on
         step = int(keras.ops.convert_to_numpy(model.optimizer.iterations.value))
+        if recorder is not None and recorder.collapse is not None:
+            reason, row = recorder.collapse, recorder.row
+            recovery = add_recovery(run.path, recorder.step, step, reason, row)
+            _print(recovery.message)
+        apply_recoveries(run.path, step, model.optimizer)
         return model, step
 
     def _new_model(self):

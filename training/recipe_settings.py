@@ -266,7 +266,9 @@ class Optimizer:
         final: Float, the final learning rate of a cosine schedule as a fraction of the
             maximum; 1 for a constant rate.
         momentum: Float, from 0 to below 1, the momentum of `"sgd"`.
-        clip_norm: Float or `None`, the maximum global norm of the gradients.
+        clip_norm: Float or `None`, the maximum global norm of the gradients; or
+            `"unit"` for gradients that are scaled to a norm of 1 in each step, see
+            `NormalizedGradient`. This prevents collapses at high learning rates.
         epsilon: Float, the epsilon of `"adam"`.
         average: Float or `None`, the momentum of an exponential moving average of all
             weights, such as 0.999. The averaged weights are validated and saved.
@@ -284,7 +286,7 @@ class Optimizer:
     warmup: float = 0.05
     final: float = 0.0
     momentum: float = 0.99
-    clip_norm: float | None = None
+    clip_norm: float | str | None = None
     epsilon: float = 1e-7
     average: float | None = None
     weight_decay: float = 0.0
@@ -297,7 +299,17 @@ class Optimizer:
             if not isinstance(value := getattr(self, name), str):
                 reference = name_of(value, f"optimizer.{name}")
                 object.__setattr__(self, name, reference)
-        require_ranges(self, "optimizer", _OPTIMIZER_RANGES, ("clip_norm", "average"))
+        checked = self
+        if self.clip_norm == UNIT:
+            checked = dataclasses.replace(self, clip_norm=None)
+        elif isinstance(self.clip_norm, str):
+            raise ValueError(
+                "`optimizer.clip_norm` must be a number above 0, 'unit', or None. "
+                f"Received: optimizer.clip_norm={self.clip_norm!r}"
+            )
+        require_ranges(
+            checked, "optimizer", _OPTIMIZER_RANGES, ("clip_norm", "average")
+        )
         # A setting without effect raises an error instead of being ignored.
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
         unused = []
@@ -357,6 +369,8 @@ class Optimizer:
 
 
 _OWN = ("adam", "sgd")
+# The value of `clip_norm` for gradients of norm 1.
+UNIT = "unit"
 
 
 @dataclasses.dataclass(frozen=True)

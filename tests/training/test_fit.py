@@ -50,7 +50,7 @@ def assert_same_run(run, expected):
 def test_history_has_a_row_an_epoch(finished):
     assert list(rows(finished)[0]) == [
         *("step", "seconds", "loss", "point_error", "sdr_2"),
-        *("val_loss", "val_point_error", "val_sdr_2"),
+        *("val_loss", "val_point_error", "val_sdr_2", "recoveries"),
     ]
     assert [row["step"] for row in rows(finished)] == ["2", "4", "6"]
     seconds = [float(row["seconds"]) for row in rows(finished)]

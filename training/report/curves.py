@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from scn_keras.inference.located_image import expected_error
 from scn_keras.pictures import to_svg
 from scn_keras.pictures.style import plain_text
+from scn_keras.training.collapse import read_recoveries
 from scn_keras.training.evaluation.statistics import RADII, SHOWN_RADII
 from scn_keras.training.report.fragments import picture, remark, table
 from scn_keras.training.report.reported_split import ReportedSplit
@@ -229,6 +230,11 @@ def history_picture(run: Run) -> str:
             f"<figcaption>Measured once, at the end. {about}</figcaption></figure>"
         )
     drawing = _history_curve(steps, series)
+    recoveries = read_recoveries(run.path)
+    for axes in drawing.axes:
+        for recovery in recoveries:
+            axes.axvline(recovery.back_to, color=_GUIDE, ls=":", lw=1.2, zorder=0)
+    about = " ".join([about, *(recovery.message for recovery in recoveries)])
     alt = "Point error and loss over the steps of the training"
     return picture(to_svg(drawing), "svg+xml", alt, about)
 

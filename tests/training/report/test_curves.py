@@ -3,6 +3,7 @@ import types
 import numpy as np
 import pytest
 
+from scn_keras.training.collapse import add_recovery
 from scn_keras.training.report.curves import (
     _history_curve,
     history_picture,
@@ -13,7 +14,7 @@ from scn_keras.training.report.curves import (
 def run_with(tmp_path, text):
     path = tmp_path / "history.csv"
     path.write_text(text)
-    return types.SimpleNamespace(history_path=path)
+    return types.SimpleNamespace(path=tmp_path, history_path=path)
 
 
 def test_one_measurement_is_a_table(tmp_path):
@@ -38,6 +39,15 @@ def test_several_measurements_are_a_curve(tmp_path):
     text = "step,loss,point_error\n5,3.5,0.0\n10,3.25,0.0\n"
     html = history_picture(run_with(tmp_path, text))
     assert "data:image/svg+xml" in html and "<table" not in html
+
+
+def test_a_recovery_is_described_under_the_curve(tmp_path):
+    text = "step,loss,point_error\n5,3.5,2.0\n10,3.25,1.0\n"
+    row = {"step": 10, "loss": float("inf")}
+    add_recovery(tmp_path, 10, 5, "the loss is inf", row)
+    html = history_picture(run_with(tmp_path, text))
+    assert "collapsed before step 10: the loss is inf. It continues from step 5" in html
+    assert "with 0.5 times the learning rate" in html
 
 
 @pytest.mark.parametrize("rows", ["", "3,nan,0.0\n", "3,,\n"])

@@ -21,6 +21,7 @@ LIBRARY = (
     "losses",
     "metrics",
     "models",
+    "optimizers",
     "warp",
 )
 

@@ -54,6 +54,18 @@ class CollapseCheck:
         self._points: list[np.ndarray] = []
         self._spatial: tuple[Any, keras.Model | None] = (None, None)
         self.best = math.inf
+        # Mean distances by landmark at the end of the last epoch.
+        self._distances = np.zeros(0)
+
+    @property
+    def useless(self) -> list[int]:
+        """The landmarks whose points are useless, though those of others are not.
+
+        Their heatmaps have often stayed empty.
+        """
+        if not self._images:
+            return []
+        return np.flatnonzero(self._distances > _USELESS * self._side()).tolist()
 
     def reason(self, model: Any, loss: float) -> str | None:
         """Returns the reason why the model has collapsed, or `None`.
@@ -113,7 +125,10 @@ class CollapseCheck:
         # A point that was not found is as far as that of a random pixel.
         side = self._side()
         distances = np.nan_to_num(distances, nan=side / 2.0, posinf=side / 2.0)
-        return float(distances[present].mean()) if present.any() else math.nan
+        distances[~present] = 0.0
+        number = present.sum(axis=0)
+        self._distances = distances.sum(axis=0) / np.maximum(number, 1)
+        return float(distances.sum() / number.sum()) if number.any() else math.nan
 
     def _side(self) -> float:
         return float(np.mean(self._images[0].shape[:-1]))

@@ -269,6 +269,7 @@ class _NetworkTraining:
                 break
             # The training continues in the same way as a resumed training.
             model, step = self._restored(run, recorder)
+        self._name_useless_landmarks()
         # With averaging, the averaged weights are the model. Keras assigns them at the
         # end of `fit`, but not if the training was interrupted after its last step.
         model.optimizer.finalize_variable_values(model.trainable_variables)
@@ -300,6 +301,22 @@ class _NetworkTraining:
                 verbose=0,
             )
         return recorder
+
+    def _name_useless_landmarks(self):
+        useless, names = self._check.useless, self._source.schema.names
+        if len(useless) == len(names):
+            _print(
+                "Note: the points are not found even on training images. The network "
+                "is hardly trained, or its points are wrong (`scn-keras check`). Train "
+                "longer, or with another learning rate."
+            )
+        elif useless:
+            _print(
+                f"Note: {len(useless)} of {len(names)} landmarks are not found even on "
+                f"training images: {', '.join(names[i] for i in useless)}. Either their "
+                "points are wrong (`scn-keras check`), or their heatmaps have stayed "
+                "empty: train longer, or with another learning rate."
+            )
 
     def _restored(self, run, recorder=None):
         """Returns the model of the last checkpoint or a new one, and its steps.

@@ -136,7 +136,10 @@ def train(
 
             measured = recipe_within(minutes, resolved, data_dir, arrays)
             before = "" if measured.coarse is None else f"{measured.coarse.steps} and "
-            click.echo(f"{before}{measured.steps} steps fit into {minutes:g} minutes.")
+            fit_into = (
+                "step fits" if measured.steps == 1 and not before else "steps fit"
+            )
+            click.echo(f"{before}{measured.steps} {fit_into} into {minutes:g} minutes.")
             if measured.steps < _FEW_STEPS:
                 click.echo(
                     "A model learns little in so few steps. Give more --minutes, or "

@@ -176,3 +176,21 @@ def test_images_without_points_are_never_a_collapse():
         advance()
         assert check.reason(model, 1.0) is None
     assert "the loss is nan" in check.reason(model, float("nan"))
+
+
+def test_landmarks_that_stay_useless_are_named():
+    images = np.zeros((2, 100, 60, 1), "float32")
+    # The second landmark is 11 px off on average; the third is in no image.
+    true = np.array([[[10, 5], [30, 5], [np.nan] * 2]] * 2, "float32")
+    found = true + np.array([[[3, 4], [0, 2], [0, 0]], [[0, 0], [20, 0], [0, 0]]])
+    answers = iter(np.nan_to_num(found, nan=0.0))
+    localizer = types.SimpleNamespace(
+        predict_on_batch=lambda images: {"points": next(answers)[None]}
+    )
+    network = types.SimpleNamespace(layers=[])
+    check = CollapseCheck([(images, {"points": true})])
+    assert check.useless == []
+    model = types.SimpleNamespace(network=network, localizer=localizer)
+    assert check.reason(model, 1.0) is None
+    assert check.useless == [1]
+    assert check.best == pytest.approx((5 + 2 + 0 + 20) / 4)

@@ -65,6 +65,21 @@ def turned(degrees: float) -> Variant:
     return change
 
 
+def turned_points(points: np.ndarray, size: tuple[int, int], kind: str) -> np.ndarray:
+    """Returns where points x, y of an image are after the variant of a name.
+
+    Args:
+        points: Array `(N, 2)`.
+        size: Pair of ints, columns and rows of the image.
+        kind: A key of `MILD`.
+    """
+    degrees = float(kind.split()[2]) if kind.startswith("turned by") else 0.0
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    centre = 0.5 * np.array(size) - 0.5
+    # Counterclockwise as seen, where y points down.
+    return (points - centre) @ np.array([[cos, -sin], [sin, cos]]) + centre
+
+
 MILD: dict[str, Variant] = {
     "unchanged": lambda image: image,
     "blurred, 0.1 % of the height": blurred(0.001),
@@ -88,4 +103,6 @@ MILD: dict[str, Variant] = {
     "turned by -8 degrees": turned(-8),
     "turned by 10 degrees": turned(10),
     "turned by -10 degrees": turned(-10),
+    "turned by 12 degrees": turned(12),
+    "turned by -12 degrees": turned(-12),
 }

@@ -9,6 +9,7 @@ from keras import ops
 from scn_keras.geometry import apply_affine
 from scn_keras.inference.held_out_images import HeldOutImages
 from scn_keras.inference.presence import MIN_SCORE, min_scores, typical_scores
+from scn_keras.inference.shape_deviation import pair_shape, shape_deviation
 from scn_keras.metrics.on_arrays import point_distances
 
 VERSION = 1
@@ -21,11 +22,15 @@ _MIN_VARIANCE = 0.25
 # The 90 % quantile of a landmark requires nine images. For a landmark with fewer
 # images, the error ratios of all landmarks are used in addition.
 MIN_IMAGES = 9
-# Shape: the tolerated rotation and magnification in addition to the variation of the
-# training images, as a fraction of the distance, and the number of standard deviations
-# at which the saturating measure is one half.
-_TOLERANCE = 0.05
-_HALF_SATURATION = 3.0
+# Tolerances of trust beyond the variation of held-out images, chosen on training
+# images only, see `docs/guides/uncertainty.md`: the angle in degrees by which a shape
+# may be rotated, the factor of the limit of the score deficit, and the deficit that
+# this factor does not exceed.
+_MAX_ROTATION = 12.0
+_SCORE_MARGIN = 2.0
+_MAX_DEFICIT = 0.5
+# Stored only if they differ from the default, since earlier versions lack them.
+_NEW_FIELDS = ("max_rotation", "score_margin")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,6 +60,11 @@ class Calibration:
         spread: Array `(2,)`, the differences between the 90th percentiles of these and
             their medians.
         limit: Float, the maximum novelty of a trusted image.
+        max_rotation: Float, the angle in degrees by which the points are rotated at
+            most towards the mean shape before they are compared with it. 0 in
+            calibrations of earlier versions.
+        score_margin: Float, the factor by which a score deficit may exceed the limit. 1
+            in calibrations of earlier versions.
 
     Raises:
         ValueError: If the shapes of the arrays do not match.
@@ -71,6 +81,8 @@ class Calibration:
     usual: np.ndarray
     spread: np.ndarray
     limit: float
+    max_rotation: float = 0.0
+    score_margin: float = 1.0
 
     def __post_init__(self) -> None:
         n = len(self.radius_factor)
@@ -116,7 +128,8 @@ class Calibration:
 
         Trust: The limit is the novelty that 2 % of the images exceed, where the novelty
         of each image is computed with the shapes of the other folds only. For fewer
-        than 49 images it is 1.5 times the largest novelty.
+        than 49 images it is 1.5 times the largest novelty. The tolerances are added
+        afterwards, see `with_tolerances`.
 
         Args:
             held_out: `HeldOutImages`.
@@ -145,7 +158,7 @@ class Calibration:
             min_scores(score / typical_score, present) * typical_score,
             np.asarray(present.all(0)),
             typical_score,
-            *_shape(truth),
+            *pair_shape(truth),
             usual=np.zeros(2),
             spread=np.ones(2),
             limit=math.inf,
@@ -153,7 +166,7 @@ class Calibration:
         typical, width, limit = uncalibrated._trust(
             held_out.points, score, truth, held_out.fold
         )
-        return dataclasses.replace(
+        calibration = dataclasses.replace(
             uncalibrated,
             radius_factor=uncalibrated.radius_factor / scale_of_run,
             least_score=uncalibrated.least_score * score_of_run,
@@ -162,6 +175,28 @@ class Calibration:
             spread=width,
             limit=limit,
         )
+        return calibration.with_tolerances()
+
+    def with_tolerances(self) -> "Calibration":
+        """Returns a calibration that tolerates small rotations and moderate noise.
+
+        A rotation of the shape by up to 12 degrees has no effect on the novelty, and
+        the score deficit may be twice as large, but at most 0.5. The limit, which is
+        determined without these tolerances, stays, so that hardly any image is refused
+        that was trusted without them.
+
+        Example:
+
+        ```python
+        run.write_calibration(run.calibration.with_tolerances())
+        ```
+        """
+        largest = (_MAX_DEFICIT - self.usual[0]) / (self.limit * self.spread[0])
+        return dataclasses.replace(
+            self,
+            max_rotation=_MAX_ROTATION,
+            score_margin=float(np.clip(largest, 1.0, _SCORE_MARGIN)),
+        )
 
     def _trust(self, points, score, truth, fold):
         """Returns typical deviations, their widths and the limit of the novelty."""
@@ -169,7 +204,9 @@ class Calibration:
         for number in np.unique(fold):
             held_out = np.asarray(fold) == number
             # A single fold is compared with itself, because there are no others.
-            mean, deviation = _shape(truth[~held_out] if not held_out.all() else truth)
+            mean, deviation = pair_shape(
+                truth[~held_out] if not held_out.all() else truth
+            )
             of_others = dataclasses.replace(
                 self, shape_mean=mean, shape_deviation=deviation
             )
@@ -202,12 +239,16 @@ class Calibration:
         deviation of their displacement from the mean of the training images, in
         standard deviations. Since this measure saturates, a few large errors of
         landmarks contribute little. Landmarks that are absent are excluded, unless all
-        training images have them.
+        training images have them. Before the comparison, the points are rotated by at
+        most `max_rotation` towards the mean shape, and the scaled score deficit is
+        divided by `score_margin`.
         """
+        deviations = self._deviations(points, score)
+        widths = self.spread * (self.score_margin, 1.0)
         in_score, in_shape = (
             (deviation - float(typical)) / float(width)
             for deviation, typical, width in zip(
-                self._deviations(points, score), self.usual, self.spread, strict=True
+                deviations, self.usual, widths, strict=True
             )
         )
         return ops.maximum(in_score, in_shape)
@@ -221,6 +262,8 @@ class Calibration:
         data: dict[str, Any] = {"version": VERSION}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if field.name in _NEW_FIELDS and value == field.default:
+                continue
             if isinstance(value, np.ndarray):
                 value = _plain(value)
             data[field.name] = value
@@ -242,7 +285,8 @@ class Calibration:
                 f"version={version!r}"
             )
         names = {field.name: field.type for field in dataclasses.fields(cls)}
-        if set(data) != set(names):
+        required = set(names) - set(_NEW_FIELDS)
+        if not required <= set(data) <= set(names):
             raise ValueError(
                 "The calibration is damaged. Expected the fields "
                 f"{', '.join(names)}. Received: {', '.join(data)}"
@@ -250,7 +294,7 @@ class Calibration:
         arrays = {
             name: np.array(data[name], bool if name == "always" else np.float64)
             for name, kind in names.items()
-            if kind is np.ndarray
+            if kind is np.ndarray and name in data
         }
         return cls(**{**data, **arrays})
 
@@ -264,21 +308,10 @@ class Calibration:
         total = ops.sum(counts, axis=-1)
         ratio = ops.sum(counts * score / typical, axis=-1) / ops.maximum(total, 1.0)
 
-        known = np.isfinite(self.shape_deviation)
-        mean = np.where(known[..., None], self.shape_mean, 0.0)
-        deviation = np.where(known, self.shape_deviation, 1.0)
-        finite = ops.all(ops.isfinite(points), axis=-1)
-        points = ops.where(finite[..., None], points, 0.0)
-        error = points[:, :, None] - points[:, None] - _constant(mean)
-        squared = ops.mean(ops.square(error / _constant(deviation[..., None])), axis=-1)
-        novel = squared / (squared + _HALF_SATURATION**2)
-        both_finite = ops.logical_and(finite[:, :, None], finite[:, None])
-        novel = ops.where(both_finite, novel, 1.0)
-        pairs = counts[:, :, None] * counts[:, None] * _constant(known)
-        number = ops.sum(pairs, axis=(1, 2))
-        shape = ops.sum(pairs * novel, axis=(1, 2)) / ops.maximum(number, 1.0)
-        # An image without any pair of landmarks has the largest deviation.
-        return 1.0 - ratio, ops.where(number > 0.0, shape, 1.0)
+        shape = shape_deviation(
+            points, counts, self.shape_mean, self.shape_deviation, self.max_rotation
+        )
+        return 1.0 - ratio, shape
 
 
 def uncertainty(
@@ -434,24 +467,6 @@ def radius_factors(ratio: np.ndarray) -> np.ndarray:
         index = np.searchsorted(np.cumsum(weights[order]), needed - 1e-6)
         factors.append(values[order][min(index, values.size - 1)])
     return np.array(factors)
-
-
-def _shape(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns means and deviations of the displacements between landmarks."""
-    mean, deviation = [], []
-    for landmark in range(truth.shape[1]):
-        displacement = truth[:, landmark, None] - truth
-        known = ~np.isnan(displacement).any(-1)
-        count = known.sum(0)
-        displacement = np.where(known[..., None], displacement, 0.0)
-        center = displacement.sum(0) / np.maximum(count, 1)[:, None]
-        squared = np.square(np.where(known[..., None], displacement - center, 0.0))
-        variance = squared.mean(-1).sum(0) / np.maximum(count - 1, 1)
-        tolerated = np.square(_TOLERANCE * center).sum(-1) + 1.0
-        never = count == 0
-        mean.append(np.where(never[:, None], np.nan, center))
-        deviation.append(np.where(never, np.nan, np.sqrt(variance + tolerated)))
-    return np.array(mean), np.array(deviation)
 
 
 def _constant(values: np.ndarray) -> Any:

@@ -7,12 +7,10 @@ import numpy as np
 
 from scn_keras.array_api import NUMPY, sum_of_products
 from scn_keras.geometry import apply_affine
+from scn_keras.inference.rotations import cofactor_matrix, nearest_rotation
 
 VERSION = 1
 
-# Iterations of the orthogonal factor of a 3 x 3 matrix. Of ten thousand random shapes,
-# flat ones included, none needed more than nine in float32.
-_POLAR_STEPS = 14
 _SMALL = 1e-12
 
 
@@ -83,7 +81,7 @@ class PointOffsets:
         to_frame = self.frames(points, score, grid_to_space, xp)
         # From the frame of each landmark to the grid in one step.
         linear = sum_of_products(to_frame, grid_to_space[:, None, :d, :d])
-        determinant, cofactors = _cofactors(linear, xp)
+        determinant, cofactors = cofactor_matrix(linear, xp)
         regular = xp.abs(determinant) > _SMALL
         divisor = xp.where(regular, determinant, 1.0)[..., None]
         offsets = xp.cast(self.offsets, "float32")
@@ -178,56 +176,8 @@ def _similarities(points, shape, weights, xp):
         rows = [xp.stack([cos, -sin], axis=-1), xp.stack([sin, cos], axis=-1)]
         linear = xp.stack(rows, axis=-2) / variance
     else:
-        rotation = _nearest_rotation(moments, xp)
+        rotation = nearest_rotation(moments, xp)
         scale = xp.sum(rotation * moments, axis=(-2, -1))[..., None, None]
         linear = rotation * scale / variance
     # Also where the space is unknown: NaN is not above any number.
     return xp.where(usable[..., None, None], linear, 0.0)
-
-
-def _nearest_rotation(matrix, xp):
-    """Returns the rotations R with the largest trace of `transpose(R) @ matrix`.
-
-    They are the orthogonal factors of `matrix + cofactors`, which is regular with a
-    positive determinant also if the points lie in a plane or are nearer to a mirror
-    image. Newton's iteration for it is the mean of a matrix and its transposed inverse
-    (Higham, SIAM J. Sci. Stat. Comput. 7, 1986), scaled by the determinant.
-    """
-    size = xp.sqrt(xp.sum(matrix * matrix, axis=(-2, -1)))[..., None, None]
-    matrix = matrix / xp.maximum(size, _SMALL)
-    _, cofactors = _cofactors(matrix, xp)
-    matrix = matrix + 2.0 * cofactors
-    for _ in range(_POLAR_STEPS):
-        determinant, cofactors = _cofactors(matrix, xp)
-        determinant = xp.maximum(xp.abs(determinant), _SMALL)[..., None, None]
-        growth = determinant ** (1.0 / 3.0)
-        matrix = 0.5 * (matrix / growth + cofactors / determinant * growth)
-    return matrix
-
-
-def _cofactors(matrix, xp):
-    """Returns determinants and matrices of cofactors of 2 x 2 or 3 x 3 matrices."""
-    d = matrix.shape[-1]
-    if d == 2:
-        rows = [
-            xp.stack([matrix[..., 1, 1], -matrix[..., 1, 0]], axis=-1),
-            xp.stack([-matrix[..., 0, 1], matrix[..., 0, 0]], axis=-1),
-        ]
-        cofactors = xp.stack(rows, axis=-2)
-    else:
-        entry = [[matrix[..., i, j] for j in range(3)] for i in range(3)]
-        cofactors = xp.stack(
-            [
-                xp.stack([_minor(entry, i, j) for j in range(3)], axis=-1)
-                for i in range(3)
-            ],
-            axis=-2,
-        )
-    return xp.sum(matrix[..., 0, :] * cofactors[..., 0, :], axis=-1), cofactors
-
-
-def _minor(entry, row, column):
-    # With cyclic indices the signs of cofactors are part of the order.
-    i, j = (row + 1) % 3, (row + 2) % 3
-    k, m = (column + 1) % 3, (column + 2) % 3
-    return entry[i][k] * entry[j][m] - entry[i][m] * entry[j][k]

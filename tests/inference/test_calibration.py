@@ -238,6 +238,99 @@ def test_unlike_images_are_not_trusted(d):
     assert trusted(truth, 0.1 * score) == 0.0
 
 
+@pytest.mark.parametrize("d", [2, 3])
+def test_small_rotations_do_not_change_the_novelty(d):
+    calibration = fitted(shapes(60, d))
+    truth = shapes(20, d, seed=7)
+    score = np.full((20, 5), 0.75)
+
+    def shape_novelty(points, calibration=calibration):
+        return ops.convert_to_numpy(calibration.novelty(points, score))
+
+    unchanged = shape_novelty(truth)
+    # The shapes themselves are rotated by less than two degrees.
+    for degrees in (-10.0, 5.0, 10.0):
+        np.testing.assert_allclose(
+            shape_novelty(turned(truth, degrees)), unchanged, atol=1e-3
+        )
+    # Of 20 degrees, 8 remain.
+    eight = dataclasses.replace(calibration, max_rotation=0.0)
+    np.testing.assert_allclose(
+        np.median(shape_novelty(turned(truth, 20.0))),
+        np.median(shape_novelty(turned(truth, 8.0), eight)),
+        rtol=0.2,
+    )
+    if d == 3:  # about another axis, by exchanged coordinates
+        other = turned(truth[..., [1, 2, 0]], 10.0)[..., [2, 0, 1]]
+        np.testing.assert_allclose(shape_novelty(other), unchanged, atol=1e-3)
+
+
+def test_lost_points_do_not_spoil_the_rotation():
+    calibration = fitted(shapes(60))
+    points, score = shapes(20, seed=7), np.full((20, 5), 0.75)
+    points[:, 4] = NAN
+
+    def novelty(points):
+        return ops.convert_to_numpy(calibration.novelty(points, score))
+
+    np.testing.assert_allclose(novelty(turned(points, 8.0)), novelty(points), atol=1e-3)
+
+
+def test_the_margin_of_scores_by_hand():
+    calibration = dataclasses.replace(
+        fitted(shapes(60)),
+        usual_score=np.full(5, 0.8),
+        usual=np.array([0.02, 0.05]),
+        spread=np.array([0.05, 0.1]),
+        limit=3.0,
+        score_margin=1.0,
+        max_rotation=0.0,
+    )
+    tolerant = calibration.with_tolerances()
+    assert (tolerant.score_margin, tolerant.max_rotation) == (2.0, 12.0)
+    assert tolerant.limit == calibration.limit
+    # A deficit of 0.02 + 3 * 0.05 is the limit, with the margin 0.02 + 6 * 0.05.
+    points = shapes(1, noise=0.0)
+    for deficit, before, after in (
+        (0.16, 1, 1),
+        (0.18, 0, 1),
+        (0.31, 0, 1),
+        (0.33, 0, 0),
+    ):
+        score = np.full((1, 5), 0.8 * (1.0 - deficit))
+        assert bool(calibration.trusted(points, score)[0]) == before
+        assert bool(tolerant.trusted(points, score)[0]) == after
+    # It ends at a deficit of one half, and never makes the limit stricter.
+    wide = dataclasses.replace(calibration, spread=np.array([0.12, 0.1]))
+    assert wide.with_tolerances().score_margin == pytest.approx(0.48 / 0.36)
+    wider = dataclasses.replace(calibration, spread=np.array([0.3, 0.1]))
+    assert wider.with_tolerances().score_margin == 1.0
+
+
+def test_calibrations_of_earlier_versions_are_as_before():
+    """Their novelty by plain NumPy, and their files without the new fields."""
+    made = fitted(shapes(60))
+    old = dataclasses.replace(made, max_rotation=0.0, score_margin=1.0).to_dict()
+    assert set(made.to_dict()) - set(old) == {"max_rotation", "score_margin"}
+    read = Calibration.from_dict(json.loads(json.dumps(old)))
+    assert (read.max_rotation, read.score_margin) == (0.0, 1.0)
+    assert read.to_dict() == old
+    points = turned(shapes(4, seed=7), 10.0)
+    score = np.random.default_rng(5).uniform(0.3, 0.8, (4, 5))
+    expected = []
+    for image, scores in zip(points, score, strict=True):
+        error = image[:, None] - image[None] - read.shape_mean
+        ratio = np.mean((error / read.shape_deviation[..., None]) ** 2, axis=-1)
+        deviations = [
+            1.0 - np.mean(scores / read.usual_score),
+            np.mean(ratio / (ratio + 9.0)),
+        ]
+        expected.append(np.max((deviations - read.usual) / read.spread))
+    found = ops.convert_to_numpy(read.novelty(points, score))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert (ops.convert_to_numpy(made.novelty(points, score)) < found - 0.1).all()
+
+
 def test_landmarks_that_may_be_absent_do_not_matter():
     truth = shapes(60)
     score = np.random.default_rng(2).uniform(0.6, 0.9, (60, 5))

@@ -1,6 +1,7 @@
 """Comparison of answers with the calibration of their model."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ def compare_with_calibration(
     answers: Answers, calibration: Calibration, alpha: float, batch_size: int
 ) -> dict[str, Any]:
     """Returns what `find_drift` adds for a calibration as the reference."""
-    number = calibration.protocol.get("n_images") or _MANY
+    number = _number_of_images(calibration.protocol)
     n = len(answers)
     low = answers.score < LOW_SCORE * calibration.usual_score
     above_median = number // 2 + 1, number - number // 2
@@ -91,6 +92,17 @@ def compare_with_calibration(
         "quantities": quantities,
         "batches": batches,
     }
+
+
+def _number_of_images(protocol: Mapping[str, Any]) -> int:
+    """Returns the number of images that determined typical scores and the limit.
+
+    Those of `adapt` and of `calibrate --folder` count alone, even if they are few:
+    their clinic is compared, and its scores and novelty moved the calibration.
+    """
+    added = protocol.get("recalibrated") or [protocol]
+    last = added if isinstance(added, Mapping) else added[-1]
+    return last.get("n_images") or _MANY
 
 
 def _exceeding(number: int) -> tuple[int, int]:

@@ -158,6 +158,39 @@ def test_false_alarms_of_a_calibration():
     assert alarms <= 32
 
 
+def adapted_to_a_clinic(random, images):
+    """A calibration on 150 images, and the novelty of a clinic with other images."""
+    held_out = draw(random, 150)
+    before = calibration(held_out.score, 2.0 * held_out.novelty)
+    clinic = draw(random, images, shift=1.5)
+    return dataclasses.replace(
+        before,
+        protocol={
+            **before.protocol,
+            "recalibrated": [{"command": "adapt", "n_images": images}],
+        },
+        usual_score=np.median(clinic.score, axis=0),
+        limit=max(before.limit, 2.0 * clinic.novelty.max()),
+    )
+
+
+def test_an_adapted_calibration_is_as_precise_as_its_few_images():
+    random, alarms, missed = np.random.default_rng(8), 0, 0
+    for _ in range(100):
+        made = adapted_to_a_clinic(random, 8)
+        same = draw(random, 200, shift=1.5, limit=made.limit)
+        alarms += find_drift(same, made, alpha=0.2)["drift"]
+        other = draw(random, 200, shift=6.0, limit=made.limit)
+        missed += not find_drift(other, made, alpha=0.2)["drift"]
+    assert scipy.stats.binom.sf(32, 100, 0.2) < 0.002
+    assert alarms <= 32 and missed <= 5
+    share = find_drift(other, made)["quantities"][0]
+    count = round(200 * share["value"])
+    # The largest of eight novelties: the share above it is Beta(1, 8).
+    expected = scipy.stats.betabinom.sf(count - 1, 200, 1, 8)
+    assert share["p"] == pytest.approx(min(4 * expected, 1.0), rel=1e-6)
+
+
 def test_batches_have_equal_sizes():
     sizes = [part.stop - part.start for part in batch_slices(59, 20)]
     assert sizes == [29, 30] and batch_slices(7, 20) == [slice(0, 7)]

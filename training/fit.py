@@ -313,9 +313,9 @@ class _NetworkTraining:
         elif useless:
             _print(
                 f"Note: {len(useless)} of {len(names)} landmarks are not found even on "
-                f"training images: {', '.join(names[i] for i in useless)}. Either their "
-                "points are wrong (`scn-keras check`), or their heatmaps have stayed "
-                "empty: train longer, or with another learning rate."
+                f"training images: {', '.join(names[i] for i in useless)}. Their points "
+                "are wrong (`scn-keras check`), or their heatmaps have stayed empty: "
+                "train longer, or with another learning rate."
             )
 
     def _restored(self, run, recorder=None):

@@ -312,9 +312,9 @@ class _NetworkTraining:
             )
         elif useless:
             _print(
-                f"Note: {len(useless)} of {len(names)} landmarks are not found even on "
-                f"training images: {', '.join(names[i] for i in useless)}. Their points "
-                "are wrong (`scn-keras check`), or their heatmaps have stayed empty: "
+                f"Note: {len(useless)} of {len(names)} landmarks are not found on "
+                f"training images: {', '.join(names[i] for i in useless)}. Either "
+                "their points are wrong (`scn-keras check`), or their heatmaps are empty: "
                 "train longer, or with another learning rate."
             )
 

@@ -9,7 +9,8 @@ split, decoded beforehand: everything from pixels to points, reduction, all view
 where there is one, the coarse stage, one image at a time. The runs take turns; of each
 the median of all rounds counts, and the first image of a round, for which graphs are
 built, does not. Times are in milliseconds and, since machines differ, as ratios to
-the first run's. Training time is the clock's, as the run's history has it.
+the first run's. "Network and peaks" is the part from an image on the grid to the points
+of one view. Training time is the clock's, as the run's history has it.
 """
 
 import argparse
@@ -27,6 +28,8 @@ from benchmarks._runs import protocol_of, result_of, seconds_of
 from scn_keras.training.evaluation.prepared_split import PreparedSplit
 from scn_keras.training.run import Run
 
+_PASSES = 5  # through the network in a round
+
 
 def milliseconds(run: Run, model: Any, samples: tf.data.Dataset) -> float:
     """Returns the time of an image in one pass over decoded samples."""
@@ -35,6 +38,17 @@ def milliseconds(run: Run, model: Any, samples: tf.data.Dataset) -> float:
     start = time.perf_counter()
     count = sum(1 for _ in found)
     return 1000.0 * (time.perf_counter() - start) / count
+
+
+def network_milliseconds(run: Run, model: Any) -> float:
+    """Returns the time from an image on the grid to the points of one view."""
+    image = np.zeros((1, *run.recipe.grid, 1), np.float32)
+    localize = tf.function(lambda x: model.localizer(x, training=False)["points"])
+    localize(tf.constant(image))
+    start = time.perf_counter()
+    for _ in range(_PASSES):
+        localize(tf.constant(image)).numpy()
+    return 1000.0 * (time.perf_counter() - start) / _PASSES
 
 
 def main() -> None:
@@ -72,11 +86,22 @@ def main() -> None:
             for _ in range(arguments.rounds)
         ]
     )
+    single = [hasattr(model, "localizer") for model in models]
+    network = np.array(
+        [
+            [
+                network_milliseconds(run, model) if one else np.nan
+                for run, model, one in zip(runs, models, single, strict=True)
+            ]
+            for _ in range(arguments.rounds)
+        ]
+    )
+    network = np.median(network, axis=0)
     times = np.median(rounds, axis=0)
     ratios = np.median(rounds / rounds[:, :1], axis=0)
     rows = []
-    for run, model, result, ms, ratio in zip(
-        runs, models, results, times, ratios, strict=True
+    for run, model, result, ms, inner, ratio in zip(
+        runs, models, results, times, network, ratios, strict=True
     ):
         trained = run.history_path.is_file()  # an ensemble is made, not trained
         rows.append(
@@ -89,11 +114,13 @@ def main() -> None:
                 "sdr_percent": result["sdr_percent"],
                 "minutes_of_training": seconds_of(run) / 60 if trained else None,
                 "milliseconds_an_image": ms,
+                "milliseconds_network_and_peaks": None if np.isnan(inner) else inner,
                 "times_the_first": ratio,
             }
         )
         print(
-            f"{run.path.name}: {result['mre_mm']:.3f} mm, {ms:.0f} ms an image, "
+            f"{run.path.name}: {result['mre_mm']:.3f} mm, {ms:.0f} ms an image, of "
+            f"which network and peaks {inner:.1f}, "
             f"{ratio:.2f} times the first",
             flush=True,
         )
@@ -119,10 +146,20 @@ def main() -> None:
 
 def plot(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
     """Draws error over time, a point a run with its interval."""
-    drawing = figure.Figure((6.4, 4.0), layout="constrained")
-    axes = drawing.subplots()
-    for number, row in enumerate(rows):
-        x, y = row["milliseconds_an_image"], row["mre_mm"]
+    drawing = figure.Figure((9.6, 4.0), layout="constrained")
+    left, right = drawing.subplots(1, 2, sharey=True)
+    _error_over(left, rows, "milliseconds_an_image")
+    left.set_xlabel("milliseconds an image")
+    left.set_ylabel("mean point error, mm")
+    trained = [row for row in rows if row["minutes_of_training"] is not None]
+    _error_over(right, trained, "minutes_of_training")
+    right.set_xlabel("minutes of training")
+    drawing.savefig(path)
+
+
+def _error_over(axes, rows, key):
+    for number, row in enumerate(sorted(rows, key=lambda row: row[key])):
+        x, y = row[key], row["mre_mm"]
         axes.vlines(x, *row["ci95"], color="#2a6f97", linewidth=1.2)
         axes.plot(x, y, "o", color="#2a6f97", markersize=4)
         # Names of neighbours, one above and one below.
@@ -133,10 +170,7 @@ def plot(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
     axes.margins(x=0.25)
-    axes.set_xlabel("milliseconds an image")
-    axes.set_ylabel("mean point error, mm")
     axes.spines[["top", "right"]].set_visible(False)
-    drawing.savefig(path)
 
 
 if __name__ == "__main__":

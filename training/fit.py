@@ -314,8 +314,8 @@ class _NetworkTraining:
             _print(
                 f"Note: {len(useless)} of {len(names)} landmarks are not found on "
                 f"training images: {', '.join(names[i] for i in useless)}. Either "
-                "their points are wrong (`scn-keras check`), or their heatmaps are empty: "
-                "train longer, or with another learning rate."
+                "their points are wrong (`scn-keras check`), or their heatmaps are "
+                "empty: train longer, or with another learning rate."
             )
 
     def _restored(self, run, recorder=None):

@@ -10,7 +10,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from scn_keras.layers import GaussianHeatmap, HeatmapPeak, LocalRefinement
+from scn_keras.layers import (
+    GaussianHeatmap,
+    HeatmapPeak,
+    LocalRefinement,
+    PyramidRefinement,
+)
 from scn_keras.losses import HeatmapSquaredError, PatchLoss
 from scn_keras.models import (
     GlobalNet,
@@ -70,23 +75,29 @@ def numbers() -> dict[str, np.ndarray]:
             weights, weight_gradients(loss, weights), strict=True
         ):
             found[f"{name} gradient {weight.path}"] = gradient
-        found |= _numbers_of_two_looks(name, image, points, affine)
+        for look, local in (
+            ("second look", LocalRefinement(3, size=8, filters=3, convolutions=1)),
+            ("pyramid", PyramidRefinement(3, 8, 2, filters=3, convolutions=2)),
+        ):
+            label = f"{name} {look}"
+            found |= _numbers_of_two_looks(label, local, image, points, affine)
     return found
 
 
-def _numbers_of_two_looks(name, image, points, affine):
+def _numbers_of_two_looks(name, local, image, points, affine):
     """The same of a `GlobalToLocalNet`, not in training: each backend draws its own."""
     rng = np.random.default_rng(7)
     network = GlobalNet(3, image.shape[1:], filters=3, blocks=(1,), reductions=2)
-    local = LocalRefinement(3, size=8, filters=3, convolutions=1)
     model = GlobalToLocalNet(network, local)
     model.compile("sgd", PatchLoss(20.0))
     for weight in model.weights:
         if weight.name == "kernel":
             scale = np.sqrt(1.0 / np.prod(weight.shape[-2 - points.shape[-1] : -1]))
             weight.assign(rng.normal(0.0, scale, weight.shape))
+        elif weight.name == "scale":  # of `PyramidRefinement`, initially at random
+            weight.assign(rng.normal(1.0, 0.1, weight.shape))
     found = {
-        f"{name} second look {k}": ops.convert_to_numpy(v)
+        f"{name} {k}": ops.convert_to_numpy(v)
         for k, v in model(image, training=False).items()
     }
     weights = model.trainable_weights
@@ -99,7 +110,7 @@ def _numbers_of_two_looks(name, image, points, affine):
     slopes = weight_gradients(loss, weights)
     for number, (weight, slope) in enumerate(zip(weights, slopes, strict=True)):
         # One number for each: there are many.
-        found[f"{name} second look gradient {number} {weight.name}"] = np.append(
+        found[f"{name} gradient {number} {weight.name}"] = np.append(
             np.linalg.norm(slope), slope.ravel()[:3]
         )
     return found

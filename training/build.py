@@ -16,6 +16,7 @@ from scn_keras.layers import (
     LocalRefinement,
     PatchTarget,
     PatchVote,
+    PyramidRefinement,
 )
 from scn_keras.metrics import PointError, SuccessDetectionRate
 from scn_keras.models import GlobalToLocalNet, LandmarkModel
@@ -90,13 +91,10 @@ def build_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
         parts["sigma_penalty"] = target.sigma_penalty
     if recipe.local is None:
         return LandmarkModel(network, **parts)
-    local = LocalRefinement(
-        num_landmarks,
-        **dataclasses.asdict(recipe.local),
-        dtype=recipe.network.dtype,
-        name="local",
-    )
-    return GlobalToLocalNet(network, local, **parts)
+    layer = LocalRefinement if recipe.local.scales is None else PyramidRefinement
+    arguments = recipe.local.layer_arguments()
+    local = layer(num_landmarks, **arguments, dtype=recipe.network.dtype, name="local")
+    return GlobalToLocalNet(network, local, frozen=recipe.local.frozen, **parts)
 
 
 def build_network(recipe: Recipe, num_landmarks: int) -> keras.Model:

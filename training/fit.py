@@ -343,6 +343,11 @@ class _NetworkTraining:
     def _new_model(self):
         recipe, schema = self._recipe, self._source.schema
         model = compiled_model(recipe, len(schema))
+        if recipe.start is None and recipe.local is not None and recipe.local.frozen:
+            raise ValueError(
+                "`local.frozen` requires a trained network. Name its run or preset "
+                "with --from (start). Received: local.frozen=True, start=None"
+            )
         if recipe.start is not None:
             source = Run(preset_path(recipe.start))
             summary = start_from(model, recipe, schema, source)

@@ -15,6 +15,7 @@ from scn_keras.training._ranges import (
     Ranges,
     require_ranges,
 )
+from scn_keras.training._refinement import Refinement as Refinement
 
 # Networks of `scn_keras.models`, to which recipes refer without a module. Their
 # arguments and defaults are defined by the constructors.
@@ -202,25 +203,6 @@ _ARGUMENTS_OF_0_1 = (
     *("heatmap_initializer", "padding", "stem", "head_kernel_size", "convolutions"),
     *("local_activation", "spatial_activation", "stride", "blocks", "reductions"),
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Refinement:
-    """The arguments of the local networks of a recipe (`LocalRefinement`).
-
-    Local networks are trained in the precision of the network.
-
-    Args:
-        size: Int, even, the size of a sub-image along each axis in pixels of the grid.
-            It should be a few times the error of the points to be refined.
-        filters: Int, the number of filters before the pooling; after it, there are
-            twice as many.
-        convolutions: Int, the number of convolutions before the pooling.
-    """
-
-    size: int = 16
-    filters: int = 32
-    convolutions: int = 4
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,7 +32,8 @@ def start_from(
 
     Raises:
         ValueError: If the source has a network of another kind, is an ensemble, or has
-            no layer with matching shapes.
+            no layer with matching shapes; or if the network is not trained
+            (`local.frozen`) and differs from that of the source.
     """
     old, new = source.recipe.network, recipe.network
     axes = len(source.recipe.grid), len(recipe.grid)
@@ -76,20 +77,40 @@ def start_from(
         else:
             initialised.append(name)
     if not set(layers) - {*initialised, _TARGET}:
-        before = old.to_dict()
-        differing = [
-            f"{name}={value!r} instead of {before.get(name)!r}"
-            for name, value in new.to_dict().items()
-            if before.get(name) != value
-        ]
-        raise ValueError(
-            f"No layer of {source.path} has the shapes of the recipe's network. Set "
-            f"the same values, or take the recipe of the run, {source.path}, as "
-            "RECIPE. "
-            f"Received: {', '.join(differing)}"
-        )
+        _raise_for_other_network(old, new, source)
+    if recipe.local is not None and recipe.local.frozen:
+        _require_whole_network(model, recipe, schema, source, initialised)
     summary = _summary(source, layers, initialised, schema, known)
     return summary if note is None else f"{summary}\n{note}"
+
+
+def _raise_for_other_network(old, new, source):
+    before = old.to_dict()
+    differing = [
+        f"{name}={value!r} instead of {before.get(name)!r}"
+        for name, value in new.to_dict().items()
+        if before.get(name) != value
+    ]
+    raise ValueError(
+        f"No layer of {source.path} has the shapes of the recipe's network. Set the "
+        f"same values, or take the recipe of the run, {source.path}, as RECIPE. "
+        f"Received: {', '.join(differing)}"
+    )
+
+
+def _require_whole_network(model, recipe, schema, source, initialised):
+    """Validates that a network that is not trained is that of the source."""
+    local = [weight.path.rpartition("/")[0] for weight in model.local.weights]
+    received = [name for name in initialised if name not in local]
+    received += [name for name in schema.names if name not in source.schema.names]
+    if source.recipe.image_to_grid != recipe.image_to_grid:
+        received.append("image_to_grid")
+    if received:
+        raise ValueError(
+            "A network that is not trained (local.frozen) must have the layers, "
+            f"landmarks and grid of {source.path}. "
+            f"Received: {', '.join(received)} differ"
+        )
 
 
 def _summary(source, layers, initialised, schema, known):
@@ -107,13 +128,15 @@ def _summary(source, layers, initialised, schema, known):
 
 
 def _layers(model):
-    """Returns the weights by layer, and the trained weights of the target."""
+    """Returns the weights by layer, and those of a target that is learnable."""
     layers: dict[str, list[keras.Variable]] = {}
     local = getattr(model, "local", None)
     for weight in model.network.weights + (local.weights if local else []):
         layers.setdefault(weight.path.rpartition("/")[0], []).append(weight)
-    if model.target.trainable_weights:
-        layers[_TARGET] = model.target.trainable_weights
+    target = model.target
+    # A target of a frozen network is learnable, but not trained now.
+    if target.trainable_weights or getattr(target, "learnable", False):
+        layers[_TARGET] = target.weights
     return layers
 
 

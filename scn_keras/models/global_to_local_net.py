@@ -1,10 +1,16 @@
+import math
+
 import keras
 from keras import ops
 
 from scn_keras.layers.local_refinement import PATCH_SIZE, LocalRefinement
 from scn_keras.layers.patch_target import PatchTarget
+from scn_keras.layers.pyramid_refinement import PyramidRefinement
 from scn_keras.losses.patch_loss import PatchLoss
+from scn_keras.models._glimpse_loss import GlimpseLoss
 from scn_keras.models._heatmap_stride import to_grid
+from scn_keras.models._keras_contract import share_of_replica
+from scn_keras.models._kernel_decay import kernel_decay
 from scn_keras.models._refine import refine
 from scn_keras.models.landmark_model import LandmarkModel
 
@@ -28,12 +34,19 @@ class GlobalToLocalNet(LandmarkModel):
     loss of the global network. The loss of the local networks, `PatchLoss()`, is added
     to it. In validation, the sub-images lie around the points of the global network.
 
-    Points and covariances are those of the local votes. The score is the product of
+    Instead, `PyramidRefinement` looks at several scales around each point. One network
+    for all landmarks then uses the structures around a landmark as well. It is trained
+    at random distances from the true points, by distance and cross-entropy.
+
+    Points and covariances are those of the local stage. The score is the product of
     both stages' scores.
 
     The stages can be used separately. `LandmarkModel(network)` is the first stage,
     trained alone or taken from this model. `local(image, points)` is the second stage
-    at any points. With `network.trainable = False` only the second stage is trained.
+    at any points. With `frozen=True` only the second stage is trained, and training
+    steps do not compute the global network, which takes most of the time. Their loss is
+    that of the second stage and their metrics are NaN; those of the validation are of
+    the whole model.
 
     Reference: Noothout et al.: Deep Learning-Based Regression and Classification for
     Automatic Landmark Localization in Medical Images. IEEE Transactions on Medical
@@ -41,9 +54,11 @@ class GlobalToLocalNet(LandmarkModel):
 
     Args:
         network: Keras model, the global network, as for `LandmarkModel`.
-        local: `LocalRefinement` or `None` for the published one.
+        local: `LocalRefinement`, `PyramidRefinement`, or `None` for the published
+            `LocalRefinement`.
         target: Target layer of the global network, as for `LandmarkModel`.
         peak: Peak layer of the global network, as for `LandmarkModel`, with one peak.
+        frozen: Bool, whether the global network and its target are not trained.
         **kwargs: As for `LandmarkModel`. `weight_decay` applies to the kernels of both
             stages.
 
@@ -52,7 +67,7 @@ class GlobalToLocalNet(LandmarkModel):
 
     Output:
         Dict of `outputs`, the output of the global network, and the output of
-        `LocalRefinement`. `localizer` returns only points, scores and covariances.
+        `local`. `localizer` returns only points, scores and covariances.
 
     Raises:
         ValueError: If the parts do not match.
@@ -77,7 +92,9 @@ class GlobalToLocalNet(LandmarkModel):
 
     _PARTS = ("network", "local", "target", "peak")
 
-    def __init__(self, network, local=None, target=None, peak=None, **kwargs):
+    def __init__(
+        self, network, local=None, target=None, peak=None, frozen=False, **kwargs
+    ):
         super().__init__(network, target, peak, **kwargs)
         landmarks, image_shape = self.target.num_landmarks, network.inputs[0].shape
         self.local = local or LocalRefinement(landmarks, name="local")
@@ -90,9 +107,29 @@ class GlobalToLocalNet(LandmarkModel):
         if not self.local.built:
             self.local.build(image_shape)
         self._local_target = PatchTarget(landmarks, PATCH_SIZE)
-        self._local_loss = PatchLoss()
+        is_pyramid = isinstance(self.local, PyramidRefinement)
+        self._local_loss = GlimpseLoss() if is_pyramid else PatchLoss()
+        self._frozen = bool(frozen)
+        if self._frozen:
+            for part in (self.network, self.target):
+                part.trainable = False
+                # Keras does not pass it on to the layers of a part that was loaded with
+                # `trainable=False`.
+                for variable in part.variables:
+                    variable.trainable = False
+
+    @property
+    def frozen(self):
+        """Whether only the local networks are trained."""
+        return self._frozen
 
     def call(self, inputs, training=None):
+        if training and self._frozen:
+            shape = (ops.shape(inputs)[0], self.target.num_landmarks)
+            return {
+                "points": ops.full((*shape, self._rank), math.nan, dtype="float32"),
+                "score": ops.zeros(shape, dtype="float32"),
+            }
         outputs = self.network(inputs, training=training)
         peaks = to_grid(self.peak(outputs, height=self.target.height()), self.network)
         return {"outputs": outputs, **refine(self.local, inputs, peaks)}
@@ -104,7 +141,12 @@ class GlobalToLocalNet(LandmarkModel):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        loss = super().compute_loss(x, y, y_pred["outputs"], sample_weight, training)
+        if self._frozen:
+            loss = self._decay()
+        else:
+            loss = super().compute_loss(
+                x, y, y_pred["outputs"], sample_weight, training
+            )
         points, _ = self._labels(y)
         last = ops.cast(ops.stack(ops.shape(x)[-2:0:-1]), "float32") - 0.5
         # Both comparisons are false for NaN.
@@ -114,13 +156,30 @@ class GlobalToLocalNet(LandmarkModel):
         if training:
             # Without a true point, the sub-image lies around the predicted point as in
             # inference, because it contributes to the moments of normalisation.
-            predicted = ops.stop_gradient(y_pred["points"])
-            centers = ops.where(inside[..., None], points, predicted)
+            other = 0.5 * last if self._frozen else y_pred["points"]
+            other = ops.stop_gradient(other)
+            centers = ops.where(inside[..., None], points, other)
             local = self.local(x, centers, training=True)
-        points = ops.where(inside[..., None], points - local["origin"], 0.0)
-        truth = self._local_target(points, local["votes"])
         weight = self._weighted(ops.cast(inside, "float32"), sample_weight)
+        is_pyramid = isinstance(self.local, PyramidRefinement)
+        reference = local["center" if is_pyramid else "origin"]
+        truth = ops.where(inside[..., None], points - reference, 0.0)
+        if is_pyramid:
+            return loss + self._local_loss(truth, local["logits"], weight)
+        truth = self._local_target(truth, local["votes"])
         return loss + self._local_loss(truth, local["votes"], weight)
+
+    def get_config(self):
+        return {**super().get_config(), "frozen": self._frozen}
+
+    def _decay(self):
+        """Returns the weight decay of the local networks, as that of both stages."""
+        if self._height is not None:
+            self._height.update_state(self.target.height())
+        if not self.weight_decay:
+            return 0.0
+        decay = kernel_decay(self.weight_decay, self.trainable_weights)
+        return share_of_replica(decay)
 
     def _peaks(self, y_pred):
         return {name: y_pred[name] for name in ("points", "score")}

@@ -15,6 +15,7 @@ from scn_keras.models._keras_contract import (
     require_landmark_loss,
     share_of_replica,
 )
+from scn_keras.models._kernel_decay import kernel_decay
 from scn_keras.models._localizer import Localizer
 
 _MISSING = ("mask", "zero")
@@ -221,12 +222,7 @@ class LandmarkModel(keras.Model):
             share = ops.mean(present, axis=0)
             penalty += self.sigma_penalty * ops.sum(share * self.target.penalty())
         if self.weight_decay:
-            squares = [
-                ops.sum(ops.square(ops.cast(kernel, "float32")))
-                for kernel in self.trainable_weights
-                if kernel.name.endswith("kernel")
-            ]
-            penalty += 0.5 * self.weight_decay * sum(squares)
+            penalty += kernel_decay(self.weight_decay, self.trainable_weights)
         if self.sigma_penalty or self.weight_decay:
             scale = getattr(self.loss, "penalty_scale", lambda _: 1.0)(y_pred)
             loss += share_of_replica(scale * penalty)

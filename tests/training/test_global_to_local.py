@@ -12,6 +12,7 @@ from scipy.ndimage import map_coordinates
 
 from scn_keras.inference import ImageToGrid
 from scn_keras.landmark_schema import LandmarkSchema
+from scn_keras.layers import PyramidRefinement
 from scn_keras.models import GlobalToLocalNet, LandmarkModel
 from scn_keras.pictures import inner_heatmaps
 from scn_keras.training import callbacks
@@ -250,3 +251,82 @@ def test_a_coarse_scn_is_refined():
 def test_what_does_not_go_together_is_refused(recipe, changes, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(to_local(recipe), **changes)
+
+
+# --- A second look at several scales, at a network that is not trained ---
+
+
+def second_look(recipe, finished, **settings):
+    local = Refinement(8, 2, 2, frozen=True, scales=2, jitter=1.0, weight=0.5)
+    changes = {"local": local, "start": str(finished.path), "steps": 4, **settings}
+    return dataclasses.replace(recipe, name="second_look", **changes)
+
+
+@pytest.fixture(scope="module")
+def looked_twice(recipe, finished, dots_dir, tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "second_look"
+    return fit(second_look(recipe, finished), path, dots_dir)
+
+
+def test_a_second_look_leaves_the_first_as_it_was(looked_twice, finished, dots):
+    run = Run(looked_twice.path)
+    assert run.recipe == looked_twice.recipe
+    model, first = run.load_model(), finished.load_model()
+    assert type(model.local) is PyramidRefinement
+    assert model.local.weight == 0.5 and model.local.jitter == 1.0
+    for kept, weight in zip(
+        model.network.get_weights(), first.network.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(kept, weight)
+    for kept, weight in zip(
+        model.target.get_weights(), first.target.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(kept, weight)
+    (result,) = evaluate(run, data_dir=dots, console=quiet())
+    assert np.isfinite(result["mre_mm"])
+
+
+def test_an_interrupted_second_look_goes_on(looked_twice, dots, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt(patch, callbacks.Recorder, "on_epoch_end", 1)
+        with pytest.raises(Interruption):
+            fit(looked_twice.recipe, tmp_path, dots)
+    resumed = fit(looked_twice.recipe, tmp_path, dots, resume=True)
+    for one, other in zip(weights(looked_twice), weights(resumed), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start": None}, "`local.frozen` requires a trained network.*--from"),
+        ({"network": "wider"}, "not trained .*spatial_configuration"),
+        ({"image_to_grid": ImageToGrid((64, 40))}, "Received: image_to_grid differ"),
+    ],
+    ids=["no start", "other network", "other grid"],
+)
+def test_a_network_that_is_not_trained_must_be_the_trained_one(
+    recipe, finished, dots, tmp_path, changes, message
+):
+    if "network" in changes:
+        changes = {"network": recipe.network.replaced(spatial_kernel_size=5)}
+    recipe = second_look(recipe, finished, **changes)
+    with pytest.raises(ValueError, match=message):
+        fit(recipe, tmp_path / "run", dots)
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_of_local_networks():
+    old = {"size": 32, "filters": 16, "convolutions": 4}  # of recipes before 0.3
+    assert Refinement(**old).layer_arguments() == old
+    recipe = load_recipe("cephalogram_second_look")
+    assert recipe.start == "cephalogram" and recipe.local.frozen
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    changed = recipe.override(["local.scales=3", "local.jitter=2"])
+    assert changed.local.scales == 3 and changed.local.jitter == 2.0
+    with pytest.raises(ValueError, match=r"`local.looks` requires several scales"):
+        Refinement(looks=2)
+    with pytest.raises(
+        ValueError, match=r"`local.weight` must be a number from 0 to 1"
+    ):
+        Refinement(scales=3, weight=2.0)

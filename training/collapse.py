@@ -182,8 +182,8 @@ def add_recovery(
         raise RuntimeError(
             f"The training collapsed {len(earlier) + 1} times, the last time before "
             f"step {step} with {RATE_FACTOR ** len(earlier):.3g} times the learning "
-            f"rate: {reason}. Look at the data with `scn-keras check`. Then start a "
-            "new training with a lower optimizer.learning_rate, with "
+            f"rate: {reason}. Look at the data with `scn-keras datasets check`. Then "
+            "start a new training with a lower optimizer.learning_rate, with "
             "optimizer.clip_norm=unit, or with another loss. The state before the "
             f"collapse is in {run / 'checkpoints'}."
         )

@@ -32,6 +32,8 @@ from scn_keras.training.evaluation.statistics import (
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 
+MAX_WORST = 5  # images with the largest errors in a result
+
 
 def evaluate(
     run: Run,
@@ -336,9 +338,13 @@ def _result(run, images, scope, truth, located, unit, seconds, frames):
         numbers["calibration"] = dict(run.calibration.protocol)
     elif not run.calibration_path.is_file():
         numbers["calibration"] = None
+    numbers["worst_images"] = _worst_images(located, distances, unit)
     # The errors of a model that is hardly trained are not those of the marks.
     numbers["offsets"] = {}
-    if np.median([image.score for image in scored]) >= MIN_SCORE:
+    numbers["median_score"] = None
+    if scored:
+        numbers["median_score"] = float(np.median([image.score for image in scored]))
+    if scored and numbers["median_score"] >= MIN_SCORE:
         numbers["offsets"] = offset_statistics(
             np.stack([image.points(unit) for image in scored]),
             np.stack([image.truth(truth, unit) for image in scored]),
@@ -386,6 +392,17 @@ def _result(run, images, scope, truth, located, unit, seconds, frames):
             for pair in itertools.combinations(builder.OBSERVERS, 2)
         ]
     return result
+
+
+def _worst_images(located, distances, unit):
+    """Returns id and mean error of the images with the largest mean errors."""
+    errors = [
+        (float(np.mean(values[present])), image.id)
+        for image, values in zip(located, distances, strict=True)
+        if (present := ~np.isnan(values)).any()
+    ]
+    errors.sort(key=lambda pair: (-pair[0], pair[1]))
+    return [{"id": id, f"mre_{unit}": mean} for mean, id in errors[:MAX_WORST]]
 
 
 def _add_coverage(numbers, distances, radii, located, unit):

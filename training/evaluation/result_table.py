@@ -12,6 +12,7 @@ from scn_keras.inference.calibration_source import (
     calibration_source,
     radii_sentence,
 )
+from scn_keras.inference.presence import MIN_SCORE
 from scn_keras.training.evaluation.offsets import direction, real_offsets
 from scn_keras.training.evaluation.statistics import (
     HEADLINE_RADIUS,
@@ -20,6 +21,7 @@ from scn_keras.training.evaluation.statistics import (
 )
 
 MAX_OFFSETS = 5  # in a sentence
+MAX_SHOWN_IMAGES = 3
 # Decimal places of distances, by unit.
 DIGITS = {"mm": 3, "px": 2}
 
@@ -56,6 +58,10 @@ def print_results(
     protocols = [r["calibration"] for r in results if "calibration" in r]
     for source in dict.fromkeys(map(calibration_source, protocols)):
         console.print(radii_sentence(source), markup=False, highlight=False)
+    for result in _one_per_split(results):
+        for text in (hardly_trained(result), worst_images(result)):
+            if text:
+                console.print(text, markup=False, highlight=False)
     for result in results:
         is_subset = result["protocol"].get("subset_of") is not None
         if not is_subset and (text := offsets(result)):
@@ -121,6 +127,43 @@ def coverage(result: Mapping[str, Any]) -> str:
         f"{result[f'radius90_{unit}']:.{DIGITS[unit]}f} {unit} on average; "
         f"{result['trusted_percent']:.1f} % of images are trusted."
     )
+
+
+def worst_images(result: Mapping[str, Any]) -> str:
+    """Returns a sentence on the images with the largest errors, if there are several.
+
+    It is empty for results of early versions.
+    """
+    rows, unit = result.get("worst_images", []), unit_of(result)
+    if len(rows) < 2:
+        return ""
+    shown = ", ".join(
+        f"{row['id']} ({row[f'mre_{unit}']:.{DIGITS[unit] - 1}f} {unit})"
+        for row in rows[:MAX_SHOWN_IMAGES]
+    )
+    return f"Largest mean errors of images, {scope(result)}: {shown}."
+
+
+def hardly_trained(result: Mapping[str, Any]) -> str:
+    """Returns a sentence on scores near 0, or an empty text."""
+    median_score = result.get("median_score")
+    if median_score is None or median_score >= MIN_SCORE:
+        return ""
+    return (
+        f"{scope(result)}: the median score is {median_score:.2g}. The model is hardly "
+        "trained, or these images differ much from its training images."
+    )
+
+
+def _one_per_split(results):
+    """Yields the first result of every split that is not a subset, for each run."""
+    done = set()
+    for result in results:
+        protocol = result["protocol"]
+        key = protocol["run"], protocol["dataset"], protocol["split"]
+        if protocol.get("subset_of") is None and key not in done:
+            done.add(key)
+            yield result
 
 
 def offsets(result: Mapping[str, Any]) -> str:

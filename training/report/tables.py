@@ -7,6 +7,7 @@ from typing import Any
 from scn_keras.training.evaluation.result_table import (
     DIGITS,
     coverage,
+    hardly_trained,
     interval,
     mean_and_sd,
     median,
@@ -36,6 +37,8 @@ def headline_card(result: Mapping[str, Any]) -> str:
     rate_bounds = interval(ci95["sdr_percent"][radius], 1)
     calibrated = "coverage90_percent" in result
     about_radii = remark(html.escape(coverage(result))) if calibrated else ""
+    if warning := hardly_trained(result):
+        about_radii = remark(html.escape(warning)) + about_radii
     return (
         '<div class="card">'
         f"<b>{result[f'mre_{unit}']:.2f} {unit}</b>"

@@ -154,6 +154,33 @@ def test_planted_distances_come_out(planted):
         assert json.loads(path.read_text()) == result
 
 
+def test_the_worst_images_are_named(planted):
+    run, data_dir = planted
+    console = quiet()
+    first, second, *_ = evaluate(run, data_dir=data_dir, console=console)
+    # Means of FIRST and SECOND; image 3 has no spacing.
+    expected = [("1", 4.0), ("0", 2.5), ("2", 1.7)]
+    for result, values in (
+        (first, expected),
+        (second, [("1", 5.0), ("0", 3.495), ("2", 1.7)]),
+    ):
+        assert [row["id"] for row in result["worst_images"]] == [i for i, _ in values]
+        means = [row["mre_mm"] for row in result["worst_images"]]
+        np.testing.assert_allclose(means, [mean for _, mean in values], atol=1e-5)
+    print_results([first, second], console)
+    text = " ".join(console.file.getvalue().split())
+    sentence = (
+        "Largest mean errors of images, test against first: 1 (4.00 mm), 0 (2.50 mm), "
+        "2 (1.70 mm)."
+    )
+    assert text.count("Largest mean errors") == 1 and sentence in text
+    assert "hardly trained" not in text
+    print_results([{**first, "median_score": 0.03}], console)
+    assert "the median score is 0.03. The model is hardly trained" in " ".join(
+        console.file.getvalue().split()
+    )
+
+
 def test_images_without_scale_are_named_and_not_scored(planted):
     run, data_dir = planted
     console = quiet()

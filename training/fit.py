@@ -307,15 +307,16 @@ class _NetworkTraining:
         if len(useless) == len(names):
             _print(
                 "Note: the points are not found even on training images. The network "
-                "is hardly trained, or its points are wrong (`scn-keras datasets "
-                "check`). Train longer, or with another learning rate."
+                "is hardly trained, or its points are wrong "
+                "(`scn-keras datasets check`). Train longer, or with another learning "
+                "rate."
             )
         elif useless:
             _print(
                 f"Note: {len(useless)} of {len(names)} landmarks are not found on "
                 f"training images: {', '.join(names[i] for i in useless)}. Either "
-                "their points are wrong (`scn-keras datasets check`), or their heatmaps "
-                "are empty: train longer, or with another learning rate."
+                "their points are wrong (`scn-keras datasets check`), or their "
+                "heatmaps are empty: train longer, or with another learning rate."
             )
 
     def _restored(self, run, recorder=None):

@@ -104,18 +104,13 @@ def located(
     locator.offsets = None
     console = rich.console.Console(stderr=True)
     found = [*located_on_grid(recipe, locator, [images], console)]
-    fields = {
-        field.name: np.array([image[field.name] for image in found])
-        for field in dataclasses.fields(HeldOutImages)
-        if field.name != "fold"
-    }
     ids = tuple(image["id"] for image in found)
     used = run.used_images
     seen = {*used.trained.ids} if used and images.name == run.recipe.train_split else {}
     labelled = LabelledImages(
         ids,
         np.array([image["group"] for image in found]),
-        HeldOutImages(**fields, fold=np.arange(len(ids))),
+        HeldOutImages.stack(found, fold=np.arange(len(ids))),
         "mm",
         np.array([id in seen for id in ids]),
         ImageTable(),

@@ -1,4 +1,6 @@
 import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,3 +27,33 @@ class HeldOutImages:
     truth: np.ndarray
     grid_to_space: np.ndarray
     fold: np.ndarray
+
+    @classmethod
+    def stack(
+        cls,
+        images: Sequence[Mapping[str, Any]],
+        fold: np.ndarray | int | None = None,
+    ) -> "HeldOutImages":
+        """Stacks images that are dicts with the fields of this class.
+
+        Args:
+            images: Sequence of mappings, with further entries or without.
+            fold: The fold of each image, or of all; `None` for the entries `fold`.
+        """
+        fields = {
+            field.name: np.array([image[field.name] for image in images])
+            for field in dataclasses.fields(cls)
+            if fold is None or field.name != "fold"
+        }
+        if fold is not None:
+            fields["fold"] = np.broadcast_to(fold, len(images))
+        return cls(**fields)
+
+    def select(self, rows: np.ndarray) -> "HeldOutImages":
+        """Returns some of the images, by an index of the first axis."""
+        return HeldOutImages(
+            **{
+                field.name: getattr(self, field.name)[rows]
+                for field in dataclasses.fields(self)
+            }
+        )

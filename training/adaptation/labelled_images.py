@@ -71,17 +71,12 @@ class LabelledImages:
                 f"{len(table)} images of {len(patients)} patients in {folder}"
             )
         located = [*located_on_grid(run.recipe, locator, [split_images], console)]
-        fields = {
-            field.name: np.array([image[field.name] for image in located])
-            for field in dataclasses.fields(HeldOutImages)
-            if field.name != "fold"
-        }
         groups = np.array([image["group"] for image in located])
         ids = tuple(image["id"] for image in located)
         return cls(
             ids,
             groups,
-            HeldOutImages(**fields, fold=np.searchsorted(patients, groups)),
+            HeldOutImages.stack(located, fold=np.searchsorted(patients, groups)),
             "mm" if all(image["usable"] for image in located) else "px",
             _seen(run, table, ids, console),
             table,
@@ -110,18 +105,12 @@ class LabelledImages:
 
     def select(self, rows: np.ndarray) -> "LabelledImages":
         """Returns some of the images, by a bool array `(n,)`."""
-        images = HeldOutImages(
-            **{
-                field.name: getattr(self.images, field.name)[rows]
-                for field in dataclasses.fields(HeldOutImages)
-            }
-        )
         ids = tuple(id for id, row in zip(self.ids, rows, strict=True) if row)
         return dataclasses.replace(
             self,
             ids=ids,
             groups=self.groups[rows],
-            images=images,
+            images=self.images.select(rows),
             seen=self.seen[rows],
             table=self.table.select(ids),
         )

@@ -96,7 +96,7 @@ def calibrate(
     held_out_ids = _held_out_ids(run, data_dir)
     trained_on = {id: image for id, image in own.items() if id not in held_out_ids}
     calibration = Calibration.fit(
-        _stacked(unseen.values()),
+        HeldOutImages.stack([*unseen.values()]),
         scale_of_run=_median_ratio(trained_on, seen, _scale),
         score_of_run=_median_ratio(trained_on, seen, _score),
         weights=digest,
@@ -151,19 +151,9 @@ def _located_by_parts(parts, views, splits, console):
 
 def _with_trained_ratio(calibration, images):
     """Adds how errors on images of the training compare with radii, for `adapt`."""
-    ratio = trained_ratio(calibration, _stacked(images))
+    ratio = trained_ratio(calibration, HeldOutImages.stack(images, fold=0))
     protocol = {**calibration.protocol, TRAINED_RATIO: round(ratio, 4)}
     return dataclasses.replace(calibration, protocol=protocol)
-
-
-def _stacked(images):
-    images = [{"fold": 0, **image} for image in images]
-    return HeldOutImages(
-        **{
-            field.name: np.array([image[field.name] for image in images])
-            for field in dataclasses.fields(HeldOutImages)
-        }
-    )
 
 
 def _record_images(run: Run, tables: Sequence[ImageTable]) -> None:

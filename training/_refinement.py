@@ -20,8 +20,14 @@ _REFINEMENT_RANGES: Ranges = {
     "weight": FRACTION,
     "dropout": BELOW_1,
 }
-# The settings of `PyramidRefinement` only.
-_PYRAMID_SETTINGS = ("looks", "jitter", "weight", "dropout")
+# The settings of `PyramidRefinement` only, with its defaults, so that a stored recipe
+# contains all values.
+PYRAMID_DEFAULTS: dict[str, int | float] = {
+    "looks": 1,
+    "jitter": 3.0,
+    "weight": 1.0,
+    "dropout": 0.0,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Refinement:
     Without `scales`, they are those of `LocalRefinement`, one network for each landmark
     in a small sub-image. With `scales`, they are those of `PyramidRefinement`, one
     network for all landmarks that looks at several scales around each point; it has
-    further settings, whose `None` is the default of that layer.
+    further settings, for which `None` is replaced by its default.
 
     Local networks are trained in the precision of the network.
 
@@ -72,7 +78,7 @@ class Refinement:
     def __post_init__(self) -> None:
         unused = [
             name
-            for name in _PYRAMID_SETTINGS
+            for name in PYRAMID_DEFAULTS
             if self.scales is None and getattr(self, name) is not None
         ]
         if unused:
@@ -81,9 +87,11 @@ class Refinement:
                 f"Received: local.scales=None, local.{unused[0]}="
                 f"{getattr(self, unused[0])!r}"
             )
-        require_ranges(
-            self, "local", _REFINEMENT_RANGES, ("scales", *_PYRAMID_SETTINGS)
-        )
+        if self.scales is not None:
+            for name, value in PYRAMID_DEFAULTS.items():
+                if getattr(self, name) is None:
+                    object.__setattr__(self, name, value)
+        require_ranges(self, "local", _REFINEMENT_RANGES, ("scales", *PYRAMID_DEFAULTS))
 
     def layer_arguments(self) -> dict[str, Any]:
         """Returns the arguments of the layer."""

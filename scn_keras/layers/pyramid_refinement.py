@@ -92,7 +92,7 @@ class PyramidRefinement(keras.layers.Layer):
         scales=4,
         filters=32,
         convolutions=4,
-        looks=2,
+        looks=1,
         jitter=3.0,
         weight=1.0,
         dropout=0.0,

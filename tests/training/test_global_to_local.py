@@ -1,6 +1,7 @@
 """Recipes whose networks look twice, from training to what is done with a run."""
 
 import dataclasses
+import inspect
 import io
 import json
 
@@ -16,6 +17,7 @@ from scn_keras.layers import PyramidRefinement
 from scn_keras.models import GlobalToLocalNet, LandmarkModel
 from scn_keras.pictures import inner_heatmaps
 from scn_keras.training import callbacks
+from scn_keras.training._refinement import PYRAMID_DEFAULTS
 from scn_keras.training.build import build_model, make_loss
 from scn_keras.training.evaluation.evaluate import evaluate
 from scn_keras.training.experiments.ensemble import make_ensemble
@@ -319,6 +321,10 @@ def test_a_network_that_is_not_trained_must_be_the_trained_one(
 def test_settings_of_local_networks():
     old = {"size": 32, "filters": 16, "convolutions": 4}  # of recipes before 0.3
     assert Refinement(**old).layer_arguments() == old
+    defaults = inspect.signature(PyramidRefinement).parameters
+    for name, value in Refinement(scales=4).layer_arguments().items():
+        if name in PYRAMID_DEFAULTS:
+            assert value == defaults[name].default
     recipe = load_recipe("cephalogram_second_look")
     assert recipe.start == "cephalogram" and recipe.local.frozen
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe

@@ -251,6 +251,12 @@ def test_batches_are_the_same_from_any_step_on(arrays):
     assert not np.array_equal(batches(other, 0, 1)[0][0], whole[0][0])
 
 
+def test_a_loop_over_the_images_in_order_ends(arrays):
+    plain = dataclasses.replace(RECIPE, observer="first", validation=0.0)
+    sizes = [len(image) for image, _ in ArraySource(plain, arrays).plain()]
+    assert sizes == [2, 2, 2, 1]
+
+
 def test_every_image_comes_once_an_epoch(arrays):
     plain = dataclasses.replace(
         RECIPE, observer="first", augmentation=None, validation=0.0, batch_size=1

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import math
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -45,10 +45,12 @@ class CollapseCheck:
     heatmaps are in the saturation of their tanh.
 
     Args:
-        batches: Iterable of batches `(images, {"points": ..., ...})`.
+        batches: Function that returns batches `(images, {"points": ..., ...})`. It is
+            called once, when the first epoch has ended: in a recipe with a coarse
+            stage, the images are placed after that stage has been trained.
     """
 
-    def __init__(self, batches: Iterable[Any]) -> None:
+    def __init__(self, batches: Callable[[], Iterable[Any]]) -> None:
         self._batches = batches
         self._images: list[np.ndarray] = []
         self._points: list[np.ndarray] = []
@@ -96,7 +98,7 @@ class CollapseCheck:
 
     def _read(self) -> None:
         """Reads the images, when the first epoch has ended."""
-        for x, y in self._batches:
+        for x, y in self._batches():
             self._images.extend(keras.ops.convert_to_numpy(x))
             self._points.extend(keras.ops.convert_to_numpy(y["points"]))
             if len(self._images) >= _MAX_IMAGES:

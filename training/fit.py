@@ -240,7 +240,7 @@ class _NetworkTraining:
         self._recipe = recipe
         self._source = source
         self._new: LandmarkModel | None = None
-        self._check = CollapseCheck(source.plain())
+        self._check = CollapseCheck(source.plain)
 
     def prepare(self) -> None:
         """Builds the model, so that errors are raised before the run is created."""

@@ -161,7 +161,7 @@ def test_when_points_are_those_of_a_collapsed_network(errors, found):
     images = np.zeros((1, 100, 60, 1), "float32")
     batches = [(images, {"points": np.array([[[10.0, 5.0]]], "float32")})]
     model, advance = fake(errors)
-    check = CollapseCheck(batches)
+    check = CollapseCheck(lambda: batches)
     for expected in found:
         advance()
         assert (check.reason(model, 1.0) is not None) == expected
@@ -171,7 +171,7 @@ def test_images_without_points_are_never_a_collapse():
     images = np.zeros((1, 100, 60, 1), "float32")
     batches = [(images, {"points": np.full((1, 1, 2), np.nan, "float32")})]
     model, advance = fake([4.0, 60.0])
-    check = CollapseCheck(batches)
+    check = CollapseCheck(lambda: batches)
     for _ in range(2):
         advance()
         assert check.reason(model, 1.0) is None
@@ -188,7 +188,7 @@ def test_landmarks_that_stay_useless_are_named():
         predict_on_batch=lambda images: {"points": next(answers)[None]}
     )
     network = types.SimpleNamespace(layers=[])
-    check = CollapseCheck([(images, {"points": true})])
+    check = CollapseCheck(lambda: [(images, {"points": true})])
     assert check.useless == []
     model = types.SimpleNamespace(network=network, localizer=localizer)
     assert check.reason(model, 1.0) is None

@@ -199,6 +199,8 @@ class _Batches(keras.utils.PyDataset):
         return self._count
 
     def __getitem__(self, index: int) -> Any:
+        if self._count is not None and index >= self._count:
+            raise IndexError(index)  # the end of a loop over the batches
         return self._batch(index)
 
 

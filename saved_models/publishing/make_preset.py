@@ -82,6 +82,11 @@ def make_preset(
         raise FileExistsError(f"{folder} exists. Choose another folder, or remove it.")
     run.require_network("A preset")
     facts = provenance(run)
+    # Ids of images are not published.
+    facts["results"] = [
+        {key: value for key, value in result.items() if key != "worst_images"}
+        for result in facts["results"]
+    ]
     images = split_of(run, _choose_split(run, facts["results"]), data_dir)
     facts["license"] = license or images.builder.LICENSE
     facts["limits"] = images.builder.LIMITS

@@ -18,7 +18,11 @@ from scn_keras.training.evaluation.compare import compare
 from scn_keras.training.evaluation.prepared_split import HELD_OUT
 from scn_keras.training.recipes import load_recipe
 
-BASE = ["fold=(0, 4)", "steps=2000", "steps_per_epoch=500"]
+BASE = [
+    *("fold=(0, 4)", "steps=2000", "steps_per_epoch=500"),
+    # As the recipe was when its other settings were chosen.
+    *("optimizer.learning_rate=4e-4", "optimizer.clip_norm=None"),
+]
 ROWS = {
     "base": [],
     "not elastic": ["augmentation.elastic=0.0"],

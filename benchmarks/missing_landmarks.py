@@ -185,6 +185,8 @@ def main() -> None:
             "validation=0.2",
             f"image_to_grid.grid={GRID}",
             "network.spatial_factor=8",
+            "optimizer.learning_rate=4e-4",
+            "optimizer.clip_norm=None",
         ]
     )
     splits = training_samples(recipe, arguments.data_dir)

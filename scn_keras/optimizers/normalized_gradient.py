@@ -15,8 +15,8 @@ class NormalizedGradient(keras.optimizers.Optimizer):
 
     It prevents collapses of networks that multiply heatmaps at high learning rates. The
     gradient of each factor of a product is proportional to the other factor, so the
-    norm rises by several orders of magnitude in the first steps, and single batches
-    have a norm hundreds of times that of the others. Adam divides by the root of a mean
+    norm rises steeply in the first steps, and single batches have a norm many times
+    that of the others. Adam divides by the root of a mean
     over about a thousand steps: after such a batch, the weights move by up to 30 times
     the learning rate in the direction of that batch. This saturates the tanh of the
     spatial configuration, whose gradient is then zero, and the training does not

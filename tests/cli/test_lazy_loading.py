@@ -178,7 +178,7 @@ def test_a_mistyped_name_is_answered_without_tensorflow(fresh, arguments, words)
 
 def test_lists_say_what_there_is_and_load_nothing_heavy(fresh):
     for arguments, words in (
-        (["recipes"], ["cephalogram_fast ", "two CPU cores in about an hour."]),
+        (["recipes"], ["cephalogram_fast ", "two CPU cores in 20 minutes."]),
         (["recipes", "hand_few"], ["scn-keras train hand_few"]),
         (["presets"], ["synthetic_hand ", "1.58 MB. 0.36 mm on 50 images of test."]),
         (["presets"], ["Apache License 2.0"]),

@@ -19,7 +19,7 @@ network.dtype=float32.
 
 import dataclasses
 
-from scn_keras.training import Recipe, Refinement
+from scn_keras.training import Optimizer, Recipe, Refinement
 from scn_keras.training.recipes import cephalogram_fast
 
 
@@ -31,5 +31,6 @@ def recipe() -> Recipe:
         image_to_grid=dataclasses.replace(coarse.image_to_grid, grid=(960, 768)),
         network=coarse.network.replaced(stride=4),
         local=Refinement(size=32, filters=16),
+        optimizer=Optimizer(learning_rate=4e-4, warmup=0.02),
         steps=10_000,
     )

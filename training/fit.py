@@ -314,9 +314,10 @@ class _NetworkTraining:
         elif useless:
             _print(
                 f"Note: {len(useless)} of {len(names)} landmarks are not found on "
-                f"training images: {', '.join(names[i] for i in useless)}. Either "
-                "their points are wrong (`scn-keras datasets check`), or their "
-                "heatmaps are empty: train longer, or with another learning rate."
+                f"training images: {', '.join(names[i] for i in useless)}. They are "
+                "confused with others, their heatmaps are empty, or their points are "
+                "wrong (`scn-keras datasets check`). Train longer, or with another "
+                "learning rate."
             )
 
     def _restored(self, run, recorder=None):

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from scn_keras.files.orientation import STORED_PIXELS
-from scn_keras.training import Recipe, Run, load_recipe, recipe_names
+from scn_keras.training import Recipe, Run, load_recipe
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures" / "ace4a16"
 EXPECTED = json.loads((FIXTURES / "expected.json").read_text("utf-8"))
@@ -81,7 +81,9 @@ def test_keras_alone_loads_the_file():
     assert model.localizer.predict(np.zeros((1, 48, 32, 1)), verbose=0)
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize(
+    "name", sorted(path.stem for path in (FIXTURES / "recipes").glob("*.json"))
+)
 def test_stored_recipes_are_those_of_today(name):
     written = json.loads((FIXTURES / "recipes" / f"{name}.json").read_text("utf-8"))
     with warnings.catch_warnings():
@@ -92,6 +94,14 @@ def test_stored_recipes_are_those_of_today(name):
         # It reads volumes along the axes of the patient now; stored ones do as before.
         assert stored.image_to_grid.axes == "stored"
         recipe = recipe.override(["image_to_grid.axes=stored"])
+    if name == "cephalogram_fast":
+        # Its gradients have the norm 1 now, at four times the rate.
+        recipe = recipe.override(
+            [
+                *("optimizer.learning_rate=4e-4", "optimizer.clip_norm=None"),
+                "steps=20000",
+            ]
+        )
     assert stored == recipe
 
 

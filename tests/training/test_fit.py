@@ -204,7 +204,9 @@ def test_resume_starts_a_run_that_is_not_there(recipe, dots, tmp_path):
     short = dataclasses.replace(recipe, steps=1, steps_per_epoch=5, validation=0.0)
     run = fit(short, tmp_path / "run", dots, resume=True)
     assert run.model_path.is_file()
-    assert list(rows(run)[0]) == ["step", "seconds", "loss", "point_error", "sdr_2"]
+    assert list(rows(run)[0]) == [
+        *("step", "seconds", "loss", "point_error", "sdr_2", "recoveries"),
+    ]
     assert [row["step"] for row in rows(run)] == ["1"]
 
 

@@ -46,8 +46,8 @@ class CollapseCheck:
 
     Args:
         batches: Function that returns batches `(images, {"points": ..., ...})`. It is
-            called once, when the first epoch has ended: in a recipe with a coarse
-            stage, the images are placed after that stage has been trained.
+            called once, in the training: in a recipe with a coarse stage, the images
+            are placed after that stage has been trained.
     """
 
     def __init__(self, batches: Callable[[], Iterable[Any]]) -> None:
@@ -61,10 +61,7 @@ class CollapseCheck:
 
     @property
     def useless(self) -> list[int]:
-        """The landmarks whose points are useless, though those of others are not.
-
-        Their heatmaps have often stayed empty.
-        """
+        """The landmarks whose points were useless at the end of the last epoch."""
         if not self._images:
             return []
         return np.flatnonzero(self._distances > _USELESS * self._side()).tolist()
@@ -96,8 +93,22 @@ class CollapseCheck:
         self.best = min(self.best, error)
         return None
 
+    def begin(self, model: Any) -> None:
+        """Measures the points of a restored model, if none have been measured.
+
+        Otherwise a collapse in the first epoch after an interruption would have nothing
+        to be compared with.
+
+        Args:
+            model: `LandmarkModel`.
+        """
+        if math.isinf(self.best):
+            if not self._images:
+                self._read()
+            self.best = min(self.best, self._error(model))
+
     def _read(self) -> None:
-        """Reads the images, when the first epoch has ended."""
+        """Reads the images, which are kept."""
         for x, y in self._batches():
             self._images.extend(keras.ops.convert_to_numpy(x))
             self._points.extend(keras.ops.convert_to_numpy(y["points"]))

@@ -75,14 +75,17 @@ def fit(
     Returns:
         The finished `Run`. `run.path` is its folder, `run.load_model()` returns the
         model and `run.locator()` a `Locator`. `run.history_path` is a CSV file with one
-        row per epoch: `step`, `seconds`, `loss`, `point_error` in mm, `sdr_2`, and
-        `val_...` for the held-out images.
+        row per epoch: `step`, `seconds`, `loss`, `point_error` in mm, `sdr_2`,
+        `val_...` for the held-out images, and `recoveries`, the number of collapses so
+        far. A training that has collapsed continues from its last good epoch at half
+        the learning rate.
 
     Raises:
         FileExistsError: If `path` is not empty and `resume` is not set.
         FileNotFoundError: If the data set is not prepared.
         ImportError: If `tensorboard` is set and TensorBoard is not installed, or the
             module of a user-defined part cannot be imported.
+        RuntimeError: If the training collapses more than five times.
         ValueError: If a run is resumed with other settings, a part of the recipe fails
             in a trial, or the recipe does not fit the data.
 
@@ -260,6 +263,8 @@ class _NetworkTraining:
         """Trains from the last checkpoint, if it exists, and writes the model."""
         callbacks = [*self._own_callbacks(run, tensorboard, film), *callbacks]
         model, step = self._restored(run)
+        if 0 < step < self._recipe.steps:
+            self._check.begin(model)
         recorder = None
         while step < self._recipe.steps:
             recorder = self._fit(model, run, step, callbacks, recorder)

@@ -323,6 +323,11 @@ class Optimizer:
     @classmethod
     def from_keras(cls, optimizer: Any) -> "Optimizer":
         """Returns the settings of a Keras optimiser, including its schedule."""
+        from scn_keras.optimizers import NormalizedGradient  # loads Keras
+
+        if isinstance(optimizer, NormalizedGradient):
+            inner = cls.from_keras(optimizer.inner_optimizer)
+            return dataclasses.replace(inner, clip_norm=UNIT)
         rate = optimizer._learning_rate
         label = f"The optimizer {type(optimizer).__name__}"
         try:

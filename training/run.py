@@ -36,8 +36,8 @@ class Run:
     `checkpoints/`, `model.keras`, `results/*.json` and `report.html`. Ensembles also
     have `inference.json` with the names of their members. Recipes with a coarse stage
     have `shape.json`, the mean shape in mm, and `coarse/`, the run of that stage.
-    Calibrated runs have `calibration.json`, adapted runs `offsets.json`. A preset
-    (`from_preset`) can also be opened as a run.
+    Calibrated runs have `calibration.json`, adapted runs `offsets.json`, trainings that
+    collapsed `recoveries.json`. A preset (`from_preset`) can also be opened as a run.
 
     Args:
         path: The folder.

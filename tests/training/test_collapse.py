@@ -167,6 +167,22 @@ def test_when_points_are_those_of_a_collapsed_network(errors, found):
         assert (check.reason(model, 1.0) is not None) == expected
 
 
+def test_a_restored_model_is_what_later_epochs_are_compared_with():
+    images = np.zeros((1, 100, 60, 1), "float32")
+    batches = [(images, {"points": np.array([[[10.0, 5.0]]], "float32")})]
+    model, advance = fake([4.0, 60.0, 3.0])
+    check = CollapseCheck(lambda: batches)
+    advance()
+    check.begin(model)
+    advance()
+    assert "60 pixels of the grid from the true ones, after 4" in check.reason(
+        model, 1.0
+    )
+    advance()
+    check.begin(model)  # once only
+    assert check.best == 4.0
+
+
 def test_images_without_points_are_never_a_collapse():
     images = np.zeros((1, 100, 60, 1), "float32")
     batches = [(images, {"points": np.full((1, 1, 2), np.nan, "float32")})]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from scn_keras.layers import HeatmapPeak
+from scn_keras.optimizers import NormalizedGradient
 from scn_keras.training import Callback, ImageToGrid, Network, Optimizer, Recipe
 from scn_keras.training.build import (
     build_network,
@@ -192,6 +193,25 @@ def test_any_optimiser_and_schedule():
     np.testing.assert_allclose(float(rate(20)), 0.1, rtol=1e-6)
     constant = make_optimizer(recipe(optimizer=Optimizer(schedule="constant")))
     np.testing.assert_allclose(float(constant.learning_rate), 1e-3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd", "AdamW"])
+def test_gradients_of_norm_1(name):
+    settings = [f"optimizer.name={name}", "optimizer.clip_norm=unit"]
+    made = recipe().override(settings)
+    assert made.optimizer == Optimizer(name=name, clip_norm="unit")
+    assert Recipe.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    optimizer = make_optimizer(made)
+    assert isinstance(optimizer, NormalizedGradient)
+    assert optimizer.inner_optimizer.global_clipnorm is None
+    taken = Optimizer.from_keras(optimizer)
+    assert taken.clip_norm == "unit"
+    assert isinstance(make_optimizer(recipe(optimizer=taken)), NormalizedGradient)
+
+
+def test_another_word_for_the_norm_is_refused():
+    with pytest.raises(ValueError, match="above 0, 'unit', or None.*'running'"):
+        Optimizer(clip_norm="running")
 
 
 def test_a_keras_optimiser_becomes_settings():

@@ -291,6 +291,6 @@ print(f"The point is {moved * spacing[0, 0]:.1f} mm from the truth.")
 # `scn-keras explain` shows both for any model and image
 # ([Seeing the method](../guides/seeing.md)). The count of confused fingers on the whole
 # recipe, at higher resolution, is in the
-# [results](../results.md#does-it-need-the-spatial-configuration).
+# [results](../experiments.md#does-it-need-the-spatial-configuration).
 #
 # Payer, Štern, Bischof and Urschler, Medical Image Analysis 54, 2019, sections 3.1 and 3.2.

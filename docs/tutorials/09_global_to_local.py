@@ -402,7 +402,7 @@ except ValueError as error:
 # the mean error. The comparison is not fair in one respect: 500 steps on 120 images are
 # little for this first stage, which the paper trains for many times as long. On
 # cephalograms, after 7,000 steps, the SCN is ahead by less
-# ([results](../results.md#from-global-to-local)).
+# ([results](../experiments.md#from-global-to-local)).
 #
 # ## Exercises
 #

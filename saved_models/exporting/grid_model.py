@@ -1,6 +1,7 @@
 """Model files for other runtimes, from an image on the grid to points on the grid."""
 
 import importlib.util
+import os
 import pathlib
 import warnings
 from collections.abc import Iterable, Mapping
@@ -186,10 +187,11 @@ def _onnx(path):
 
 def _litert(path):
     # The deprecated interpreter of TensorFlow still works, and ai_edge_litert would be
-    # an additional package.
+    # an additional package. By default it uses one thread, other runtimes all cores.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated")
-        run = tf.lite.Interpreter(path).get_signature_runner()
+        interpreter = tf.lite.Interpreter(path, num_threads=os.cpu_count())
+    run = interpreter.get_signature_runner()
     (input_name,) = run.get_input_details()
     return lambda image: run(**{input_name: image})
 

@@ -10,7 +10,7 @@ its points in sub-images of 32 x 32 pixels. Both have 0.5 mm per pixel, as in
 
 Expected result on Test1, mean observer, with 135 training images: 1.516 mm, 74.9 % of
 points within 2 mm, after 35 minutes during which the machine also did other work; see
-docs/results.md.
+docs/experiments.md.
 
 As in the paper (IEEE Transactions on Medical Imaging 39(12), 2020): the global network
 with all its filters, the classification weight of 20, the local networks except for

@@ -11,7 +11,7 @@ sub-image of 32 x 32 pixels of the image. This combination has not been publishe
 
 Expected result on Test1, mean observer: 1.248 mm, 82.7 % of points within 2 mm, after
 74 minutes. The first stage takes as long as with a coarse grid, but the points are not
-more precise than those of `cephalogram_fast`, see docs/results.md.
+more precise than those of `cephalogram_fast`, see docs/experiments.md.
 
 Fast training requires a processor with bfloat16 instructions. On other processors set
 network.dtype=float32.

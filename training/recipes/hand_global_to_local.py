@@ -11,7 +11,7 @@ than the global network.
     scn-keras evaluate runs/hand_global_to_local
 
 There is no result for this size yet. With 192 x 144 pixels, 36 training images and
-2,000 steps, the error is 2.10 mm; see docs/results.md.
+2,000 steps, the error is 2.10 mm; see docs/experiments.md.
 
 Fast training requires a processor with bfloat16 instructions. On other processors set
 network.dtype=float32.

@@ -56,7 +56,8 @@ class HeatmapPeak(keras.layers.Layer):
     The first three methods are exact for Gaussians, also if the largest pixel lies on
     the border. `"parabola"` has an error of up to 0.05 px at sigma 1. If the largest
     pixel lies on the border, `"parabola"`, `"centroid"` and `"soft_argmax"` in a window
-    do not refine the point along the axis across that border.
+    do not refine the point along the axis across that border. `"parabola"` then refines
+    the other axes on the border itself, as the reference does.
 
     A point lies at most half a pixel outside the grid. On a plateau the point lies
     within the plateau or at its edge. In a constant heatmap the point is arbitrary and
@@ -317,6 +318,9 @@ class HeatmapPeak(keras.layers.Layer):
             # On a plateau the parabola through the centre has no maximum.
             return ops.where(concave, shift + step, 0.0), covariance
         if self.method == "parabola":
+            # The lines through the largest pixel itself. Across a border, the reference
+            # does not refine, and the replicated pixel is not used.
+            values, _ = gather_window(heatmaps, index, star)
             slope, curvature = fit.central_differences(values, star)
             concave = ops.equal(shift, 0.0)
         step = fit.steps_by_axis(slope, curvature)

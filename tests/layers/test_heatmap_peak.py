@@ -157,6 +157,45 @@ def test_parabola_is_that_of_the_reference():
     np.testing.assert_allclose(found, [[[2.0 + 1.0 / 6.0, 0.0]]], rtol=1e-6)
 
 
+def parabola_of_the_reference(heatmap):
+    """Refines the largest pixel by itself, in NumPy, as the authors' rule is stated."""
+    top = np.unravel_index(heatmap.argmax(), heatmap.shape)
+    point = np.array(top, np.float64)
+    for axis, length in enumerate(heatmap.shape):
+        if not 0 < top[axis] < length - 1:
+            continue
+        line = np.moveaxis(heatmap, axis, 0)
+        line = line[(slice(None), *np.delete(top, axis))].astype(np.float64)
+        before, here, after = line[top[axis] - 1 : top[axis] + 2]
+        point[axis] += 0.5 * (before - after) / (before - 2.0 * here + after)
+    return point[::-1]
+
+
+@pytest.mark.parametrize("size", [(12, 15), (7, 9, 8)])
+def test_parabola_refines_on_the_line_of_the_maximum(size):
+    random = np.random.default_rng(9)
+    rank, borders = len(size), 2 * len(size)
+    # One landmark on each border, one in a corner of it, one inside.
+    high = np.array(size[::-1]) - 1.0
+    points = random.uniform(2.0, high - 2.0, (6, borders + 2, rank))
+    for border in range(borders):
+        points[:, border, border // 2] = high[border // 2] if border % 2 else 0.0
+    points[:, borders] = high
+    heatmaps = plant(points, size, 2.0) + 0.1 * random.normal(
+        size=(6, *size, borders + 2)
+    )
+    heatmaps = heatmaps.astype("float32")
+    found = decode(heatmaps, "parabola")["points"]
+    expected = [
+        [parabola_of_the_reference(heatmaps[b, ..., n]) for n in range(borders + 2)]
+        for b in range(6)
+    ]
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    # Several maxima lie on a border.
+    on_border = np.any((np.round(found) == 0) | (np.round(found) == high), axis=-1)
+    assert on_border.sum() >= 6 * borders // 2
+
+
 @pytest.mark.parametrize(("sigma", "error"), [(2.0, 0.012), (1.0, 0.048)])
 def test_parabola_on_the_plain_heatmap_is_off_as_known(sigma, error):
     points = 10.0 + np.linspace(-0.5, 0.5, 101)[:, None, None]

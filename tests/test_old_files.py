@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from scn_keras.files.orientation import STORED_PIXELS
-from scn_keras.training import Recipe, Run, load_recipe
+from scn_keras.training import ImageToGrid, Network, Recipe, Run, load_recipe
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures" / "ace4a16"
 EXPECTED = json.loads((FIXTURES / "expected.json").read_text("utf-8"))
@@ -103,6 +103,37 @@ def test_stored_recipes_are_those_of_today(name):
             ]
         )
     assert stored == recipe
+
+
+VERSE_2020 = {
+    "kind": "scn_verse2020",
+    **{"dtype": "float32", "filters": 8, "levels": 4, "dropout": 0.25},
+    **{"spatial_factor": 4, "heatmap_initializer": None},
+    **{"local_activation": "tanh", "spatial_activation": "tanh"},
+}
+
+
+def test_stored_networks_of_verse_2020_have_the_dropout_they_had():
+    recipe = Recipe(
+        "vertebrae",
+        "synthetic_volume",
+        image_to_grid=ImageToGrid((32, 32, 32)),
+        network=Network("scn_verse2020", filters=8),
+        augmentation=None,
+    )
+    assert recipe.network.dropout_last is True
+    written = json.loads(json.dumps(recipe.to_dict()))
+    assert Recipe.from_dict(written) == recipe
+    assert Recipe.from_dict({**written, "network": VERSE_2020}).network == Network(
+        "scn_verse2020", filters=8, dropout_last=False
+    )
+    # A recipe of version 0.1 has all arguments of all networks.
+    of_0_1 = {**VERSE_2020, "stride": None, "padding": None, "spatial_border": None}
+    stored = Recipe.from_dict({**written, "network": of_0_1})
+    assert stored.network.dropout_last is False
+    # Written by hand
+    short = {"kind": "scn_verse2020", "filters": 8}
+    assert Recipe.from_dict({**written, "network": short}) == recipe
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,10 @@ MOVED = {
     for name in ("grid", "grid_spacing", "normalization", "normalization_limits")
 }
 
+# Arguments that networks did not have when recipes of them were stored, with the
+# behaviour of that time.
+_ADDED_TO_NETWORKS = {"scn_verse2020": {"dropout_last": False}}
+
 
 def to_plain(part: Any) -> Any:
     """Converts a recipe or a part of it to dicts and plain values."""
@@ -47,11 +51,18 @@ def from_plain(cls: Any, data: Mapping[str, Any], prefix: str = "") -> Any:
 
 
 def with_stored_networks(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Creates the networks of a stored recipe, without importing their modules."""
+    """Creates the networks of a stored recipe, without importing their modules.
+
+    Networks of earlier versions keep their behaviour.
+    """
     data = dict(data)
     network = data.get("network")
     if isinstance(network, Mapping) and ":" in str(network.get("kind")):
         data["network"] = Network.stored(**network)
+    # Stored networks have all arguments. Others are written by hand.
+    elif isinstance(network, Mapping) and "dropout" in network:
+        added = _ADDED_TO_NETWORKS.get(str(network.get("kind")), {})
+        data["network"] = {**added, **network}
     if isinstance(coarse := data.get("coarse"), Mapping):
         data["coarse"] = with_stored_networks(coarse)
     return data

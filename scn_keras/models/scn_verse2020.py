@@ -17,6 +17,7 @@ def scn_verse2020(
     local_activation="tanh",
     spatial_activation="tanh",
     heatmap_initializer=None,
+    dropout_last=True,
     dtype=None,
     name="scn_verse2020",
 ):
@@ -38,7 +39,7 @@ def scn_verse2020(
             2 ** (levels - 1)`.
         filters: Int, the number of filters of every convolution.
         levels: Int, the number of resolutions of both U-Nets.
-        dropout: Float, the dropout rate between the two convolutions of a block.
+        dropout: Float, the dropout rate after every convolution of both U-Nets.
         spatial_factor: Int, the downsampling factor of the spatial configuration.
         local_activation: The activation of the local heatmaps, see
             `SpatialConfiguration`.
@@ -46,6 +47,9 @@ def scn_verse2020(
         heatmap_initializer: Float, the standard deviation of the initial kernels of
             both heads, or `None` for the authors' value of each activation: 1e-4 for
             `"abs_tanh"`, 0.05 for activations that are flat at 0, 1e-3 otherwise.
+        dropout_last: Bool, whether dropout also follows the last convolution of a
+            block, as in the authors' code. With `False`, the second U-Net has no
+            dropout, as in recipes stored before this argument existed.
         dtype: The dtype or dtype policy of all layers that do not compute heatmaps.
         name: String, the name of the model.
 
@@ -79,6 +83,7 @@ def scn_verse2020(
             upsampling="linear",
             border="replicate",
             dropout=dropout,
+            dropout_last=dropout_last,
             dtype=dtype,
             name=name,
         )

@@ -1,5 +1,6 @@
 """Every published network: its parameters as published, and a small one that learns."""
 
+import functools
 import types
 
 import keras
@@ -148,6 +149,31 @@ def test_every_weight_learns_and_a_batch_is_overfitted(name):
         assert np.all(np.isfinite(gradient)), moment.path
         assert np.any(gradient != 0.0), moment.path
     assert any(error() < 1.0 for _ in range(300))
+
+
+@pytest.mark.parametrize(
+    ("network", "places"),
+    [
+        # The authors' code: after each of 16 convolutions of the first U-Net and, in
+        # VerSe 2020, of the 8 of the second one.
+        (scn_verse2019, 16),
+        (scn_verse2020, 24),
+        (functools.partial(scn_verse2020, dropout_last=False), 8),
+    ],
+)
+def test_dropout_of_vertebrae(network, places, monkeypatch):
+    rates = []
+
+    def call(layer, inputs, training=False):
+        rates.append(layer.rate if training else None)
+        return inputs
+
+    monkeypatch.setattr(keras.layers.Dropout, "call", call)
+    model = network(2, (None, None, 1), filters=2, dropout=0.3)
+    for training in (True, False):
+        rates.clear()
+        model(np.zeros((1, 32, 32, 1), "float32"), training=training)
+        assert rates == places * [0.3 if training else None]
 
 
 @pytest.mark.parametrize("name", SOME)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 import scn_keras.losses
+import scn_keras.optimizers
 from scn_keras._references import resolve
 from scn_keras.files.model_file import require_sound_model
 from scn_keras.layers import (
@@ -21,7 +22,6 @@ from scn_keras.layers import (
 from scn_keras.metrics import PointError, SuccessDetectionRate
 from scn_keras.models import GlobalToLocalNet, LandmarkModel
 from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE, from_preset
-from scn_keras.optimizers import NormalizedGradient
 from scn_keras.training._part_classes import (
     LOSSES,
     built_in_optimizers,
@@ -30,7 +30,7 @@ from scn_keras.training._part_classes import (
 from scn_keras.training._trial import attempt, make, try_model
 from scn_keras.training.method import Method
 from scn_keras.training.recipe import Recipe
-from scn_keras.training.recipe_settings import UNIT
+from scn_keras.training.recipe_settings import GRADIENT_WRAPPERS
 
 
 def compiled_model(recipe: Recipe, num_landmarks: int) -> LandmarkModel:
@@ -178,8 +178,11 @@ def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
     """
     settings = recipe.optimizer
     arguments: dict[str, Any] = {"learning_rate": make_schedule(recipe)}
-    unit = settings.clip_norm == UNIT
-    if settings.clip_norm is not None and not unit:
+    wrapper = None
+    if isinstance(settings.clip_norm, str):
+        name = GRADIENT_WRAPPERS[settings.clip_norm]
+        wrapper = getattr(scn_keras.optimizers, name)
+    elif settings.clip_norm is not None:
         arguments["global_clipnorm"] = settings.clip_norm
     if settings.average is not None:
         arguments |= {"use_ema": True, "ema_momentum": settings.average}
@@ -193,7 +196,7 @@ def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
         function = find_class(settings.name, "optimizer.name")
     arguments |= settings.settings
     optimizer = make(function, arguments, "optimizer.settings")
-    return NormalizedGradient(optimizer) if unit else optimizer
+    return optimizer if wrapper is None else wrapper(optimizer)
 
 
 def make_callbacks(recipe: Recipe) -> list[keras.callbacks.Callback]:

@@ -250,7 +250,9 @@ class Optimizer:
         momentum: Float, from 0 to below 1, the momentum of `"sgd"`.
         clip_norm: Float or `None`, the maximum global norm of the gradients; or
             `"unit"` for gradients that are scaled to a norm of 1 in each step, see
-            `NormalizedGradient`. This prevents collapses at high learning rates.
+            `NormalizedGradient`, which prevents collapses at high learning rates; or
+            `"moving_average"` for at most twice the moving average of the norm, as in
+            VerSe 2020, see `MovingAverageClip`.
         epsilon: Float, the epsilon of `"adam"`.
         average: Float or `None`, the momentum of an exponential moving average of all
             weights, such as 0.999. The averaged weights are validated and saved.
@@ -282,11 +284,12 @@ class Optimizer:
                 reference = name_of(value, f"optimizer.{name}")
                 object.__setattr__(self, name, reference)
         checked = self
-        if self.clip_norm == UNIT:
+        if self.clip_norm in GRADIENT_WRAPPERS:
             checked = dataclasses.replace(self, clip_norm=None)
         elif isinstance(self.clip_norm, str):
             raise ValueError(
-                "`optimizer.clip_norm` must be a number above 0, 'unit', or None. "
+                "`optimizer.clip_norm` must be a number above 0, 'unit', "
+                "'moving_average', or None. "
                 f"Received: optimizer.clip_norm={self.clip_norm!r}"
             )
         require_ranges(
@@ -323,11 +326,18 @@ class Optimizer:
     @classmethod
     def from_keras(cls, optimizer: Any) -> "Optimizer":
         """Returns the settings of a Keras optimiser, including its schedule."""
-        from scn_keras.optimizers import NormalizedGradient  # loads Keras
+        from scn_keras import optimizers  # loads Keras
 
-        if isinstance(optimizer, NormalizedGradient):
-            inner = cls.from_keras(optimizer.inner_optimizer)
-            return dataclasses.replace(inner, clip_norm=UNIT)
+        for clip_norm, name in GRADIENT_WRAPPERS.items():
+            if type(optimizer) is (wrapper := getattr(optimizers, name)):
+                inner = optimizer.inner_optimizer
+                usual, found = wrapper(inner).get_config(), optimizer.get_config()
+                if {**usual, "name": None} != {**found, "name": None}:
+                    raise ValueError(
+                        f"A recipe has no settings for the arguments of {name}. Use "
+                        f"its default values. Received: {found}"
+                    )
+                return dataclasses.replace(cls.from_keras(inner), clip_norm=clip_norm)
         rate = optimizer._learning_rate
         label = f"The optimizer {type(optimizer).__name__}"
         try:
@@ -356,8 +366,11 @@ class Optimizer:
 
 
 _OWN = ("adam", "sgd")
-# The value of `clip_norm` for gradients of norm 1.
-UNIT = "unit"
+# The words for `clip_norm`, with the classes of `scn_keras.optimizers`.
+GRADIENT_WRAPPERS = {
+    "unit": "NormalizedGradient",
+    "moving_average": "MovingAverageClip",
+}
 
 
 @dataclasses.dataclass(frozen=True)

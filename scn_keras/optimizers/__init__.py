@@ -1,5 +1,8 @@
-"""An optimiser for products of heatmaps, and a schedule."""
+"""Optimisers that change the gradients for another optimiser, and a schedule."""
 
+from scn_keras.optimizers.moving_average_clip import (
+    MovingAverageClip as MovingAverageClip,
+)
 from scn_keras.optimizers.normalized_gradient import (
     NormalizedGradient as NormalizedGradient,
 )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scn_keras.layers import HeatmapPeak
-from scn_keras.optimizers import NormalizedGradient
+from scn_keras.optimizers import MovingAverageClip, NormalizedGradient
 from scn_keras.training import Callback, ImageToGrid, Network, Optimizer, Recipe
 from scn_keras.training.build import (
     build_network,
@@ -196,21 +196,33 @@ def test_any_optimiser_and_schedule():
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd", "AdamW"])
-def test_gradients_of_norm_1(name):
-    settings = [f"optimizer.name={name}", "optimizer.clip_norm=unit"]
+@pytest.mark.parametrize(
+    ("clip_norm", "wrapper"),
+    [("unit", NormalizedGradient), ("moving_average", MovingAverageClip)],
+)
+def test_gradients_of_another_norm(name, clip_norm, wrapper):
+    settings = [f"optimizer.name={name}", f"optimizer.clip_norm={clip_norm}"]
     made = recipe().override(settings)
-    assert made.optimizer == Optimizer(name=name, clip_norm="unit")
+    assert made.optimizer == Optimizer(name=name, clip_norm=clip_norm)
     assert Recipe.from_dict(json.loads(json.dumps(made.to_dict()))) == made
     optimizer = make_optimizer(made)
-    assert isinstance(optimizer, NormalizedGradient)
+    assert type(optimizer) is wrapper
     assert optimizer.inner_optimizer.global_clipnorm is None
     taken = Optimizer.from_keras(optimizer)
-    assert taken.clip_norm == "unit"
-    assert isinstance(make_optimizer(recipe(optimizer=taken)), NormalizedGradient)
+    assert taken.clip_norm == clip_norm
+    assert type(make_optimizer(recipe(optimizer=taken))) is wrapper
+
+
+def test_arguments_of_a_wrapper_are_no_settings_of_a_recipe():
+    optimizer = MovingAverageClip(keras.optimizers.SGD(0.1), factor=3.0)
+    with pytest.raises(ValueError, match="no settings for the arguments of MovingAv"):
+        Optimizer.from_keras(optimizer)
 
 
 def test_another_word_for_the_norm_is_refused():
-    with pytest.raises(ValueError, match="above 0, 'unit', or None.*'running'"):
+    with pytest.raises(
+        ValueError, match="'unit', 'moving_average', or None.*'running'"
+    ):
         Optimizer(clip_norm="running")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from scn_keras._moved import MovedModuleFinder
 
 if TYPE_CHECKING:
+    from scn_keras import classical as classical
     from scn_keras import datasets as datasets
     from scn_keras import files as files
     from scn_keras import geometry as geometry
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 sys.meta_path.append(MovedModuleFinder())
 
 _SUBPACKAGES = (
+    "classical",
     "datasets",
     "files",
     "geometry",

@@ -15,6 +15,7 @@ import scn_keras
 # What imports Keras and NumPy alone runs on every backend.
 LIBRARY = (
     "alignment",
+    "classical",
     "geometry",
     "landmark_schema",
     "layers",

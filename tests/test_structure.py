@@ -145,10 +145,19 @@ def test_every_package_has_a_docstring(path):
 
 
 def test_the_library_imports_keras_and_numpy_only():
-    allowed = {"keras", "numpy", "scn_keras", *sys.stdlib_module_names}
+    assert imports_beyond({"keras", "numpy"}, LIBRARY) == {}
+
+
+def test_classical_methods_import_numpy_and_scikit_learn_only():
+    assert imports_beyond({"numpy", "sklearn"}, ("classical",)) == {}
+
+
+def imports_beyond(packages, modules):
+    """The imports other than `packages` and Python's, by path, of modules."""
+    allowed = {"scn_keras", *packages, *sys.stdlib_module_names}
     imported = {}
     for path, tree in MODULES.items():
-        if Path(path).with_suffix("").parts[0] in LIBRARY:
+        if Path(path).with_suffix("").parts[0] in modules:
             for node in ast.walk(tree):
                 if isinstance(node, ast.ImportFrom):
                     names = [node.module or ""]
@@ -159,8 +168,9 @@ def test_the_library_imports_keras_and_numpy_only():
                 imported[path] = imported.get(path, set()) | {
                     name.split(".")[0] for name in names
                 }
-    assert {k: v - allowed for k, v in imported.items() if v - allowed} == {}
-    assert {Path(path).with_suffix("").parts[0] for path in imported} == set(LIBRARY)
+    found = {Path(path).with_suffix("").parts[0] for path in imported}
+    assert found == set(modules)
+    return {k: v - allowed for k, v in imported.items() if v - allowed}
 
 
 def test_few_short_files_lie_between_train_and_its_loss():

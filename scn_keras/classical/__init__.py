@@ -1,0 +1,6 @@
+"""Classical methods of landmark localisation, with NumPy and scikit-learn."""
+
+from scn_keras.classical.box_differences import BoxDifferences as BoxDifferences
+from scn_keras.classical.box_differences import box_means as box_means
+from scn_keras.classical.ebner_forest import EbnerForest as EbnerForest
+from scn_keras.classical.offset_forest import OffsetForest as OffsetForest

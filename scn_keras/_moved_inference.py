@@ -33,7 +33,8 @@ def to_network(
         `(grid image, grid_to_source)`, `(*grid, 1)` and `(D + 1, D + 1)`.
     """
     reduced = reduce_image(image, recipe.image_to_grid, spacing)
-    grid_image = resample_to_grid(reduced, recipe.image_to_grid.grid)
+    to_grid = recipe.image_to_grid
+    grid_image = resample_to_grid(reduced, to_grid.grid, None, to_grid)
     return grid_image, reduced.grid_to_source
 
 

@@ -13,6 +13,8 @@ from scn_keras.saved_models.explaining.explanation import Explanation
 _NORMALIZATIONS = {
     "range": "The range of the pixel type is mapped to -1 to 1.",
     "percentile": "The 1st percentile of grey values is mapped to -1, the 99th to 1.",
+    "grid_percentile": "Two percentiles of grey values on the grid, with the padding, "
+    "are mapped to -1 and 1; other values are not clipped.",
     "window": "Two stored values, such as Hounsfield units, are mapped to -1 and 1.",
 }
 _METHODS = {

@@ -2,7 +2,7 @@ import dataclasses
 import math
 import numbers
 
-NORMALIZATIONS = ("range", "percentile", "window")
+NORMALIZATIONS = ("range", "percentile", "window", "grid_percentile")
 AXES = ("stored", "patient")
 
 
@@ -20,14 +20,24 @@ class ImageToGrid:
             than the image. `None` fits every image into the grid without distortion.
         normalization: Str, the mapping of grey values to about -1 to 1. `"range"` maps
             the range of the pixel type, `"percentile"` two percentiles of each image,
-            `"window"` two stored values, such as Hounsfield units of CT.
-        normalization_limits: Two increasing floats. For `"percentile"`, the percentiles
-            as fractions; `None` for 0.01 and 0.99. For `"window"`, the two stored
-            values, which are required.
+            `"window"` two stored values, such as Hounsfield units of CT. Values beyond
+            the limits of these two are clipped. `"grid_percentile"` maps two
+            percentiles of the pixels on the grid, with the black padding around the
+            image, and does not clip, as the reference does for hands. It is for images
+            that use the range of their pixel type.
+        normalization_limits: Two increasing floats. For percentiles, fractions; `None`
+            for 0.01 and 0.99. For `"window"`, the two stored values, which are
+            required.
         axes: Str, the directions of the grid's axes. `"stored"` has the axes of the
             array, so that all volumes must be stored alike. `"patient"`, for volumes
             only, takes the axes that are closest to the patient's left, back and head
             as x, y and z, in whatever order a file stores its voxels.
+        clip_last: Bool, for `"percentile"` and `"window"`: whether values are clipped
+            to -1 to 1 on the grid and after the augmentation, as the reference does,
+            instead of before both. A shift of grey values then leaves air outside the
+            range black.
+        outside: Float or `None`, the stored value around the image, for `"window"` with
+            `clip_last`, such as -3024 for CT; `None` for the lower limit.
 
     Raises:
         ValueError: If a value is out of its range or values do not match.
@@ -46,6 +56,8 @@ class ImageToGrid:
     normalization: str = "range"
     normalization_limits: tuple[float, float] | None = None
     axes: str = "stored"
+    clip_last: bool = False
+    outside: float | None = None
 
     def __post_init__(self) -> None:
         if (
@@ -92,6 +104,30 @@ class ImageToGrid:
                 "`normalization_limits` must be two increasing numbers. "
                 f"Received: normalization_limits={limits}"
             )
+        if self.normalization == "grid_percentile" and (
+            limits is not None and not 0.0 <= limits[0] < limits[1] <= 1.0
+        ):
+            raise ValueError(
+                "`normalization_limits` of percentiles must be fractions from 0 to 1. "
+                f"Received: normalization_limits={limits}"
+            )
+        if self.clip_last and self.normalization not in ("percentile", "window"):
+            raise ValueError(
+                "`clip_last` is used by the normalizations percentile and window only, "
+                "the others do not clip. Received: clip_last=True, "
+                f"normalization={self.normalization!r}"
+            )
+        if self.outside is not None and not (
+            self.clip_last
+            and self.normalization == "window"
+            and math.isfinite(self.outside)
+        ):
+            raise ValueError(
+                "`outside` is a finite stored value. It is used by the normalization "
+                "window with `clip_last` only. Received: "
+                f"outside={self.outside}, normalization={self.normalization!r}, "
+                f"clip_last={self.clip_last}"
+            )
 
     @property
     def dimensions(self) -> int:
@@ -102,6 +138,19 @@ class ImageToGrid:
     def uses_stored_values(self) -> bool:
         """Whether grey values are stored values instead of values from 0 to 1."""
         return self.normalization == "window"
+
+    @property
+    def normalizes_on_grid(self) -> bool:
+        """Whether grey values are mapped after the image is resampled to the grid."""
+        return self.normalization == "grid_percentile"
+
+    @property
+    def outside_value(self) -> float:
+        """The value around a reduced image, before the steps on the grid: black."""
+        if self.outside is None or self.normalization_limits is None:
+            return -1.0
+        low, high = self.normalization_limits
+        return (self.outside - low) / (high - low) * 2.0 - 1.0
 
     @property
     def uses_patient_axes(self) -> bool:

@@ -270,7 +270,7 @@ def to_views(
         else [warp.sum_of_products(place, view) for view in views]
     )
     images = [
-        resample_to_grid(reduced, image_to_grid.grid, view_to_source)
+        resample_to_grid(reduced, image_to_grid.grid, view_to_source, image_to_grid)
         for view_to_source in to_source
     ]
     if to_stored is not None:

@@ -7,7 +7,7 @@ in three steps, of which only the last one interpolates:
 1. `reduce_image`: Gaussian smoothing with a width that depends on the reduction,
    evaluated at every n-th pixel, where n leaves at least two pixels per pixel of the
    grid;
-2. `normalize`: grey values to about -1..1;
+2. `normalize`: grey values to about -1..1 (a few settings: in step 3, on the grid);
 3. one linear interpolation (`scn_keras.warp`) at the coordinates of the grid's pixels
    in the reduced image, which include letterbox, augmentation and deformation.
 
@@ -22,10 +22,11 @@ import tensorflow as tf
 from scn_keras import warp
 from scn_keras.array_api import TENSORFLOW
 from scn_keras.geometry import letterbox, spacing_is_usable
+from scn_keras.inference.grid_grey_values import clip_on_grid, normalize_on_grid
 from scn_keras.inference.image_to_grid import NORMALIZATIONS, ImageToGrid
 from scn_keras.inference.reduced_image import ReducedImage, to_reduced
 
-OUTSIDE = -1.0  # the value outside the image: black
+OUTSIDE = -1.0  # the value outside the image: black; see `ImageToGrid.outside_value`
 
 _KEPT_OF_BLOCK = 16  # pixels, see `_smooth`
 
@@ -84,6 +85,7 @@ def reduce_image(
             image + corner,
             image_to_grid.normalization,
             image_to_grid.normalization_limits,
+            clip=not image_to_grid.clip_last,
         ),
         _scale_and_offset([tf.cast(step, tf.float32) for step in steps], [0.0] * d),
         _scale_and_offset(scale, offset),
@@ -108,7 +110,10 @@ def _letterbox_or_grid_spacing(size, image_to_grid, spacing):
 
 
 def normalize(
-    image: tf.Tensor, method: str, limits: tuple[float, float] | None = None
+    image: tf.Tensor,
+    method: str,
+    limits: tuple[float, float] | None = None,
+    clip: bool = True,
 ) -> tf.Tensor:
     """Maps grey values to about -1..1.
 
@@ -118,13 +123,16 @@ def normalize(
             reference does for cephalograms. `"percentile"` maps the 1st percentile to
             -1 and the 99th to 1 and clips other values, for images of different
             exposure. `"window"` maps two grey values in the same way, for CT.
+            `"grid_percentile"` does the same as `"range"`, since percentiles are
+            computed on the grid.
         limits: Two floats. For `"percentile"`, fractions in place of 0.01 and 0.99. For
             `"window"`, the grey values.
+        clip: Bool, whether values beyond the limits are clipped.
 
     Raises:
         ValueError: If the method is unknown or `"window"` has no limits.
     """
-    if method == "range":
+    if method in ("range", "grid_percentile"):
         return image * 2.0 - 1.0
     if method not in NORMALIZATIONS:
         raise ValueError(
@@ -155,11 +163,14 @@ def normalize(
             for share in limits or (0.01, 0.99)
         )
     scaled = tf.math.divide_no_nan(image - low, high - low) * 2.0 - 1.0
-    return tf.clip_by_value(scaled, -1.0, 1.0)
+    return tf.clip_by_value(scaled, -1.0, 1.0) if clip else scaled
 
 
 def resample_to_grid(
-    reduced: ReducedImage, grid: Sequence[int], to_source: tf.Tensor | None = None
+    reduced: ReducedImage,
+    grid: Sequence[int],
+    to_source: tf.Tensor | None = None,
+    image_to_grid: ImageToGrid | None = None,
 ) -> tf.Tensor:
     """Interpolates a reduced image on the grid.
 
@@ -168,16 +179,23 @@ def resample_to_grid(
         grid: The sizes of the grid in array order.
         to_source: float32 `(D + 1, D + 1)`, from the grid to the source image; `None`
             for `reduced.grid_to_source`.
+        image_to_grid: `ImageToGrid` of the image, which may map or clip grey values on
+            the grid; `None` if it does not.
     """
     if to_source is None:
         to_source = reduced.grid_to_source
     affine = to_reduced(reduced, to_source, TENSORFLOW)
-    image = warp.pad_border(reduced.image[..., 0], len(grid), OUTSIDE, TENSORFLOW)
+    outside = OUTSIDE if image_to_grid is None else image_to_grid.outside_value
+    image = warp.pad_border(reduced.image[..., 0], len(grid), outside, TENSORFLOW)
     coordinates = warp.sampling_grid(affine, grid, xp=TENSORFLOW)
-    return warp.interpolate(image, coordinates, TENSORFLOW)[..., None]
+    image = warp.interpolate(image, coordinates, TENSORFLOW)
+    if image_to_grid is not None:
+        image = normalize_on_grid(image, image_to_grid, TENSORFLOW)
+        image = clip_on_grid(image, image_to_grid, TENSORFLOW)
+    return image[..., None]
 
 
-def flatten(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def flatten(image: tf.Tensor, outside: float = OUTSIDE) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns an image `(*sizes, 1)` in the flat form of `warp.interpolate`.
 
     The length is rounded up, by at most a fourth, to one of few values. A program is
@@ -187,7 +205,7 @@ def flatten(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         `(flat, sizes)`, float32 `(n,)` and int32 `(D,)`, including the border.
     """
     d = image.shape.rank - 1
-    image = warp.pad_border(image[..., 0], d, OUTSIDE, TENSORFLOW)
+    image = warp.pad_border(image[..., 0], d, outside, TENSORFLOW)
     count = tf.size(image)
     bits = tf.math.log(tf.cast(count, tf.float32)) / math.log(2.0)
     unit = tf.bitwise.left_shift(1, tf.maximum(tf.cast(bits, tf.int32) - 2, 0))

@@ -23,7 +23,6 @@ from scn_keras.training.input.on_grid import (
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run
 
-_OUTSIDE = -1.0  # the grey value outside an image, as in `resample`
 _GEOMETRY = ("affine", "to_source", "grid_to_source", "size")
 
 
@@ -172,7 +171,8 @@ class _Images:
         return _Batches(batch, math.ceil(len(self) / size))
 
     def batch(self, chosen, observer, observers=None, drawn=()):
-        flat = np.full((len(chosen), self.length), _OUTSIDE, np.float16)
+        outside = self.recipe.image_to_grid.outside_value
+        flat = np.full((len(chosen), self.length), outside, np.float16)
         sizes = []
         for row, number in zip(flat, chosen, strict=True):
             image = self.images[number]

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from scn_keras import warp
+from scn_keras.inference.grid_grey_values import clip_on_grid, normalize_on_grid
+from scn_keras.inference.image_to_grid import ImageToGrid
 from scn_keras.inference.reduced_image import ReducedImage, to_reduced
 from scn_keras.training.augmentation import Augmentation, swap_pairs
 from scn_keras.training.recipe import Recipe
@@ -63,7 +65,7 @@ def on_grid(
         to_reduced(reduced, to_source, xp),
         elastic,
         drawn,
-        grid,
+        recipe.image_to_grid,
         recipe.augmentation,
     )
     grid_points = warp.invert_map(to_source, points, grid, elastic, xp)
@@ -111,16 +113,17 @@ def image_on_grid(
     affine: Any,
     elastic: Any,
     drawn: Mapping[str, Any] | None,
-    grid: Sequence[int],
+    image_to_grid: ImageToGrid,
     augmentation: Augmentation | None,
     xp: Any,
 ) -> Any:
     """Interpolates flat images and transforms their grey values, see `on_grid`."""
-    coordinates = warp.sampling_grid(affine, grid, elastic, xp)
+    coordinates = warp.sampling_grid(affine, image_to_grid.grid, elastic, xp)
     image = warp.interpolate(flat, coordinates, xp, sizes)
+    image = normalize_on_grid(image, image_to_grid, xp)
     if drawn is not None and augmentation is not None:
         image = augmentation.intensity(drawn, image, xp)
-    return image[..., None]
+    return clip_on_grid(image, image_to_grid, xp)[..., None]
 
 
 def _lengths(columns, xp):

@@ -96,7 +96,7 @@ def _part(batch, step, recipe):
 def prepare(sample: Mapping[str, tf.Tensor], recipe: Recipe) -> dict[str, Any]:
     """Reduces the image of a stored sample. The result is the input of `augment`."""
     reduced = reduce_sample(sample, recipe)
-    flat, sizes = resample.flatten(reduced.image)
+    flat, sizes = resample.flatten(reduced.image, recipe.image_to_grid.outside_value)
     return {
         **{name: value for name, value in sample.items() if name.startswith("points")},
         "affine": sample["affine"],
@@ -176,7 +176,7 @@ def grid_element(
         drawn: Dict, the result of `recipe.augmentation.draw`, or `None`.
         pairs: Pairs of landmarks that are exchanged in mirrored images.
     """
-    flat, sizes = resample.flatten(reduced.image)
+    flat, sizes = resample.flatten(reduced.image, recipe.image_to_grid.outside_value)
     return on_grid(
         reduced._replace(image=flat),
         sizes,
@@ -191,12 +191,12 @@ def grid_element(
 
 # XLA fuses about thirty passes over the grid, which then take a third of the time.
 @functools.partial(tf.function, jit_compile=True, autograph=False)
-def _compiled_image(flat, sizes, affine, elastic, drawn, grid, augmentation, code):
+def _compiled_image(flat, sizes, affine, elastic, drawn, to_grid, augmentation, code):
     # A function that was edited in a notebook keeps its name. The code is therefore an
     # argument, so that the function is compiled again.
     del code
     return image_on_grid(
-        flat, sizes, affine, elastic, drawn, grid, augmentation, TENSORFLOW
+        flat, sizes, affine, elastic, drawn, to_grid, augmentation, TENSORFLOW
     )
 
 

@@ -2,8 +2,9 @@
 
 Data: the published set 1, trained on folds 2 and 3 and tested on fold 1. The authors'
 settings for hands are not published. This recipe has their settings for cephalograms
-(`cephalogram_reference`) and their augmentation for hands (Payer et al., Medical Image
-Analysis 54, 2019).
+(`cephalogram_reference`), and their normalisation and augmentation for hands (Payer et
+al., Medical Image Analysis 54, 2019): percentiles of the resampled image with its
+padding, not clipped; shifts of 10 pixels of the grid and displacements of 20.
 
     scn-keras datasets prepare hand_xray --manual-dir FOLDER
     scn-keras train hand_reference
@@ -34,8 +35,8 @@ def recipe() -> Recipe:
         test_split="fold1",
         image_to_grid=dataclasses.replace(
             cephalogram_reference.recipe().image_to_grid,
-            normalization="percentile",
+            normalization="grid_percentile",
             normalization_limits=(0.05, 0.95),
         ),
-        augmentation=Augmentation.hand(),
+        augmentation=Augmentation.hand(512),
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scn_keras.training.augmentation.augmentation import (
         Augmentation as Augmentation,
     )
+    from scn_keras.training.classical_method import ClassicalMethod as ClassicalMethod
     from scn_keras.training.evaluation.evaluate import evaluate as evaluate
     from scn_keras.training.experiments.ensemble import make_ensemble as make_ensemble
     from scn_keras.training.heatmap_film import HeatmapFilm as HeatmapFilm
@@ -44,6 +45,7 @@ __getattr__, __dir__ = lazy_names(
         "ArrayFolder": "input.array_folder",
         "Augmentation": "augmentation.augmentation",
         "Callback": "recipe_settings",
+        "ClassicalMethod": "classical_method",
         "HeatmapFilm": "heatmap_film",
         "ImageToGrid": "recipe",
         "Method": "method",

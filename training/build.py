@@ -241,7 +241,7 @@ def require_parts(recipe: Recipe) -> None:
     """
     make_callbacks(recipe)
     if not recipe.uses_network:
-        make_method(recipe)
+        make_method(recipe).validate(recipe)
     else:
         recipe.network.function()
         make_loss(recipe)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scn_keras.inference.locator import HasLocalizer
     from scn_keras.training.input.source import Source
+    from scn_keras.training.recipe import Recipe
     from scn_keras.training.run import Run
 
 
@@ -36,6 +37,16 @@ class Method(abc.ABC):
     """
 
     MODEL_FILE = "model.npz"
+
+    def validate(self, recipe: "Recipe") -> None:  # noqa: B027, an optional hook
+        """Raises an error if the method cannot be fitted with a recipe.
+
+        `fit` calls it before the folder of the run is created. By default every recipe
+        is accepted.
+
+        Args:
+            recipe: `Recipe`.
+        """
 
     @abc.abstractmethod
     def fit(self, run: "Run", source: "Source", callbacks: Sequence[Any] = ()) -> None:

@@ -48,6 +48,10 @@ def _settings(name: str) -> Iterator[tuple[str, str]]:
     if recipe.observer:
         yield "observer", f"`{recipe.observer}`"
     yield "grid", f"{grid} px" + (f" of {spacing} mm" if spacing else "")
+    if not recipe.uses_network:
+        arguments = ", ".join(f"{k}={v!r}" for k, v in recipe.method_settings.items())
+        yield "method", f"`{recipe.method}`: `{arguments}`"
+        return
     values = ", ".join(f"{k}={v!r}" for k, v in network.arguments.items())
     yield "network", f"`{network.kind}`" + (f": `{values}`" if values else "")
     if recipe.local:

@@ -4,3 +4,6 @@ from scn_keras.classical.box_differences import BoxDifferences as BoxDifferences
 from scn_keras.classical.box_differences import box_means as box_means
 from scn_keras.classical.ebner_forest import EbnerForest as EbnerForest
 from scn_keras.classical.offset_forest import OffsetForest as OffsetForest
+from scn_keras.classical.offset_forest import (
+    require_scikit_learn as require_scikit_learn,
+)

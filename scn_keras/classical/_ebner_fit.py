@@ -50,7 +50,7 @@ class EbnerFit:
 
         def fit():
             random = self._random(_GLOBAL, 2)
-            count = settings.global_samples
+            count = _per_image(settings.global_samples, len(self._images))
             values, offsets = [], []
             points = pixels.completed(self._points)
             for image, target in zip(self._images, points, strict=True):
@@ -68,8 +68,8 @@ class EbnerFit:
         """Fits the forests of a local stage, one for each landmark."""
         settings, landmarks = self._settings, self._points.shape[1]
         features = self._features(settings.local_radii[number], _LOCAL, number)
-        row_bytes = 4 * settings.num_features * settings.local_samples
-        group = max(1, _MAX_BYTES // (row_bytes * len(self._images)))
+        bytes_each = 4 * settings.num_features * settings.local_samples
+        group = max(1, _MAX_BYTES // bytes_each)
         forests = []
         for first in range(0, landmarks, group):
             several = range(first, min(first + group, landmarks))
@@ -96,13 +96,14 @@ class EbnerFit:
         """Returns features and offsets of pixels near landmarks, by landmark."""
         settings, points = self._settings, self._points
         present = ~np.isnan(points).any(axis=-1)
+        images = present.sum(axis=0)
         at: dict[int, np.ndarray] = {}
         values: dict[int, list[np.ndarray]] = {landmark: [] for landmark in landmarks}
         for landmark in landmarks:
             at[landmark] = pixels.drawn_in_ball(
                 np.nan_to_num(points[:, landmark]),
                 settings.local_radii[number],
-                settings.local_samples,
+                _per_image(settings.local_samples, images[landmark]),
                 self._images.shape[1:],
                 self._random(_LOCAL, number, landmark, 2),
             )
@@ -142,3 +143,8 @@ class EbnerFit:
             settings.max_features,
             int(self._random(*parts, 1).integers(2**31)),
         )
+
+
+def _per_image(total, images):
+    """Returns the number of pixels of each image."""
+    return max(1, round(total / images))

@@ -38,14 +38,16 @@ class EbnerForest:
         max_features: Float, the fraction of features that are tried at each node.
         global_factor: Int, the factor by which the image is reduced for the global
             forest.
-        global_samples: Int, training pixels of the global forest per image.
+        global_samples: Int, training pixels of the global forest, an equal number
+            of each image.
         global_reach: Float in px, the range of the offsets of global features.
         vote_distance: Float in px, the length at which the weight of a global vote is
             1 / e.
         local_radii: Floats in px, one for each local stage: training pixels are drawn
             within this distance of the landmark. In the search, pixels vote within
             half of it around the point of the stage before.
-        local_samples: Int, training pixels of each landmark and image.
+        local_samples: Int, training pixels of each local forest, an equal number of
+            each image. The time of a training hardly depends on the number of images.
         widths: Odd ints, the widths of the boxes in px; those of the global forest are
             in px of its reduced image.
         seed: Int.
@@ -70,11 +72,11 @@ class EbnerForest:
         min_samples_leaf: int = 3,
         max_features: float = 1.0 / 3.0,
         global_factor: int = 4,
-        global_samples: int = 150,
+        global_samples: int = 20_000,
         global_reach: float = 120.0,
         vote_distance: float = 60.0,
         local_radii: Sequence[float] = (40.0, 16.0),
-        local_samples: int = 80,
+        local_samples: int = 12_000,
         widths: Sequence[int] = (1, 3, 7, 13),
         seed: int = 0,
     ) -> None:

@@ -10,6 +10,9 @@ from scn_keras.layers.log_displacement import LogDisplacement as LogDisplacement
 from scn_keras.layers.patch_centers import PatchCenters as PatchCenters
 from scn_keras.layers.patch_target import PatchTarget as PatchTarget
 from scn_keras.layers.patch_vote import PatchVote as PatchVote
+from scn_keras.layers.pictorial_structures import (
+    PictorialStructures as PictorialStructures,
+)
 from scn_keras.layers.pyramid_refinement import PyramidRefinement as PyramidRefinement
 from scn_keras.layers.spatial_configuration import (
     SpatialConfiguration as SpatialConfiguration,

@@ -19,11 +19,11 @@ SMALL = {
     "num_features": 60,
     "trees": 5,
     "global_factor": 2,
-    "global_samples": 80,
+    "global_samples": 1600,
     "global_reach": 30.0,
     "vote_distance": 10.0,
     "local_radii": (10.0,),
-    "local_samples": 50,
+    "local_samples": 1200,
     "widths": (1, 3, 5),
 }
 
@@ -65,7 +65,7 @@ def test_planted_offsets_are_found(forest):
 
 
 def test_local_forests_refine_the_global_one():
-    settings = {**SMALL, "global_factor": 6, "global_samples": 10, "widths": (1,)}
+    settings = {**SMALL, "global_factor": 6, "global_samples": 240, "widths": (1,)}
     forest = EbnerForest(**settings).fit(*planted(24, (40, 32), 0))
     images, points = planted(10, (40, 32), 1)
     coarse = EbnerForest(**{**settings, "local_radii": ()})
@@ -75,7 +75,7 @@ def test_local_forests_refine_the_global_one():
 
 
 def test_volumes():
-    settings = {**SMALL, "local_samples": 100, "global_samples": 120}
+    settings = {**SMALL, "local_samples": 2000, "global_samples": 2400}
     forest = EbnerForest(**settings).fit(*planted(20, (16, 20, 24), 0))
     distance, output = errors(forest, *planted(4, (16, 20, 24), 1))
     assert distance.mean() < 1.0

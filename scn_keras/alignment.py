@@ -179,7 +179,9 @@ def masked_median(values: Any, mask: Any, lower: bool, xp: Any) -> Any:
     return low if lower else 0.5 * (low + _element(ordered, (last + 1) // 2, xp))
 
 
-def mean_shape(shapes: Sequence[np.ndarray]) -> np.ndarray:
+def mean_shape(
+    shapes: Sequence[np.ndarray], pairs: Sequence[tuple[int, int]] = ()
+) -> np.ndarray:
     """Returns the mean of sets of corresponding points, regardless of their poses.
 
     All shapes are aligned to their mean repeatedly (generalised Procrustes analysis:
@@ -187,16 +189,30 @@ def mean_shape(shapes: Sequence[np.ndarray]) -> np.ndarray:
     canonical pose: its longest extent lies along the last axis, the shortest along x,
     and the centre of its bounding box at 0.
 
+    With pairs, the mirror images of all shapes take part as well, so that the mean is
+    symmetric (object symmetry: Mardia, Bookstein and Moreton, Biometrika 87, 2000). The
+    plane of symmetry is then x = 0, whatever the extent along x.
+
     Args:
         shapes: Sequence of arrays `(N, D)` of the same points.
+        pairs: Sequence of pairs of indices, points that are exchanged in a mirror
+            image. All others lie in the plane of symmetry.
 
     Returns:
         Float64 array `(N, D)`, NaN where a point is missing from all shapes.
 
     Raises:
         ValueError: If a shape has fewer than D points in common with the mean.
+
+    Example:
+
+    >>> shape = [[0.0, 0.0], [4.0, 0.0], [2.0, 3.0]]
+    >>> scn_keras.alignment.mean_shape([shape], pairs=[(0, 1)]).tolist()
+    [[-2.0, -1.5], [2.0, -1.5], [0.0, 1.5]]
     """
     shapes = [np.asarray(shape, np.float64) for shape in shapes]
+    if pairs:
+        shapes += [_mirrored(shape, pairs) for shape in shapes]
     # Points that are missing from the initial mean cannot be aligned to it.
     mean = min(shapes, key=lambda shape: np.isnan(shape).sum())
     mean = mean - np.nanmean(mean, axis=0)
@@ -212,9 +228,35 @@ def mean_shape(shapes: Sequence[np.ndarray]) -> np.ndarray:
         mean = (mean - np.nanmean(mean, axis=0)) / np.exp(growth)
     known = mean[~np.isnan(mean).any(-1)]
     _, axes = np.linalg.eigh(known.T @ known)  # in ascending order of extent
+    if pairs:
+        # The normal of the plane of symmetry is a principal axis of a symmetric shape.
+        normal = _most_symmetric(mean @ axes, pairs)
+        others = np.delete(axes, normal, axis=1)
+        axes = np.concatenate([axes[:, [normal]], others], axis=1)
     axes[:, 0] *= np.sign(np.linalg.det(axes))  # a rotation, not a reflection
     mean = mean @ axes
+    if pairs:
+        mean = 0.5 * (mean + _mirrored(mean, pairs))
     return mean - 0.5 * (np.nanmin(mean, axis=0) + np.nanmax(mean, axis=0))
+
+
+def _mirrored(shape, pairs, axis=0):
+    """Returns a shape mirrored along an axis, with its pairs exchanged."""
+    order = np.arange(len(shape))
+    for first, second in pairs:
+        order[[first, second]] = second, first
+    sign = np.ones(shape.shape[-1])
+    sign[axis] = -1.0
+    return shape[order] * sign
+
+
+def _most_symmetric(shape, pairs):
+    """Returns the axis along which a shape differs least from its mirror image."""
+    differences = [
+        np.nansum((shape - _mirrored(shape, pairs, axis)) ** 2)
+        for axis in range(shape.shape[-1])
+    ]
+    return int(np.argmin(differences))
 
 
 def _present(points, target, weights, xp):

@@ -181,3 +181,40 @@ def test_missing_points_count_where_they_are():
     assert np.isnan(mean).any(-1).tolist() == [False] * 11 + [True]
     moved = apply_affine(align(mean, shape), mean)
     np.testing.assert_allclose(moved[:11], shape[:11], atol=1e-6)
+
+
+def bilateral(d):
+    """Two pairs and two points in the plane of symmetry, wider than long."""
+    half = np.array([[9.0, 1.0, 2.0], [7.0, -3.0, 1.0]])[:, :d]
+    middle = np.array([[0.0, 4.0, -2.0], [0.0, -1.0, 3.0]])[:, :d]
+    mirror = np.array([-1.0, 1.0, 1.0])[:d]
+    return np.concatenate([half, middle, half * mirror]), [(0, 4), (1, 5)]
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_pairs_make_the_mean_symmetric_across_x(d):
+    shape, pairs = bilateral(d)
+    noise = np.random.default_rng(5).normal(size=(4, 6, d))
+    shapes = [
+        apply_affine(similarity(k, 1.0, d), shape + n) for k, n in enumerate(noise)
+    ]
+    mean = mean_shape(shapes, pairs)
+    mirrored = mean[[4, 5, 2, 3, 0, 1]] * np.array([-1.0, 1.0, 1.0])[:d]
+    np.testing.assert_allclose(mirrored, mean, atol=1e-9)
+    assert np.ptp(mean[:, 0]) > 10.0  # x is the widest axis of this shape
+    if d == 3:
+        assert np.ptp(mean[:, 1]) < np.ptp(mean[:, 2])
+    # Without noise, it is the shape itself.
+    clean = mean_shape([apply_affine(similarity(1, 1.0, d), shape)], pairs)
+    back = align(clean, shape)
+    np.testing.assert_allclose(apply_affine(back, clean), shape, atol=1e-9)
+    assert np.linalg.det(back) > 0.0
+
+
+def test_a_missing_point_is_found_from_its_partner():
+    shape, pairs = bilateral(3)
+    holed = shape.copy()
+    holed[[0, 2]] = np.nan
+    mean = mean_shape([holed], pairs)
+    assert np.isnan(mean).any(-1).tolist() == [False, False, True, False, False, False]
+    np.testing.assert_allclose(mean[0] * [-1, 1, 1], mean[4], atol=1e-9)

@@ -1,7 +1,7 @@
 """Placement of the fine network's grid in stored samples, for coarse to fine."""
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from scn_keras.alignment import mean_shape
 from scn_keras.array_api import NUMPY, TENSORFLOW
 from scn_keras.geometry import apply_affine
 from scn_keras.inference.coarse_to_fine import CoarseToFine, affine_or_pixels
-from scn_keras.training.input.selection import observed_points
+from scn_keras.training.input.selection import mirror_pairs, observed_points
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.run import Run, write_json
 
@@ -27,7 +27,8 @@ def place_samples(
     samples is written to the run.
     """
     if not run.shape_path.is_file():
-        shape = mean_shape_of(training.as_numpy_iterator(), run.recipe)
+        pairs = mirror_pairs(run.recipe, run.schema)
+        shape = mean_shape_of(training.as_numpy_iterator(), run.recipe, pairs)
         rows = np.where(np.isnan(shape), np.array(None), shape)
         write_json(run.shape_path, rows.tolist())
     if validation is not None:
@@ -44,13 +45,22 @@ def place_by_truth(
     return coarse_to_fine.place_by_truth(samples, points_of)
 
 
-def mean_shape_of(samples: Iterable[Mapping[str, Any]], recipe: Recipe) -> np.ndarray:
-    """Returns the mean shape of stored samples in mm, see `alignment.mean_shape`."""
+def mean_shape_of(
+    samples: Iterable[Mapping[str, Any]],
+    recipe: Recipe,
+    pairs: Sequence[tuple[int, int]],
+) -> np.ndarray:
+    """Returns the mean shape of stored samples in mm, see `alignment.mean_shape`.
+
+    If the recipe mirrors images, it is symmetric, with the plane of symmetry across x,
+    along which they are mirrored.
+    """
     shapes = [
         apply_affine(affine_or_pixels(sample["affine"]), true_points(sample, recipe))
         for sample in samples
     ]
-    return mean_shape(shapes)
+    mirrors = recipe.augmentation is not None and recipe.augmentation.flip > 0.0
+    return mean_shape(shapes, pairs if mirrors else ())
 
 
 def true_points(sample: Mapping[str, Any], recipe: Recipe, xp: Any = NUMPY) -> Any:

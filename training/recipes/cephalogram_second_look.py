@@ -10,8 +10,8 @@ those of Gilmour & Ray (MIDL 2020); the network is another one.
     scn-keras evaluate runs/cephalogram_second_look --split held_out
 
 Expected result on the 15 films held out: 1.01 mm, the preset alone 1.016; with
-`local.weight=1` 1.10 mm, after 16 minutes beside other work. docs/experiments.md describes
-why it does not pay on these films.
+`local.weight=1` 1.10 mm, after 16 minutes beside other work. docs/experiments.md
+describes why it does not pay on these films.
 """
 
 import dataclasses

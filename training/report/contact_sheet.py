@@ -195,7 +195,7 @@ def _augmented_cells(
     """Returns a row of cells for each sample, the first without augmentation."""
     coarse_to_fine = None
     if recipe.coarse is not None:
-        shape = mean_shape_of(samples.values(), recipe)
+        shape = mean_shape_of(samples.values(), recipe, pairs)
         coarse_to_fine = CoarseToFine(recipe.image_to_grid, shape)
     plain = dataclasses.replace(recipe, augmentation=None)
     cells = []

@@ -21,6 +21,7 @@ from scn_keras.training.experiments.ensemble import make_ensemble
 from scn_keras.training.fit import fit
 from scn_keras.training.input import pipeline
 from scn_keras.training.input import prepared_sets as data
+from scn_keras.training.input.placed_samples import mean_shape_of, place_by_truth
 from scn_keras.training.recipe import Recipe
 from scn_keras.training.recipe_settings import Network
 from scn_keras.training.report.contact_sheet import contact_sheet
@@ -250,6 +251,33 @@ def test_augmentation_of_placed_grids_keeps_points_on_their_spots(d):
         assert inside.sum() >= 3
         grey = grey_at(image.numpy(), points[inside])
         np.testing.assert_allclose(grey, 2 * GREY[inside] - 1, atol=0.15)
+
+
+def test_mirrored_specimens_have_the_pose_of_the_mean_shape():
+    # Two pairs and two points in the plane of symmetry, in any pose in the image.
+    half = np.array([[-3.0, -4.0, -6.0], [-2.0, 3.0, 5.0]])
+    middle = np.array([[0.0, 4.0, -2.0], [0.0, -1.0, 3.0]])
+    shape = np.concatenate([half, middle, half * [-1.0, 1.0, 1.0]])
+    pairs = [(0, 4), (1, 5)]
+    turn = Rotation.random(rng=np.random.default_rng(3)).as_matrix()
+    posed = sample(4)
+    posed["points"] = (19.5 + 2.0 * shape @ turn.T).astype("float32")
+    still = dict.fromkeys(("translation", "rotation", "scale", "scale_per_axis"), 0.0)
+    mirrors = fine(augmentation=Augmentation(**still, elastic=0.0, flip=1.0))
+    plain = dataclasses.replace(mirrors, augmentation=None)
+    mean = mean_shape_of([posed], mirrors, pairs)
+    np.testing.assert_allclose(mean[4], mean[0] * [-1.0, 1.0, 1.0], atol=1e-5)
+    place = CoarseToFine(mirrors.image_to_grid, mean)
+    (placed,) = place_by_truth(place, dataset([posed]), mirrors)
+    prepared = pipeline.prepare(placed, mirrors)
+    found = [
+        pipeline.augment(prepared, tf.constant(0, tf.int64), recipe, pairs)[1]["points"]
+        for recipe in (mirrors, plain)
+    ]
+    np.testing.assert_allclose(*found, atol=1e-3)
+    # A recipe that does not mirror has the pose of its principal axes.
+    unchanged = mean_shape_of([posed], plain, pairs)
+    assert not np.allclose(unchanged[4], unchanged[0] * [-1.0, 1.0, 1.0], atol=0.1)
 
 
 def test_an_augmentation_in_millimetres_is_in_those_of_the_image():

@@ -11,8 +11,8 @@ the number of images, which is set by a slice of a fold:
     scn-keras train hand_ebner --set train_split=fold1[:36]
     scn-keras evaluate runs/hand_ebner
 
-No result has been measured yet. Tables of later papers list 0.97 mm for Ebner et al., and
-91.6 % of points within 2 mm, in three folds of 895 images.
+No result has been measured yet. Tables of later papers list 0.97 mm for Ebner et al.,
+and 91.6 % of points within 2 mm, in three folds of 895 images.
 """
 
 from scn_keras.training import ImageToGrid, Recipe

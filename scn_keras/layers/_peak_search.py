@@ -1,5 +1,7 @@
 """Finds the largest pixels of heatmaps and gathers the pixels around them."""
 
+import math
+
 from keras import ops
 
 
@@ -115,3 +117,31 @@ def gather_window(heatmaps, center, offsets):
     # The product of an infinity and a zero of a stencil would be NaN.
     values = ops.maximum(gather(heatmaps, index), -1e37)
     return ops.reshape(values, shape), ops.reshape(inside, shape)
+
+
+def smooth_heatmaps(heatmaps, sigma):
+    """Smooths all spatial axes with a Gaussian; the border is replicated.
+
+    The kernel is cut at four sigma, as in SciPy and scikit-image.
+    """
+    radius = int(4.0 * sigma + 0.5)
+    weights = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(-radius, radius + 1)]
+    total = sum(weights)
+    for axis in range(1, len(heatmaps.shape) - 1):
+        shape = ops.shape(heatmaps)
+        outer, inner = 1, 1
+        for size in shape[:axis]:
+            outer = outer * size
+        for size in shape[axis + 1 :]:
+            inner = inner * size
+        length = shape[axis]
+        lines = ops.reshape(heatmaps, (outer, length, inner))
+        ends = [ops.repeat(lines[:, :1], radius, axis=1)]
+        ends += [lines, ops.repeat(lines[:, -1:], radius, axis=1)]
+        padded = ops.concatenate(ends, axis=1)
+        lines = sum(
+            padded[:, k : k + length] * (weight / total)
+            for k, weight in enumerate(weights)
+        )
+        heatmaps = ops.reshape(lines, shape)
+    return heatmaps

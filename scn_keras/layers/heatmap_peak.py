@@ -9,6 +9,7 @@ from scn_keras.layers._peak_search import (
     find_largest,
     gather_window,
     keep_local_maxima,
+    smooth_heatmaps,
 )
 from scn_keras.layers._spatial import check_positive_integers
 
@@ -67,7 +68,8 @@ class HeatmapPeak(keras.layers.Layer):
     With `num_peaks=K` the K largest local maxima are returned, the largest first. A
     local maximum is a positive pixel that is larger than all others within
     `suppression_radius` along every axis. If there are fewer, the remaining peaks have
-    score 0 and NaN points.
+    score 0 and NaN points. In VerSe 2020, `suppression_radius=1`,
+    `maxima_smoothing=2.0` and `threshold=0.05` find the candidates of each vertebra.
 
     References: Payer et al., Medical Image Analysis 54, 2019, section 4
     (`"parabola"`); Zhang et al., CVPR 2020 (`"dark"`); Guo, IEEE Signal Processing
@@ -89,6 +91,12 @@ class HeatmapPeak(keras.layers.Layer):
         num_peaks: Int, the number of peaks per heatmap.
         suppression_radius: Int, the radius in px around a peak within which no other
             peak is returned; 5 if `None`. Only for several peaks.
+        maxima_smoothing: Float, sigma in px of the Gaussian with which heatmaps are
+            smoothed to find local maxima; 0 for no smoothing. Points are refined on the
+            heatmap itself, scores are values of the smoothed one. Only for several
+            peaks.
+        threshold: Float, the value that a local maximum must exceed. Only for several
+            peaks.
 
     Call arguments:
         heatmaps: `(batch, *spatial, landmarks)` with 1 to 3 spatial axes, each with at
@@ -135,6 +143,8 @@ class HeatmapPeak(keras.layers.Layer):
         smoothing=0.0,
         num_peaks=1,
         suppression_radius=None,
+        maxima_smoothing=0.0,
+        threshold=0.0,
         **kwargs,
     ):
         # bfloat16 cannot represent coordinates: it rounds 301.3 to 302.
@@ -154,6 +164,20 @@ class HeatmapPeak(keras.layers.Layer):
             )
         else:
             check_positive_integers(suppression_radius=suppression_radius)
+        for name, value in (
+            ("maxima_smoothing", maxima_smoothing),
+            ("threshold", threshold),
+        ):
+            if not 0.0 <= value < math.inf:
+                raise ValueError(
+                    f"`{name}` must be a finite number of at least 0. "
+                    f"Received: {name}={value}"
+                )
+            if value and num_peaks == 1:
+                raise ValueError(
+                    f"`{name}` requires several peaks. "
+                    f"Received: {name}={value}, num_peaks=1"
+                )
         for name, value, users in (
             ("window", window, tuple(_WINDOWS)),
             ("temperature", temperature, ("soft_argmax",)),
@@ -191,6 +215,8 @@ class HeatmapPeak(keras.layers.Layer):
         self.smoothing = smoothing
         self.num_peaks = num_peaks
         self.suppression_radius = suppression_radius
+        self.maxima_smoothing = maxima_smoothing
+        self.threshold = threshold
 
     def build(self, heatmaps_shape):
         min_size = max(3, self.num_peaks)
@@ -210,9 +236,12 @@ class HeatmapPeak(keras.layers.Layer):
             top, index = find_largest(heatmaps, 1)
             valid = ops.isfinite(top)
         else:
-            maxima = keep_local_maxima(heatmaps, self.suppression_radius)
+            maxima = heatmaps
+            if self.maxima_smoothing:
+                maxima = smooth_heatmaps(heatmaps, self.maxima_smoothing)
+            maxima = keep_local_maxima(maxima, self.suppression_radius)
             top, index = find_largest(maxima, self.num_peaks)
-            valid = ops.logical_and(ops.isfinite(top), top > 0.0)
+            valid = ops.logical_and(ops.isfinite(top), top > self.threshold)
         # The maximum of numbers and NaN is NaN only on some backends, the sum on all.
         total = ops.sum(heatmaps, axis=rank)
         for axis in range(rank - 1, 0, -1):
@@ -265,6 +294,8 @@ class HeatmapPeak(keras.layers.Layer):
             "smoothing": self.smoothing,
             "num_peaks": self.num_peaks,
             "suppression_radius": self.suppression_radius,
+            "maxima_smoothing": self.maxima_smoothing,
+            "threshold": self.threshold,
         }
 
     def _refine(self, heatmaps, index, top):

@@ -31,6 +31,13 @@ VARIANTS = {
         "num_peaks": 3,
         "suppression_radius": 2,
     },
+    "smoothed maxima": {
+        "method": "parabola",
+        "num_peaks": 4,
+        "suppression_radius": 1,
+        "maxima_smoothing": 1.0,
+        "threshold": 0.05,
+    },
 }
 
 
@@ -194,6 +201,42 @@ def test_parabola_refines_on_the_line_of_the_maximum(size):
     # Several maxima lie on a border.
     on_border = np.any((np.round(found) == 0) | (np.round(found) == high), axis=-1)
     assert on_border.sum() >= 6 * borders // 2
+
+
+@pytest.mark.parametrize("size", [(30, 26), (16, 14, 15)])
+def test_candidates_are_those_of_verse_2020(size):
+    """Maxima of a smoothed map above a threshold, as SciPy finds them."""
+    random = np.random.default_rng(4)
+    rank, sigma, threshold = len(size), 2.0, 0.05
+    points = random.uniform(2.0, 11.0, (3, 3, rank))
+    heights = random.uniform(0.2, 1.0, (3, *[1] * rank, 3))
+    heatmaps = plant(points, size, 2.0, heights).sum(axis=-1, keepdims=True)
+    heatmaps = (heatmaps + 0.1 * random.normal(size=heatmaps.shape)).astype("float32")
+    output = decode(
+        heatmaps,
+        "parabola",
+        num_peaks=12,
+        suppression_radius=1,
+        maxima_smoothing=sigma,
+        threshold=threshold,
+    )
+    counts = []
+    for b, heatmap in enumerate(heatmaps[..., 0].astype(np.float64)):
+        smoothed = scipy.ndimage.gaussian_filter(heatmap, sigma, mode="nearest")
+        largest = scipy.ndimage.maximum_filter(smoothed, 3, mode="nearest")
+        found = np.argwhere((smoothed == largest) & (smoothed > threshold))
+        values = smoothed[tuple(found.T)]
+        order = np.argsort(-values)
+        scores, peaks = output["score"][b, 0], output["points"][b, 0]
+        counts.append(len(order))
+        np.testing.assert_allclose(scores[: len(order)], values[order], rtol=1e-4)
+        assert np.all(np.isnan(peaks[len(order) :]))
+        # Refined on the heatmap, whose noise may move a parabola by half a pixel.
+        assert np.abs(peaks[: len(order)] - found[order][:, ::-1]).max() <= 0.5
+    assert 1 < max(counts) < 12
+    # A threshold above all of them leaves none.
+    none = decode(heatmaps, num_peaks=3, suppression_radius=1, threshold=9.0)
+    assert np.all(np.isnan(none["points"])) and np.all(none["score"] == 0.0)
 
 
 @pytest.mark.parametrize(("sigma", "error"), [(2.0, 0.012), (1.0, 0.048)])
@@ -587,6 +630,8 @@ def test_bfloat16_heatmaps_cost_no_more_than_their_rounding(variant):
         ({"num_peaks": 0}, "`num_peaks` must be an integer"),
         ({"num_peaks": 2, "suppression_radius": 0}, "`suppression_radius` must be"),
         ({"suppression_radius": 3}, "suppression_radius=3, num_peaks=1"),
+        ({"threshold": 0.05}, "`threshold` requires several peaks"),
+        ({"num_peaks": 2, "maxima_smoothing": -1.0}, "`maxima_smoothing` must be"),
         ({"method": "soft_argmax", "num_peaks": 2}, "Give `window`"),
     ],
 )

@@ -1,9 +1,9 @@
 """The published SpatialConfiguration-Net on cephalograms: 512 x 512, 128 filters.
 
-All settings are from Payer et al. (Medical Image Analysis 54, 2019): SGD with
+Settings are those of Payer et al. (Medical Image Analysis 54, 2019): SGD with
 Nesterov momentum 0.99, batches of one image, 30,000 steps, sigmas learned with the
 network, and heatmaps of missing landmarks trained to be empty. The final weights are
-the model.
+the model. docs/guides/networks.md lists the remaining differences with their sizes.
 
     scn-keras datasets prepare cephalogram --manual-dir FOLDER
     scn-keras train cephalogram_reference

@@ -1,6 +1,7 @@
 """`hand_reference` with a U-Net instead of the SpatialConfiguration-Net.
 
-All settings except the network are the same.
+All settings except the network are the same. Its four levels are those of the authors'
+script for hands.
 
     scn-keras train hand_reference_unet
     scn-keras evaluate runs/hand_reference_unet
@@ -16,5 +17,5 @@ def recipe() -> Recipe:
     return dataclasses.replace(
         hand_reference.recipe(),
         name="hand_reference_unet",
-        network=Network(kind="LocalizationUNet"),
+        network=Network(kind="LocalizationUNet", levels=4),
     )

@@ -21,6 +21,9 @@ DECODERS = {
     "local_soft_argmax": HeatmapPeak("soft_argmax", window=7),
     "argmax": HeatmapPeak("argmax"),
     "three_peaks": HeatmapPeak("argmax", num_peaks=3, suppression_radius=2),
+    "candidates": HeatmapPeak(
+        "argmax", num_peaks=2, suppression_radius=1, maxima_smoothing=1.0, threshold=0.1
+    ),
 }
 # In 3D what differs from 2D, and not in all that the others share.
 DECODERS_3D = ("gaussian_fit", "smoothed_dark", "soft_argmax", "three_peaks")

@@ -94,7 +94,7 @@ def contact_sheet(
 
 
 def recipe_for(dataset: str, data_dir: str | pathlib.Path | None = None) -> Recipe:
-    """Returns the first recipe of the package for a data set, or a default one.
+    """Returns the first recipe of a network for a data set, or a default one.
 
     Args:
         dataset: Str, `NAME` or `NAME/CONFIG`.
@@ -105,7 +105,8 @@ def recipe_for(dataset: str, data_dir: str | pathlib.Path | None = None) -> Reci
         A `Recipe`.
     """
     name, _, _ = dataset.partition("/")
-    recipes = [load_recipe(recipe) for recipe in recipe_names()]
+    loaded = map(load_recipe, recipe_names())
+    recipes = [recipe for recipe in loaded if recipe.uses_network]
     by_name = {recipe.dataset.partition("/")[0]: recipe for recipe in reversed(recipes)}
     by_name |= {recipe.dataset: recipe for recipe in reversed(recipes)}
     if matching := by_name.get(dataset, by_name.get(name)):

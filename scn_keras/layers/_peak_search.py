@@ -65,15 +65,21 @@ def _slide(heatmaps, axis, padding, window, trailing=0):
     """Returns the maximum over a window that slides along one axis, zeros outside."""
     # Always computed by two-dimensional pooling, the only one that LiteRT has.
     shape = ops.shape(heatmaps)
+    outer, inner = _sizes_around(shape, axis)
+    flat = ops.reshape(heatmaps, (outer, shape[axis], 1, inner))
+    flat = ops.pad(flat[:, : shape[axis] - trailing], ((0, 0), padding, (0, 0), (0, 0)))
+    flat = ops.max_pool(flat, (window, 1), 1, data_format="channels_last")
+    return ops.reshape(flat, shape)
+
+
+def _sizes_around(shape, axis):
+    """Returns the products of the sizes before and after an axis."""
     outer, inner = 1, 1
     for size in shape[:axis]:
         outer = outer * size
     for size in shape[axis + 1 :]:
         inner = inner * size
-    flat = ops.reshape(heatmaps, (outer, shape[axis], 1, inner))
-    flat = ops.pad(flat[:, : shape[axis] - trailing], ((0, 0), padding, (0, 0), (0, 0)))
-    flat = ops.max_pool(flat, (window, 1), 1, data_format="channels_last")
-    return ops.reshape(flat, shape)
+    return outer, inner
 
 
 def gather(heatmaps, index):
@@ -129,11 +135,7 @@ def smooth_heatmaps(heatmaps, sigma):
     total = sum(weights)
     for axis in range(1, len(heatmaps.shape) - 1):
         shape = ops.shape(heatmaps)
-        outer, inner = 1, 1
-        for size in shape[:axis]:
-            outer = outer * size
-        for size in shape[axis + 1 :]:
-            inner = inner * size
+        outer, inner = _sizes_around(shape, axis)
         length = shape[axis]
         lines = ops.reshape(heatmaps, (outer, length, inner))
         ends = [ops.repeat(lines[:, :1], radius, axis=1)]

@@ -13,6 +13,7 @@ from scn_keras.models.from_preset import preset_names as preset_names
 from scn_keras.models.from_preset import preset_path as preset_path
 from scn_keras.models.global_net import GlobalNet as GlobalNet
 from scn_keras.models.global_to_local_net import GlobalToLocalNet as GlobalToLocalNet
+from scn_keras.models.import_weights import import_weights as import_weights
 from scn_keras.models.landmark_ensemble import LandmarkEnsemble as LandmarkEnsemble
 from scn_keras.models.landmark_model import LandmarkModel as LandmarkModel
 from scn_keras.models.localization_unet import LocalizationUNet as LocalizationUNet

@@ -102,6 +102,14 @@ def test_stored_recipes_are_those_of_today(name):
                 "steps=20000",
             ]
         )
+    if name == "hand_fast":
+        # Its gradients have the norm 1 now, at three times the rate.
+        recipe = recipe.override(
+            [
+                *("optimizer.learning_rate=5e-4", "optimizer.clip_norm=None"),
+                *("steps=8000", "steps_per_epoch=400"),
+            ]
+        )
     if name in ("hand_reference", "hand_reference_unet"):
         # The percentiles are those of the grid now, and shifts those of the authors.
         recipe = recipe.override(

@@ -36,4 +36,5 @@ def recipe() -> Recipe:
         # the trained weights.
         optimizer=Optimizer(learning_rate=1e-3, warmup=0.02),
         steps=8000,
+        steps_per_epoch=400,
     )

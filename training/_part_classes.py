@@ -13,6 +13,7 @@ import keras
 
 import scn_keras.losses
 from scn_keras._references import resolve
+from scn_keras.training._learning_rate import SCHEDULES
 
 # Short names of losses: the class in `scn_keras.losses` and its fixed arguments.
 LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -48,13 +49,13 @@ _KINDS = {
         keras.optimizers.Optimizer,
         "keras.optimizers.Optimizer",
         (keras.optimizers,),
-        ("adam", "sgd"),
+        ("adam", "sgd", "nesterov"),
     ),
     "optimizer.schedule": _Kind(
         _SCHEDULES.LearningRateSchedule,
         "keras.optimizers.schedules.LearningRateSchedule",
         (_SCHEDULES,),
-        ("cosine", "constant"),
+        tuple(SCHEDULES),
     ),
     "callbacks": _Kind(
         keras.callbacks.Callback, "keras.callbacks.Callback", (keras.callbacks,)

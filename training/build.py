@@ -22,6 +22,11 @@ from scn_keras.layers import (
 from scn_keras.metrics import PointError, SuccessDetectionRate
 from scn_keras.models import GlobalToLocalNet, LandmarkModel
 from scn_keras.models.from_preset import CONFIG_FILE, WEIGHTS_FILE, from_preset
+from scn_keras.training._learning_rate import (
+    SCHEDULES,
+    arguments_of_schedule,
+    make_built_in_schedule,
+)
 from scn_keras.training._part_classes import (
     LOSSES,
     built_in_optimizers,
@@ -189,6 +194,9 @@ def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
     if settings.name == "sgd":
         function = keras.optimizers.SGD
         arguments |= {"momentum": settings.momentum, "nesterov": True}
+    elif settings.name == "nesterov":
+        function = scn_keras.optimizers.NesterovMomentum
+        arguments["momentum"] = settings.momentum
     elif settings.name == "adam":
         function = keras.optimizers.Adam
         arguments["epsilon"] = settings.epsilon
@@ -345,19 +353,8 @@ def make_schedule(
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """Returns the learning rate of a recipe, or its schedule over the steps."""
     settings = recipe.optimizer
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    if settings.schedule == "cosine":
-        warmup = round(settings.warmup * recipe.steps)
-        return keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else settings.learning_rate,
-            max(recipe.steps - warmup, 1),
-            alpha=settings.final,
-            warmup_target=settings.learning_rate if warmup else None,
-            warmup_steps=warmup,
-        )
+    if settings.schedule in SCHEDULES:
+        return make_built_in_schedule(settings, recipe.steps)
     function = find_class(settings.schedule, "optimizer.schedule")
-    arguments = dict(settings.schedule_settings)
-    if "initial_learning_rate" in inspect.signature(function).parameters:
-        arguments.setdefault("initial_learning_rate", settings.learning_rate)
+    arguments = arguments_of_schedule(settings, function)
     return make(function, arguments, "optimizer.schedule_settings")

@@ -7,6 +7,7 @@ from typing import Any
 
 from scn_keras._references import checked_arguments, name_of, resolve, signature_of
 from scn_keras.training._configuration import configuration
+from scn_keras.training._learning_rate import check_schedule
 from scn_keras.training._ranges import (
     ABOVE_0,
     AT_LEAST_0,
@@ -240,14 +241,15 @@ class Optimizer:
     """The optimiser of a recipe and the schedule of its learning rate.
 
     Args:
-        name: `"adam"`, `"sgd"` (Nesterov), the name of another class of
-            `keras.optimizers` such as `"AdamW"`, or `"module:Class"`.
+        name: `"adam"`, `"sgd"` (Nesterov), `"nesterov"` (as in TensorFlow 1, which
+            differs if the learning rate changes, see `NesterovMomentum`), the name of
+            another class of `keras.optimizers` such as `"AdamW"`, or `"module:Class"`.
         learning_rate: Float, the maximum learning rate.
         warmup: Float, the fraction of all steps in which a cosine schedule rises from
             0.
-        final: Float, the final learning rate of a cosine schedule as a fraction of the
-            maximum; 1 for a constant rate.
-        momentum: Float, from 0 to below 1, the momentum of `"sgd"`.
+        final: Float, the final learning rate of a cosine or exponential schedule as a
+            fraction of the maximum; 1 for a constant rate.
+        momentum: Float, from 0 to below 1, the momentum of `"sgd"` and `"nesterov"`.
         clip_norm: Float or `None`, the maximum global norm of the gradients; or
             `"unit"` for gradients that are scaled to a norm of 1 in each step, see
             `NormalizedGradient`, which prevents collapses at high learning rates; or
@@ -257,10 +259,13 @@ class Optimizer:
         average: Float or `None`, the momentum of an exponential moving average of all
             weights, such as 0.999. The averaged weights are validated and saved.
         weight_decay: Float, the reference's lambda, a term of the loss.
-        schedule: `"cosine"`, `"constant"`, the name of a class of
-            `keras.optimizers.schedules` such as `"PiecewiseConstantDecay"`, or
-            `"module:Class"`.
-        schedule_settings: Dict, arguments of that class. If it has an argument
+        schedule: `"cosine"`; `"constant"`; `"exponential"`, from the maximum to `final`
+            over all steps; `"piecewise"`, constant with changes at fractions of all
+            steps; the name of a class of `keras.optimizers.schedules` such as
+            `"CosineDecayRestarts"`; or `"module:Class"`.
+        schedule_settings: Dict. For `"piecewise"`, `at`, increasing fractions of all
+            steps, and `factors`, the learning rates after them as fractions of
+            `learning_rate`. Otherwise arguments of the class; if it has an argument
             `initial_learning_rate` that is not given, `learning_rate` is passed.
         settings: Dict, further arguments of the optimiser.
     """
@@ -297,30 +302,14 @@ class Optimizer:
         )
         # A setting without effect raises an error instead of being ignored.
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
-        unused = []
-        if self.schedule != "cosine":
-            unused += ["warmup", "final"]
-        if self.name != "sgd":
-            unused += ["momentum"]
-        if self.name != "adam":
-            unused += ["epsilon"]
-        for name in unused:
-            if getattr(self, name) != defaults[name] and name in ("warmup", "final"):
-                raise ValueError(
-                    f"`optimizer.{name}` is used by the schedule cosine only. "
-                    f"Received: optimizer.{name}={getattr(self, name)}, "
-                    f"optimizer.schedule={self.schedule!r}"
-                )
-            if getattr(self, name) != defaults[name] and self.name not in _OWN:
-                raise ValueError(
-                    f"`optimizer.{name}` is used by the optimisers adam and sgd only. "
-                    f"Give the arguments of {self.name} in `optimizer.settings`. "
-                    f"Received: optimizer.{name}={getattr(self, name)}"
-                )
-        if self.schedule in ("cosine", "constant") and self.schedule_settings:
+        check_schedule(self, defaults)
+        for name in ("momentum", "epsilon"):
+            if self.name in _OWN or getattr(self, name) == defaults[name]:
+                continue
             raise ValueError(
-                f"The schedule {self.schedule} has no `optimizer.schedule_settings`. "
-                f"Received: optimizer.schedule_settings={self.schedule_settings}"
+                f"`optimizer.{name}` is used by the optimisers adam, sgd and nesterov "
+                f"only. Give the arguments of {self.name} in `optimizer.settings`. "
+                f"Received: optimizer.{name}={getattr(self, name)}"
             )
 
     @classmethod
@@ -365,7 +354,7 @@ class Optimizer:
         )
 
 
-_OWN = ("adam", "sgd")
+_OWN = ("adam", "sgd", "nesterov")
 # The words for `clip_norm`, with the classes of `scn_keras.optimizers`.
 GRADIENT_WRAPPERS = {
     "unit": "NormalizedGradient",

@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 
 from scn_keras.layers import HeatmapPeak
-from scn_keras.optimizers import MovingAverageClip, NormalizedGradient
+from scn_keras.optimizers import (
+    MovingAverageClip,
+    NesterovMomentum,
+    NormalizedGradient,
+)
 from scn_keras.training import Callback, ImageToGrid, Network, Optimizer, Recipe
 from scn_keras.training.build import (
     build_network,
@@ -195,6 +199,51 @@ def test_any_optimiser_and_schedule():
     np.testing.assert_allclose(float(constant.learning_rate), 1e-3, rtol=1e-6)
 
 
+def rates_of(steps, **settings):
+    made = recipe(steps=100, optimizer=Optimizer(learning_rate=0.4, **settings))
+    assert Recipe.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    rate = make_optimizer(made)._learning_rate
+    return [float(rate(step)) for step in steps]
+
+
+def test_schedules_over_all_steps():
+    pieces = {"at": [0.5, 0.75], "factors": [0.5, 0.1]}
+    # A rate is used up to and including its last step, as in TensorFlow 1.
+    found = rates_of(
+        (0, 50, 51, 75, 76, 99), schedule="piecewise", schedule_settings=pieces
+    )
+    np.testing.assert_allclose(found, [0.4, 0.4, 0.2, 0.2, 0.04, 0.04], rtol=1e-6)
+    found = rates_of((0, 50, 100), schedule="exponential", final=0.1)
+    np.testing.assert_allclose(found, [0.4, 0.4 * 0.1**0.5, 0.04], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        {},
+        {"at": [0.5]},
+        {"at": [0.5, 0.4], "factors": [0.5, 0.1]},
+        {"at": [0.5], "factors": [0.5, 0.1]},
+        {"at": [1.0], "factors": [0.5]},
+        {"at": ["half"], "factors": [0.5]},
+        {"at": 0.5, "factors": 0.1},
+    ],
+)
+def test_pieces_that_do_not_match(pieces):
+    with pytest.raises(ValueError, match="requires `optimizer.schedule_settings` with"):
+        Optimizer(schedule="piecewise", schedule_settings=pieces)
+
+
+def test_nesterov_momentum_of_tensorflow_1():
+    made = recipe(optimizer=Optimizer("nesterov", momentum=0.8, clip_norm=3.0))
+    assert Recipe.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    optimizer = make_optimizer(made)
+    assert type(optimizer) is NesterovMomentum
+    assert (optimizer.momentum, optimizer.global_clipnorm) == (0.8, 3.0)
+    taken = recipe(optimizer=NesterovMomentum(0.1, momentum=0.7))
+    assert make_optimizer(taken).momentum == 0.7
+
+
 @pytest.mark.parametrize("name", ["adam", "sgd", "AdamW"])
 @pytest.mark.parametrize(
     ("clip_norm", "wrapper"),
@@ -242,6 +291,9 @@ def test_a_keras_optimiser_becomes_settings():
     [
         ({"schedule": "constant", "warmup": 0.1}, "`optimizer.warmup`.*0.1"),
         ({"schedule": "ExponentialDecay", "final": 0.5}, "`optimizer.final`.*0.5"),
+        ({"schedule": "exponential", "warmup": 0.1}, "`optimizer.warmup`.*0.1"),
+        ({"schedule": "exponential"}, "requires `optimizer.final` above 0"),
+        ({"schedule": "piecewise", "final": 0.5}, "cosine or exponential only"),
         ({"name": "AdamW", "epsilon": 1e-3}, "`optimizer.epsilon`.*0.001"),
         ({"schedule_settings": {"decay_rate": 1.0}}, "schedule_settings=.*decay_rate"),
     ],

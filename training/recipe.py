@@ -236,6 +236,12 @@ class Recipe:
         return shared
 
     def _coarse_of_same_data(self, coarse: "Recipe") -> "Recipe":
+        if self.image_to_grid.tile_step is not None:
+            raise ValueError(
+                "`image_to_grid.tile_step` is for recipes without a coarse stage, "
+                "which places the grid itself. "
+                f"Received: tile_step={self.image_to_grid.tile_step}"
+            )
         if self.image_to_grid.grid_spacing is None or len(coarse.grid) != len(
             self.grid
         ):

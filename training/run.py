@@ -267,6 +267,8 @@ class Run:
             models += ", local networks around its points"
         if self.offsets is not None:
             models += ", offsets of another convention"
+        if (step := self.recipe.image_to_grid.tile_step) is not None:
+            models += f", long images in grids {step} pixels apart"
         views = self.views
         if views is None:
             return f"{models}, no test-time augmentation"

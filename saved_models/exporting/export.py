@@ -194,6 +194,12 @@ def _compared_images(run, precision, images, data_dir):
 
 def _must_go_together(run: Run, format: str) -> None:
     """Raises ValueError if the format does not support the inference of the run."""
+    if run.recipe.image_to_grid.tile_step is not None:
+        raise ValueError(
+            f"{run.path} uses several grids for long images (image_to_grid.tile_step), "
+            "which no exported model supports. Use evaluate and predict with the run. "
+            f"Received: tile_step={run.recipe.image_to_grid.tile_step}"
+        )
     if format != "savedmodel" and (
         run.views is not None or run.recipe.coarse is not None
     ):

@@ -27,6 +27,14 @@ def docstring(file: pathlib.Path) -> str:
     return ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
 
 
+def published_result(recipe: str) -> str:
+    """Returns the published result in the description of a recipe, or `""`."""
+    file = recipe_files().get(recipe)
+    paragraphs = docstring(file).split("\n\n") if file else []
+    found = [text for text in paragraphs if text.startswith("Published result")]
+    return " ".join(found[0].split()) if found else ""
+
+
 def presets() -> dict[str, dict[str, Any]]:
     """Returns the metadata of the installed presets by name."""
     folder = _folder("scn_keras.saved_models") / "presets"

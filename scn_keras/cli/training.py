@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from scn_keras.cli._catalog import known_recipe
+from scn_keras.cli._catalog import known_recipe, published_result
 from scn_keras.cli._command import command_function
 from scn_keras.cli._next_command import next_command
 from scn_keras.cli._options import DATA_DIR, FOLDER, settings_option
@@ -153,6 +153,8 @@ def train(
         resolved = resolved.override([f"steps={steps}"])
     if existing is not None:
         path = _resumed_path(existing, resolved, out)
+    if published := published_result(recipe):
+        click.echo(published)
     try:
         run = fit(resolved, path, data_dir, resume, tensorboard, arrays, film=film)
     except KeyboardInterrupt:

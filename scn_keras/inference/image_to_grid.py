@@ -38,6 +38,12 @@ class ImageToGrid:
             range black.
         outside: Float or `None`, the stored value around the image, for `"window"` with
             `clip_last`, such as -3024 for CT; `None` for the lower limit.
+        tile_step: Int or `None`, in pixels of the grid, for `grid_spacing`: images that
+            are longer than the grid along its first axis, such as CT of a whole spine,
+            are located in several grids this far apart. Each landmark is taken from the
+            one with its highest score. `None` for the central grid alone. Trainings
+            have one grid per image; its position can be random, see `crop` of
+            `Augmentation`.
 
     Raises:
         ValueError: If a value is out of its range or values do not match.
@@ -58,6 +64,7 @@ class ImageToGrid:
     axes: str = "stored"
     clip_last: bool = False
     outside: float | None = None
+    tile_step: int | None = None
 
     def __post_init__(self) -> None:
         if (
@@ -128,6 +135,7 @@ class ImageToGrid:
                 f"outside={self.outside}, normalization={self.normalization!r}, "
                 f"clip_last={self.clip_last}"
             )
+        self._check_tile_step()
 
     @property
     def dimensions(self) -> int:
@@ -156,6 +164,19 @@ class ImageToGrid:
     def uses_patient_axes(self) -> bool:
         """Whether the grid has the axes of the patient, not those of the array."""
         return self.axes == "patient"
+
+    def _check_tile_step(self):
+        if self.tile_step is not None and not (
+            self.grid_spacing is not None
+            and isinstance(self.tile_step, int)
+            and 1 <= self.tile_step <= self.grid[0]
+        ):
+            raise ValueError(
+                "`tile_step` must be an integer from 1 to the first size of the grid. "
+                "It requires `grid_spacing`, since other grids contain the whole "
+                f"image. Received: tile_step={self.tile_step!r}, grid={self.grid}, "
+                f"grid_spacing={self.grid_spacing}"
+            )
 
 
 def _are_numbers(values):

@@ -21,6 +21,7 @@ from scn_keras.inference.patient_axes import from_stored, to_patient_axes
 from scn_keras.inference.point_offsets import PointOffsets
 from scn_keras.inference.resample import reduce_image, resample_to_grid
 from scn_keras.inference.test_time_augmentation import mean_of_views
+from scn_keras.inference.tiles import locate_in_tiles, tile_places
 
 
 class HasLocalizer(Protocol):
@@ -55,6 +56,10 @@ class Locator:
         calibration: `Calibration` or `None`.
         offsets: `PointOffsets` of an adapted model, or `None`.
 
+    Raises:
+        ValueError: If tiles (`ImageToGrid.tile_step`) are combined with several views
+            or a coarse stage.
+
     Example:
 
     ```python
@@ -73,6 +78,14 @@ class Locator:
         calibration: Calibration | None = None,
         offsets: PointOffsets | None = None,
     ) -> None:
+        if image_to_grid.tile_step is not None and not (
+            views is None and coarse_to_fine is None
+        ):
+            raise ValueError(
+                "Tiles cannot be combined with several views or a coarse stage. Set "
+                "image_to_grid.tile_step=None, or use a single view. "
+                f"Received: tile_step={image_to_grid.tile_step}"
+            )
         self.model = model
         self.image_to_grid = image_to_grid
         self.views = views
@@ -216,6 +229,10 @@ class Locator:
         return Locator(self.model, self.image_to_grid)
 
     def _locate_placed(self, samples, batch_size, keep_image):
+        if self.image_to_grid.tile_step is not None:
+            yield from locate_in_tiles(self, samples, keep_image)
+            return
+
         def prepare(sample):
             dropped = () if keep_image else ("image",)
             rest = {key: value for key, value in sample.items() if key not in dropped}
@@ -254,7 +271,10 @@ def to_views(
     views: np.ndarray | None = None,
     place: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Resamples one image to a grid in V views, see `Locator.to_grid`."""
+    """Resamples one image to a grid in V views or tiles, see `Locator.to_grid`.
+
+    The number of tiles depends on the image. They are not available in a graph.
+    """
     to_stored = None
     if image_to_grid.uses_patient_axes:
         image, to_stored = to_patient_axes(image, affine)
@@ -263,12 +283,15 @@ def to_views(
             place = warp.sum_of_products(from_stored(to_stored), place)
     spacing = usable_spacing(affine, TENSORFLOW)
     reduced = reduce_image(image, image_to_grid, spacing)
-    place = reduced.grid_to_source if place is None else place
-    to_source = (
-        [place]
-        if views is None
-        else [warp.sum_of_products(place, view) for view in views]
-    )
+    if place is None and image_to_grid.tile_step is not None:
+        to_source = tile_places(reduced.grid_to_source, reduced.size, image_to_grid)
+    else:
+        place = reduced.grid_to_source if place is None else place
+        to_source = (
+            [place]
+            if views is None
+            else [warp.sum_of_products(place, view) for view in views]
+        )
     images = [
         resample_to_grid(reduced, image_to_grid.grid, view_to_source, image_to_grid)
         for view_to_source in to_source

@@ -17,6 +17,7 @@ import numpy as np
 
 from scn_keras.files.atomic_write import write_text
 from scn_keras.layers import SpatialConfiguration
+from scn_keras.models._node_in_network import node_in_network
 from scn_keras.optimizers import ScaledSchedule
 
 RECOVERIES_FILE = "recoveries.json"
@@ -244,4 +245,6 @@ def _spatial_heatmaps(network: keras.Model) -> keras.Model | None:
         for layer in network.layers
         if isinstance(layer, SpatialConfiguration) and layer.activation == "tanh"
     ]
-    return keras.Model(network.inputs, layers[-1].output) if layers else None
+    if not layers:
+        return None
+    return keras.Model(network.inputs, node_in_network(network, layers[-1]).outputs[0])

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from scn_keras.models._node_in_network import node_in_network
 from scn_keras.pictures import NetworkNode, network_graph
 
 _CHANNELS = 4
@@ -69,9 +70,10 @@ def _tensor(network: keras.Model, path: str) -> Any:
     """Returns the symbolic output of a layer, also of one inside another layer."""
     outer, _, inner = path.partition("/")
     layer = network.get_layer(outer)
+    node = node_in_network(network, layer)
     if not inner:
-        return layer.output
-    inputs = keras.tree.flatten(layer.input)
+        return node.outputs[0]
+    inputs = node.input_tensors
     known = {id(tensor) for tensor in inputs}
     # Called without the layer's node, so that its own layers become part of the graph.
     pending = keras.tree.flatten(layer.call(*inputs))

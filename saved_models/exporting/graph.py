@@ -7,6 +7,7 @@ from scn_keras.geometry import has_usable_spacing, spacing_is_usable
 from scn_keras.inference.decode import MAX_IMAGE_BYTES, decode_image
 from scn_keras.inference.locator import Locator, at_least_one
 from scn_keras.models._heatmap_stride import heatmap_stride
+from scn_keras.models._node_in_network import node_in_network
 from scn_keras.warp import sum_of_products
 
 _INNER = ("local_appearance", "spatial_configuration")
@@ -141,8 +142,11 @@ def _members(model):
 def _maps(model, images):
     """Returns a network's inner heatmaps, and its output divided by target height."""
     network = model.network
-    inner = [layer.name for layer in network.layers if layer.name in _INNER]
-    outputs = {name: network.get_layer(name).output for name in inner}
+    outputs = {
+        layer.name: node_in_network(network, layer).outputs[0]
+        for layer in network.layers
+        if layer.name in _INNER
+    }
     outputs["product"] = network.output
     maps = keras.Model(network.input, outputs)(images, training=False)
     maps = {name: tf.cast(value, tf.float32) for name, value in maps.items()}

@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.layers import Upsample
 from scn_keras.models import LandmarkEnsemble, LandmarkModel
+from scn_keras.models._node_in_network import node_in_network
 from scn_keras.pictures.style import (
     INK,
     PAPER,
@@ -41,7 +42,7 @@ def inner_heatmaps(
     ensemble = isinstance(model, LandmarkEnsemble)
     network = (model.members[0] if ensemble else model).network
     stages = {
-        layer.name.replace("_", " "): layer.output
+        layer.name.replace("_", " "): node_in_network(network, layer).outputs[0]
         for layer in network.layers
         if layer.name in ("local_appearance", "spatial_configuration") and not ensemble
     }

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import pytest
 
+from scn_keras.layers import SpatialConfiguration
+from scn_keras.models import with_spatial_configuration
 from scn_keras.optimizers import NormalizedGradient, ScaledSchedule
 from scn_keras.training import collapse
 from scn_keras.training.collapse import CollapseCheck, read_recoveries
@@ -210,3 +212,16 @@ def test_landmarks_that_stay_useless_are_named():
     assert check.reason(model, 1.0) is None
     assert check.useless == [1]
     assert check.best == pytest.approx((5 + 2 + 0 + 20) / 4)
+
+
+def test_the_layer_of_two_networks_is_looked_at_in_the_right_one():
+    layer = SpatialConfiguration(filters=4, kernel_size=3, factor=4)
+    networks = []
+    for filters in (2, 3):
+        image = keras.Input((8, 12, 1))
+        x = keras.layers.Conv2D(filters, 3, padding="same")(image)
+        features = keras.Model(image, x)
+        networks.append(with_spatial_configuration(features, 3, layer))
+    for network in networks:
+        heatmaps = collapse._spatial_heatmaps(network)
+        assert len(heatmaps.weights) == len(network.weights)

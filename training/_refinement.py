@@ -59,6 +59,8 @@ class Refinement:
         weight: Float from 0 to 1 or `None`, the share of the predicted displacement
             that is applied in inference.
         dropout: Float or `None`, the share of features dropped in training.
+        border: Str, `"replicate"` or `"inside"`, see `LocalRefinement`. With `scales`,
+            it must be `"replicate"`.
 
     Raises:
         ValueError: If a number is out of its range, or a setting of
@@ -74,6 +76,7 @@ class Refinement:
     jitter: float | None = None
     weight: float | None = None
     dropout: float | None = None
+    border: str = "replicate"
 
     def __post_init__(self) -> None:
         unused = [
@@ -87,6 +90,13 @@ class Refinement:
                 f"Received: local.scales=None, local.{unused[0]}="
                 f"{getattr(self, unused[0])!r}"
             )
+        borders = ("replicate", "inside")
+        if self.border not in borders[: 1 if self.scales is not None else 2]:
+            raise ValueError(
+                "`local.border` must be 'replicate' or, without `local.scales`, "
+                f"'inside'. Received: local.border={self.border!r}, "
+                f"local.scales={self.scales}"
+            )
         if self.scales is not None:
             for name, value in PYRAMID_DEFAULTS.items():
                 if getattr(self, name) is None:
@@ -97,4 +107,6 @@ class Refinement:
         """Returns the arguments of the layer."""
         values = dataclasses.asdict(self)
         values.pop("frozen")
+        if self.border == "replicate":  # which `PyramidRefinement` always does
+            values.pop("border")
         return {name: value for name, value in values.items() if value is not None}

@@ -6,6 +6,7 @@ from keras import ops
 from scn_keras.layers._landmark_convolution import LandmarkConvolution
 from scn_keras.layers._spatial import (
     check_channels_known,
+    check_choice,
     check_positive_integers,
     pooling,
     spatial_rank,
@@ -29,8 +30,8 @@ class LocalRefinement(keras.layers.Layer):
     the point. The networks of all landmarks are computed at once.
 
     In training, a sub-image has a random position at which it contains its point. In
-    inference, the sub-image is centred at the pixel of the point. Outside the image,
-    the pixels of its border are repeated.
+    inference, the sub-image is centred at the pixel of the point. By default, the
+    pixels at the border of the image are repeated outside of it.
 
     With the default arguments each landmark has the published network.
     `GlobalToLocalNet` trains this layer together with a global network that predicts
@@ -44,6 +45,9 @@ class LocalRefinement(keras.layers.Layer):
         filters: Int, the number of filters of the convolutions before the pooling.
         convolutions: Int, the number of convolutions before the pooling.
         seed: Int or `None`, the seed of the random positions in training.
+        border: `"replicate"` to repeat the pixels at the border of the image, or
+            `"inside"` to shift a sub-image that extends beyond it into the image, as
+            the authors' code does.
 
     Call arguments:
         image: `(batch, *spatial, channels)` with 1 to 3 spatial axes.
@@ -78,6 +82,7 @@ class LocalRefinement(keras.layers.Layer):
         filters=32,
         convolutions=4,
         seed=None,
+        border="replicate",
         **kwargs,
     ):
         # Only the sub-images are cast to the compute dtype, never the points.
@@ -88,12 +93,14 @@ class LocalRefinement(keras.layers.Layer):
             filters=filters,
             convolutions=convolutions,
         )
+        check_choice(("replicate", "inside"), border=border)
         if size % PATCH_SIZE:
             raise ValueError(f"`size` must be even. Received: size={size}")
         self.num_landmarks = num_landmarks
         self.size = size
         self.filters = filters
         self.convolutions = convolutions
+        self.border = border
         self.seed = seed
         self._random = keras.random.SeedGenerator(seed)
         self._vote = PatchVote(PATCH_SIZE, name="vote")
@@ -193,6 +200,7 @@ class LocalRefinement(keras.layers.Layer):
             "size": self.size,
             "filters": self.filters,
             "convolutions": self.convolutions,
+            "border": self.border,
             "seed": self.seed,
         }
 
@@ -206,7 +214,12 @@ class LocalRefinement(keras.layers.Layer):
         if training:
             random = keras.random.uniform(ops.shape(points), seed=self._random)
             before = ops.minimum(ops.floor(self.size * random), self.size - 1.0)
-        return ops.stop_gradient(ops.floor(points + 0.5) - before)
+        origin = ops.floor(points + 0.5) - before
+        if self.border == "inside":
+            # Smaller images are continued by their last pixels.
+            furthest = ops.maximum(last + 1.0 - self.size, 0.0)
+            origin = ops.minimum(ops.maximum(origin, 0.0), furthest)
+        return ops.stop_gradient(origin)
 
     def _sub_images(self, image, origin):
         """Returns the sub-images `(landmarks, batch, *size, channels)`."""

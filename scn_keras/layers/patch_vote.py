@@ -27,6 +27,8 @@ class PatchVote(keras.layers.Layer):
 
     Args:
         patch_size: Int, the total stride of the network, in pixels of the image.
+        whole_pixels: Bool, whether points are rounded to the nearest pixel, as in the
+            evaluation of the authors' global networks.
 
     Call arguments:
         votes: `(batch, *patches, landmarks, 1 + D)`: the logit of p, followed by the
@@ -54,12 +56,13 @@ class PatchVote(keras.layers.Layer):
 
     num_peaks = 1
 
-    def __init__(self, patch_size, **kwargs):
+    def __init__(self, patch_size, whole_pixels=False, **kwargs):
         # bfloat16 cannot represent coordinates: it rounds 301.3 to 302.
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         check_positive_integers(patch_size=patch_size)
         self.patch_size = patch_size
+        self.whole_pixels = whole_pixels
         self._displacement = LogDisplacement(inverse=True, name="displacement")
 
     def build(self, votes_shape):
@@ -94,6 +97,8 @@ class PatchVote(keras.layers.Layer):
             ],
             axis=-1,
         )
+        if self.whole_pixels:  # the covariance is that of the mean
+            points = ops.floor(points + 0.5)
         valid = finite[..., None]
         height = ops.convert_to_tensor(height, "float32")
         return {
@@ -112,7 +117,11 @@ class PatchVote(keras.layers.Layer):
         }
 
     def get_config(self):
-        return {**super().get_config(), "patch_size": self.patch_size}
+        return {
+            **super().get_config(),
+            "patch_size": self.patch_size,
+            "whole_pixels": self.whole_pixels,
+        }
 
 
 def _sum_of_two(values, axis):

@@ -133,6 +133,38 @@ def test_in_training_a_point_is_anywhere_in_its_sub_image():
     assert np.any(again["origin"] != found["origin"])
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_sub_images_shifted_into_the_image(training):
+    layer = LocalRefinement(4, size=6, filters=2, convolutions=1, border="inside")
+    corners = [[0, 0], [8, 11], [4, 0], [4, 6]]
+    points = np.tile(np.float32(corners), (20, 1, 1))
+    image = noise(20, 12, 9, 1)  # rows, columns
+    found = numpy(layer(image, points, training=training))
+    assert found["origin"].min() >= 0
+    assert np.all(found["origin"].max(axis=(0, 1)) <= [9 - 6, 12 - 6])
+    pixel = points - found["origin"]  # still inside
+    assert pixel.min() >= 0 and pixel.max() <= 5
+    if not training:
+        by_hand = [[0, 0], [3, 6], [1, 0], [1, 3]]
+        np.testing.assert_array_equal(found["origin"][0], by_hand)
+        # The votes are those of that part of the image.
+        alone = numpy(
+            layer(
+                image[:1, 3:9, 1:7],
+                points[:1, 3:] * 0 + np.ones((1, 4, 1), "float32") * 3,
+            )
+        )
+        np.testing.assert_allclose(
+            found["votes"][0, ..., 3, :], alone["votes"][0, ..., 3, :], atol=1e-5
+        )
+
+
+def test_an_image_smaller_than_a_sub_image():
+    layer = LocalRefinement(1, size=8, filters=2, convolutions=1, border="inside")
+    found = numpy(layer(noise(1, 5, 12, 1), np.float32([[[11, 4]]])))
+    np.testing.assert_array_equal(found["origin"], [[[4, 0]]])
+
+
 def test_parameters_of_the_published_local_networks():
     layer = LocalRefinement(19)
     layer.build((None, None, None, 1))

@@ -48,6 +48,17 @@ def test_points_are_weighted_means_and_covariances_theirs(rank):
         )
 
 
+def test_points_in_whole_pixels():
+    places, p = planted(2)
+    votes = votes_for(places, p).astype("float32")
+    exact, rounded = PatchVote(SIZE)(votes), PatchVote(SIZE, whole_pixels=True)(votes)
+    exact, rounded = (ops.convert_to_numpy(v["points"]) for v in (exact, rounded))
+    np.testing.assert_array_equal(rounded, np.floor(exact + 0.5))
+    assert np.abs(rounded - exact).max() > 0.2
+    layer = PatchVote.from_config(PatchVote(SIZE, whole_pixels=True).get_config())
+    assert layer.whole_pixels
+
+
 def test_patches_that_agree_are_exact_whatever_they_weigh():
     p = planted(2)[1]
     places = np.broadcast_to([13.25, 4.75], (*p.shape, 2))

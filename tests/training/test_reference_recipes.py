@@ -109,6 +109,60 @@ def test_uncertainty_is_trained(dots, tmp_path):
     assert np.any(keras.ops.convert_to_numpy(target.rotation) != 0)
 
 
+TO_LOCAL = ["cephalogram_global", "volume_global"]
+
+
+@pytest.mark.parametrize("name", TO_LOCAL)
+def test_global_and_local_networks_are_trained_apart(name, dots, columns_dir, tmp_path):
+    data, set_name = (dots, "dots") if "ceph" in name else (columns_dir, "columns")
+    changes = {"observer": None, "dataset": set_name, "test_split": "test"}
+    changes |= {"batch_size": 2, "steps": 20, "steps_per_epoch": 20}
+    runs = []
+    for stage in ("reference", "to_local_reference"):
+        recipe = load_recipe(f"{name}_{stage}")
+        rank = len(recipe.grid)
+        window = recipe.window and (16, 16, 8)[:rank]
+        if recipe.local is not None:
+            local = dataclasses.replace(recipe.local, size=4, filters=2, convolutions=1)
+            changes |= {"local": local, "start": str(runs[0].path)}
+        recipe = dataclasses.replace(
+            recipe,
+            image_to_grid=dataclasses.replace(
+                recipe.image_to_grid,
+                grid=(32, 24, 16)[:rank],
+                grid_spacing=(2.0, 2.0) if rank == 2 else (16.0, 16.0, 16.0),
+            ),
+            window=window,
+            network=recipe.network.replaced(filters=2, blocks=(1,), reductions=2),
+            **changes,
+        )
+        runs.append(fit(recipe, tmp_path / stage, data))
+    first, second = (run.load_model() for run in runs)
+    trained = [keras.ops.convert_to_numpy(w) for w in first.network.weights]
+    kept = [keras.ops.convert_to_numpy(w) for w in second.network.weights]
+    for a, b in zip(trained, kept, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert second.local.border == "inside" and second.peak.whole_pixels
+    console = rich.console.Console(file=io.StringIO())
+    (result,) = evaluate(runs[1], data_dir=data, console=console)
+    assert np.isfinite(result["mre_mm"])
+
+
+def test_settings_of_the_local_networks():
+    recipe = load_recipe("cephalogram_global_to_local_reference")
+    optimizer = make_optimizer(recipe)
+    assert optimizer.amsgrad
+    # SGDR (Loshchilov, Hutter, 2017) with a first period of 10,000 steps, doubled.
+    rates = [
+        float(optimizer._learning_rate(step))
+        for step in (0, 5000, 10_000, 20_000, 30_000, 50_000, 70_000)
+    ]
+    np.testing.assert_allclose(
+        rates, [1e-3, 5e-4, 1e-3, 5e-4, 1e-3, 5e-4, 1e-3], rtol=1e-3
+    )
+    assert recipe.steps == 10_000 * (1 + 2 + 4 + 8 + 16)
+
+
 # From the published code, as listed in docs/guides/networks.md.
 @pytest.mark.parametrize(
     ("name", "steps", "rates"),
@@ -136,7 +190,10 @@ def test_learning_rates_of_the_published_code(name, steps, rates):
     np.testing.assert_allclose(found, list(rates.values()), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", [*SMALL, "hand_reference"])
+@pytest.mark.parametrize(
+    "name",
+    [*SMALL, "hand_reference", *(f"{name}_to_local_reference" for name in TO_LOCAL)],
+)
 def test_published_results_and_their_sources_are_shown(name):
     result = CliRunner().invoke(main, ["recipes", name])
     assert "Published result" in result.output

@@ -12,9 +12,13 @@ def print_columns(name: str, text: str) -> None:
     """Prints a name and a text, which is wrapped beside it.
 
     Args:
-        name: Str; empty for a further text of the name before.
+        name: Str; empty for a further text of the name before. A name that is longer
+            than its column is printed on a line of its own.
         text: Str.
     """
+    if len(name) > _NAME:
+        click.echo(name)
+        name = ""
     indent = " " * (_NAME + _GAP)
     width = min(shutil.get_terminal_size().columns, _MAX_WIDTH)
     click.echo(

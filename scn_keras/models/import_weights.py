@@ -33,11 +33,12 @@ def import_weights(
 
     Networks of Noothout et al. (PyTorch): `GlobalNet` for their `Resnet2D_34_AVP` and
     `Resnet3D_34_AVP`, and `LocalRefinement` for their `ResnetRandC`. Biases of
-    convolutions before a normalisation become part of its mean. Two of their
-    conventions differ: patch centres are half a pixel further, and the first
-    convolution of the global network is padded by (3, 3) instead of (2, 3) pixels. To
-    points of an imported `GlobalNet` add 1.5 pixels along each axis, to those of an
-    imported `LocalRefinement` 0.5.
+    convolutions before a normalisation become part of its mean. Their first convolution
+    is padded by (3, 3) instead of (2, 3) pixels: votes of an imported `GlobalNet` are
+    theirs for an image that is moved by one pixel to larger x, y(, z). Their patch
+    centres are half a pixel further. Add 0.5 pixels along each axis to points of an
+    imported `LocalRefinement` or, in the moved image, `GlobalNet`; without moving the
+    image, add 1.5 pixels to those of `GlobalNet`.
 
     References: the names are those of the published code of Payer et al. (Medical
     Image Analysis 54, 2019; MICCAI 2016; VerSe 2019 and 2020) and Noothout et al. (IEEE

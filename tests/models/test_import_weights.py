@@ -352,13 +352,9 @@ def global_arrays(landmarks, rank=2):
     return state
 
 
-def test_votes_of_a_global_network():
-    landmarks = 3
-    network = GlobalNet(landmarks, filters=4, blocks=(1, 2), reductions=2)
-    state = global_arrays(landmarks)
-    import_weights(network, state)
-    # Padded by (2, 3), as ours, not by (3, 3).
-    x = state.convolve("model.0", image()[0], before=2)[::2, ::2]
+def votes_of(state, x, landmarks, before):
+    """Presence and displacement of `global_arrays`, the stem padded by `before`."""
+    x = state.convolve("model.0", x, before)[::2, ::2]
     x = relu(state.normalize("model.1", x))
     x = relu(state.normalize("model.4", pooled(x, 2)))
     for index in (6, 7, 8):
@@ -375,9 +371,24 @@ def test_votes_of_a_global_network():
         y = relu(state.convolve(names[1], relu(state.convolve(names[0], x))))
         heads.append(state.convolve(names[2], y))
     displacement = heads[1].reshape(4, 4, landmarks, 2)[..., ::-1]  # from y, x to x, y
+    return np.concatenate([heads[0][..., None], displacement], axis=-1)
+
+
+def test_votes_of_a_global_network():
+    landmarks = 3
+    network = GlobalNet(landmarks, filters=4, blocks=(1, 2), reductions=2)
+    state = global_arrays(landmarks)
+    import_weights(network, state)
     found = ops.convert_to_numpy(network(image()))[0]
-    np.testing.assert_allclose(found[..., 0], heads[0], rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(found[..., 1:], displacement, rtol=1e-3, atol=1e-3)
+    expected = votes_of(state, image()[0], landmarks, before=2)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    # As the authors pad, by 3 pixels: the votes of an image moved by one pixel.
+    x = image()
+    x[:, -1], x[:, :, -1] = 0.0, 0.0
+    moved = np.roll(x, 1, axis=(1, 2))
+    found = ops.convert_to_numpy(network(moved))[0]
+    expected = votes_of(state, x[0], landmarks, before=3)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_global_network_of_volumes_has_plain_skip_connections():

@@ -200,6 +200,14 @@ def test_published_results_and_their_sources_are_shown(name):
     assert "\n" not in published_result(name)
 
 
+def test_long_names_have_a_line_of_their_own():
+    output = CliRunner().invoke(main, ["recipes"]).output
+    lines = output.splitlines()
+    number = lines.index("cephalogram_global_to_local_reference")
+    assert lines[number + 1].startswith(" " * 30 + "The local networks")
+    assert "spine_reference               The published" in output
+
+
 def test_train_shows_the_published_result(monkeypatch, tmp_path):
     def stop(*args, **kwargs):
         raise ValueError("stopped here")

@@ -153,7 +153,11 @@ def _uncertainty(calibration: Calibration | None) -> str:
 
 
 def _two_columns(entries: Mapping[str, Any]) -> str:
-    rows = "\n".join(f"| {key} | {_text(value)} |" for key, value in entries.items())
+    rows = "\n".join(
+        f"| {key} | {_text(value)} |"
+        for key, value in entries.items()
+        if value is not None
+    )
     return f"| | |\n|---|---|\n{rows}"
 
 
@@ -221,7 +225,6 @@ def _protocol(results: Sequence[Mapping[str, Any]]) -> str:
         key: value
         for key, value in first.items()
         if all(result["protocol"].get(key) == value for result in results)
-        and value is not None
     }
     return f"The protocol of these results:\n\n{_two_columns(shared)}"
 

@@ -99,7 +99,7 @@ def test_a_calibration_goes_with_the_half_weights(changed, tiny_data, tmp_path):
             np.arange(12) % 4,
         ),
         weights=changed.weights_digest(),
-        protocol={"n_images": 12},
+        protocol={"n_images": 12, "truth": None},
     )
     changed.write_calibration(made)
     make_preset(changed, tmp_path / "sure", data_dir=tiny_data)
@@ -108,6 +108,7 @@ def test_a_calibration_goes_with_the_half_weights(changed, tiny_data, tmp_path):
     assert carried.to_dict() == {**made.to_dict(), "weights": carried.weights}
     card = (tmp_path / "sure" / "model_card.md").read_text("utf-8")
     assert "## Uncertainty" in card and "| n_images | 12 |" in card
+    assert "| None |" not in card
 
 
 def test_weights_are_halves_and_nothing_else_is_touched(preset):

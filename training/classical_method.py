@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scn_keras.training.recipe import Recipe
     from scn_keras.training.run import Run
 
-KINDS = ("EbnerForest",)
+KINDS = ("ActiveShapeModel", "EbnerForest", "LindnerForest")
 
 
 class ClassicalMethod(Method):
@@ -27,11 +27,13 @@ class ClassicalMethod(Method):
     It is fitted to every training image once. With an augmentation, it is fitted to the
     images of `steps` augmented batches instead. Held-out images are not used.
 
-    An interrupted training continues with the first forest that is not finished. Keras
-    callbacks are not supported.
+    An interrupted training continues with the first forest that is not finished;
+    `ActiveShapeModel`, which is fitted in seconds, begins again. Keras callbacks are
+    not supported.
 
     Args:
-        kind: Str, a class of `scn_keras.classical`: `"EbnerForest"`.
+        kind: Str, a class of `scn_keras.classical`: one of `KINDS`, such as
+            `"LindnerForest"`.
         **settings: Arguments of this class. Its `seed` is that of the recipe.
 
     Raises:
@@ -87,7 +89,8 @@ class ClassicalMethod(Method):
         with _Bar(run.recipe.name) as bar:
             model.fit(images, points, parts, bar.update)
         model.save(run.path / self.MODEL_FILE)
-        shutil.rmtree(parts)
+        if parts.exists():
+            shutil.rmtree(parts)
 
     def load(self, run: "Run") -> "HasLocalizer":
         return self._class.load(run.path / self.MODEL_FILE)
@@ -106,7 +109,7 @@ def _training_data(recipe, source):
 
 
 class _Bar:
-    """Shows the number of fitted forests, outside of terminals in a few lines."""
+    """Shows the number of fitted parts, outside of terminals in a few lines."""
 
     def __init__(self, name):
         self._console = Console()
@@ -129,7 +132,7 @@ class _Bar:
         if not self._console.is_terminal and done >= self._printed + 0.1 * total:
             self._printed = done
             seconds = time.monotonic() - self._start
-            self._console.print(f"forest {done} of {total}: {seconds:.0f} s")
+            self._console.print(f"part {done} of {total}: {seconds:.0f} s")
 
     def __enter__(self):
         self._bar.start()

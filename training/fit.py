@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Sequence
 
@@ -7,6 +8,7 @@ from rich.console import Console
 
 from scn_keras.files.orientation import STORED_PIXELS
 from scn_keras.models import LandmarkModel, preset_path
+from scn_keras.training._fitted_peak import with_fitted_peak, with_trial_peak
 from scn_keras.training.build import (
     compiled_model,
     in_float32,
@@ -240,6 +242,8 @@ class _NetworkTraining:
     """
 
     def __init__(self, recipe: Recipe, source: Source) -> None:
+        # After `place`, the points of a coarse-to-fine recipe are others.
+        self._fit_peak = functools.partial(with_fitted_peak, recipe, source)
         self._recipe = recipe
         self._source = source
         self._new: LandmarkModel | None = None
@@ -247,11 +251,13 @@ class _NetworkTraining:
 
     def prepare(self) -> None:
         """Builds the model, so that errors are raised before the run is created."""
+        self._recipe = self._fit_peak()
         self._new = self._new_model()
 
     def try_stage(self, recipe: Recipe) -> None:
         """Builds the model of a coarse stage, for its errors only."""
-        compiled_model(recipe, len(self._source.schema))
+        landmarks = len(self._source.schema)
+        compiled_model(with_trial_peak(recipe, landmarks), landmarks)
 
     def train(
         self,
@@ -262,6 +268,8 @@ class _NetworkTraining:
     ) -> None:
         """Trains from the last checkpoint, if it exists, and writes the model."""
         callbacks = [*self._own_callbacks(run, tensorboard, film), *callbacks]
+        if self._new is None or self._recipe.coarse is not None:
+            self._recipe, self._new = self._fit_peak(), None
         model, step = self._restored(run)
         if 0 < step < self._recipe.steps:
             self._check.begin(model)

@@ -3,6 +3,7 @@ import numpy as np
 
 from scn_keras.landmark_schema import LandmarkSchema
 from scn_keras.models import LandmarkModel
+from scn_keras.training._fitted_peak import with_trial_peak
 from scn_keras.training.build import build_model
 from scn_keras.training.latest_model import latest_model
 from scn_keras.training.recipe import Recipe
@@ -54,10 +55,10 @@ def start_from(
     ours = [schema.names.index(name) for name in known]
     theirs = [names.index(name) for name in known]
     # Some weights of a loaded model have other paths than those of a built model.
-    rebuilt = build_model(source.recipe, len(names))
+    rebuilt = _rebuilt(source.recipe, len(names))
     rebuilt.set_weights(trained.get_weights())
     # The shapes of a model with one more landmark show which axes are landmarks.
-    larger = _layers(build_model(recipe, len(schema) + 1))
+    larger = _layers(_rebuilt(recipe, len(schema) + 1))
     layers, given = _layers(model), _layers(rebuilt)
     initialised = []
     for name, weights in layers.items():
@@ -82,6 +83,10 @@ def start_from(
         _require_whole_network(model, recipe, schema, source, initialised)
     summary = _summary(source, layers, initialised, schema, known)
     return summary if note is None else f"{summary}\n{note}"
+
+
+def _rebuilt(recipe, landmarks):
+    return build_model(with_trial_peak(recipe, landmarks), landmarks)
 
 
 def _raise_for_other_network(old, new, source):

@@ -1,12 +1,12 @@
 """Fits the stages of `EbnerForest`."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 
 from scn_keras.classical import _pixels as pixels
 from scn_keras.classical._fitted_parts import FittedParts
+from scn_keras.classical._stage import Stage
 from scn_keras.classical.box_differences import BoxDifferences, box_means
 from scn_keras.classical.offset_forest import OffsetForest
 
@@ -14,14 +14,6 @@ from scn_keras.classical.offset_forest import OffsetForest
 # integral image is that of the whole image.
 _MAX_BYTES = 2**29
 _GLOBAL, _LOCAL = 1, 2  # parts of the seed
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """A step of the search: features and the forests that read them."""
-
-    features: BoxDifferences
-    forests: list[OffsetForest]
 
 
 class EbnerFit:

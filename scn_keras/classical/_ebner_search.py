@@ -8,14 +8,18 @@ from scn_keras.classical._votes import find_peak, moments_around, vote_map
 _GLOBAL_STEP, _GLOBAL_SIGMA = 2, 2.0  # in px of the reduced image
 
 
-def locate_globally(image, stage, factor, distance):
-    """Returns a list by landmark of point, score and covariance in px of the image.
+def global_votes(image, stage, factor, distance):
+    """Returns the votes of one forest for all landmarks and their weights.
 
     Args:
         image: Array of 2 or 3 axes.
         stage: `Stage` of one forest for all landmarks.
         factor: Int, the reduction of the image.
         distance: Float in px, the length at which the weight of a vote is 1 / e.
+
+    Returns:
+        Lists by landmark of votes `(V, D)` in px of the reduced image and of weights
+        `(V,)`, and the sizes of the reduced image.
     """
     small = pixels.shrink(image, factor)
     at = pixels.grid_pixels(small.shape, _GLOBAL_STEP)
@@ -23,13 +27,45 @@ def locate_globally(image, stage, factor, distance):
     offsets = forest.votes(stage.features(small, at))
     votes = at[:, None, None] + offsets / factor
     weights = np.exp(-np.linalg.norm(offsets, axis=-1) / distance)
+    rows = range(offsets.shape[2])
+    return (
+        [votes[:, :, row].reshape(-1, votes.shape[-1]) for row in rows],
+        [weights[:, :, row].reshape(-1) for row in rows],
+        small.shape,
+    )
+
+
+def global_maps(votes, weights, sizes):
+    """Returns the smoothed votes of `global_votes`, `(*sizes, N)`."""
+    maps = [
+        vote_map(several, weight, sizes, _GLOBAL_SIGMA)
+        for several, weight in zip(votes, weights, strict=True)
+    ]
+    return np.stack(maps, axis=-1)
+
+
+def locate_globally(image, stage, factor, distance, springs=None):
+    """Returns a list by landmark of point, score and covariance in px of the image.
+
+    Args:
+        image: Array of 2 or 3 axes.
+        stage: `Stage` of one forest for all landmarks.
+        factor: Int, the reduction of the image.
+        distance: Float in px, the length at which the weight of a vote is 1 / e.
+        springs: `Springs` in px of the reduced image, or `None` to localise every
+            landmark separately.
+    """
+    votes, weights, sizes = global_votes(image, stage, factor, distance)
+    maps = global_maps(votes, weights, sizes)
+    if springs is None:
+        peaks = [find_peak(maps[..., row]) for row in range(len(votes))]
+    else:
+        peaks = springs.peaks(maps)
     result = []
-    for row in range(offsets.shape[2]):
-        one = votes[:, :, row].reshape(-1, votes.shape[-1])
-        weight = weights[:, :, row].reshape(-1)
-        point, score, covariance = _peak(one, weight, small.shape, _GLOBAL_SIGMA)
-        point = pixels.in_grid(point, factor)
-        result.append((point, score, covariance * factor**2))
+    for (point, height), several, weight in zip(peaks, votes, weights, strict=True):
+        covariance = moments_around(point, several, weight, 3.0 * _GLOBAL_SIGMA)
+        score = height / max(float(weight.sum()), 1e-30)
+        result.append((pixels.in_grid(point, factor), score, covariance * factor**2))
     return result
 
 

@@ -37,9 +37,13 @@ class FittedParts:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 save_arrays(path, {"kind": "OffsetForest"}, forest.arrays())
+        self.done()
+        return forest
+
+    def done(self):
+        """Counts a part that is finished."""
         self._done += 1
         self._progress(self._done, self._total)
-        return forest
 
     def _path(self, name):
         return None if self._folder is None else self._folder / f"{name}.npz"

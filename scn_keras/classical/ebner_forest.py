@@ -1,19 +1,23 @@
-import inspect
-import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from scn_keras.classical._ebner_fit import EbnerFit, Stage
-from scn_keras.classical._ebner_search import locate_globally, locate_locally
-from scn_keras.classical._fitted_parts import FittedParts
-from scn_keras.classical._stored_model import load_arrays, nested, part, save_arrays
-from scn_keras.classical.box_differences import BoxDifferences, box_means
-from scn_keras.classical.offset_forest import OffsetForest, require_scikit_learn
+from scn_keras.classical._ebner_fit import EbnerFit
+from scn_keras.classical._ebner_search import (
+    global_maps,
+    global_votes,
+    locate_globally,
+    locate_locally,
+)
+from scn_keras.classical._landmark_method import LandmarkMethod
+from scn_keras.classical._springs import Springs
+from scn_keras.classical._stage import Stage, restored_stages, stage_arrays
+from scn_keras.classical._stored_model import nested, part
+from scn_keras.classical.box_differences import box_means
 
 
-class EbnerForest:
+class EbnerForest(LandmarkMethod):
     """Global and local regression forests (Ebner et al., MICCAI 2014).
 
     From the paper: one forest, whose features compare distant boxes, votes from pixels
@@ -50,6 +54,11 @@ class EbnerForest:
             each image. The time of a training hardly depends on the number of images.
         widths: Odd ints, the widths of the boxes in px; those of the global forest are
             in px of its reduced image.
+        spring_weight: Float, 0 for the maximum of the global votes of each landmark
+            separately, as in the paper. Otherwise (ours) the global points are the
+            best configuration of `PictorialStructures` with springs of this weight,
+            fitted to the training points; Keras is then required. The local stages
+            are the same.
         seed: Int.
 
     Raises:
@@ -65,6 +74,12 @@ class EbnerForest:
     ```
     """
 
+    _positive = (
+        *("num_features", "trees", "min_samples_leaf", "max_features"),
+        *("global_factor", "global_samples", "global_reach", "vote_distance"),
+        "local_samples",
+    )
+
     def __init__(
         self,
         num_features: int = 400,
@@ -78,6 +93,7 @@ class EbnerForest:
         local_radii: Sequence[float] = (40.0, 16.0),
         local_samples: int = 12_000,
         widths: Sequence[int] = (1, 3, 7, 13),
+        spring_weight: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.num_features = num_features
@@ -91,176 +107,84 @@ class EbnerForest:
         self.local_radii = tuple(local_radii)
         self.local_samples = local_samples
         self.widths = tuple(widths)
+        self.spring_weight = spring_weight
         self.seed = seed
         self._require_settings()
-        self._global: Stage | None = None
-        self._local: list[Stage] = []
+        self._stages: list[Stage] = []
+        self._springs: Springs | None = None
 
-    @property
-    def localizer(self) -> "EbnerForest":
-        """The object itself, as in `LandmarkModel`."""
-        return self
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor."""
-        names = inspect.signature(type(self)).parameters
-        return {name: getattr(self, name) for name in names}
-
-    def fit(
-        self,
-        images: np.ndarray,
-        points: np.ndarray,
-        parts: str | pathlib.Path | None = None,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> "EbnerForest":
-        """Fits all forests with scikit-learn.
+    def vote_maps(self, images: Any) -> np.ndarray:
+        """Returns the smoothed votes of the global forest as response maps.
 
         Args:
-            images: Array `(n, *grid)`.
-            points: Array `(n, N, D)` in px, columns x, y(, z), NaN if missing.
-            parts: A folder in which every forest is stored when it is fitted. Forests
-                that exist there are not fitted again; they must be of the same images
-                and settings.
-            progress: Function of the number of fitted forests and their total.
+            images: Array `(n, *grid, 1)`.
 
         Returns:
-            The object itself.
-
-        Raises:
-            ImportError: If scikit-learn is not installed.
-            ValueError: If shapes do not match, or a landmark is missing from all
-                images.
-        """
-        require_scikit_learn()
-        images = np.asarray(images, "float32")
-        points = np.asarray(points, "float64")
-        _require_data(images, points)
-        total = 1 + points.shape[1] * len(self.local_radii)
-        fit = EbnerFit(self, images, points, FittedParts(parts, total, progress))
-        self._global = fit.fit_global()
-        self._local = [fit.fit_local(n) for n in range(len(self.local_radii))]
-        return self
-
-    def predict_on_batch(self, images: Any) -> dict[str, np.ndarray]:
-        """Localises the landmarks of images.
-
-        Args:
-            images: Array `(n, *grid, 1)` of any size.
-
-        Returns:
-            Dict of float32: `points` `(n, N, D)` in px, `score` `(n, N)` and
-            `covariance` `(n, N, D, D)` in px².
+            Float32 array `(n, *reduced, N)`. Pixel i of a map lies at
+            `global_factor * i + (global_factor - 1) / 2` of the image.
 
         Raises:
             RuntimeError: If the forests are not fitted.
         """
         self._require_fitted()
-        located = [self._locate(image) for image in np.asarray(images)[..., 0]]
-        names = ("points", "score", "covariance")
-        return {
-            name: np.stack(values).astype("float32")
-            for name, values in zip(names, zip(*located, strict=True), strict=True)
-        }
-
-    def save(self, path: str | pathlib.Path) -> None:
-        """Writes settings and forests to one `.npz` file, without pickle."""
-        stages = [self._require_fitted(), *self._local]
-        arrays: dict[str, np.ndarray] = {}
-        for number, stage in enumerate(stages):
-            features = stage.features
-            drawn = {"offsets": features.offsets, "boxes": features.boxes}
-            arrays |= nested(f"{number}/features", drawn)
-            for row, forest in enumerate(stage.forests):
-                arrays |= nested(f"{number}/{row}", forest.arrays())
-        landmarks = stages[0].forests[0].leaf_offsets.shape[1]
-        settings = {
-            "kind": "EbnerForest",
-            "landmarks": landmarks,
-            "config": self.get_config(),
-        }
-        save_arrays(path, settings, arrays)
-
-    @classmethod
-    def load(cls, path: str | pathlib.Path) -> "EbnerForest":
-        """Loads a model that `save` has written. scikit-learn is not required.
-
-        Raises:
-            ValueError: If the file is not that of an `EbnerForest`.
-        """
-        settings, arrays = load_arrays(path, "EbnerForest")
-        forest = cls(**settings["config"])
-
-        def stage(number, count):
-            drawn = part(f"{number}/features", arrays)
-            return Stage(
-                BoxDifferences(drawn["offsets"], drawn["boxes"], forest.widths),
-                [
-                    OffsetForest.from_arrays(part(f"{number}/{row}", arrays))
-                    for row in range(count)
-                ],
+        maps = [
+            global_maps(
+                *global_votes(
+                    image, self._stages[0], self.global_factor, self.vote_distance
+                )
             )
-
-        forest._global = stage(0, 1)
-        forest._local = [
-            stage(1 + number, settings["landmarks"])
-            for number in range(len(forest.local_radii))
+            for image in np.asarray(images)[..., 0]
         ]
-        return forest
+        return np.stack(maps).astype("float32")
+
+    def _num_parts(self, landmarks):
+        return 1 + landmarks * len(self.local_radii)
+
+    def _fit(self, images, points, store):
+        if self.spring_weight:
+            self._springs = Springs.fit(points, self.global_factor, self.spring_weight)
+        fit = EbnerFit(self, images, points, store)
+        local = range(len(self.local_radii))
+        self._stages = [fit.fit_global(), *map(fit.fit_local, local)]
+
+    def _arrays(self):
+        arrays = stage_arrays(self._stages)
+        if self._springs is not None:
+            arrays |= nested("springs", self._springs.arrays())
+        return arrays
+
+    def _restore(self, arrays):
+        counts = [1, *[self._landmarks] * len(self.local_radii)]
+        self._stages = restored_stages(arrays, counts, self.widths)
+        if self.spring_weight:
+            springs = part("springs", arrays)
+            self._springs = Springs(**springs, weight=self.spring_weight)
 
     def _locate(self, image):
-        """Returns points, scores and covariances of one image."""
         located = locate_globally(
-            image, self._require_fitted(), self.global_factor, self.vote_distance
+            image,
+            self._stages[0],
+            self.global_factor,
+            self.vote_distance,
+            self._springs,
         )
         means = box_means(image, self.widths)
-        for radius, stage in zip(self.local_radii, self._local, strict=True):
+        for radius, stage in zip(self.local_radii, self._stages[1:], strict=True):
             located = [
                 locate_locally(means, stage.features, forest, point, radius)
                 for (point, *_), forest in zip(located, stage.forests, strict=True)
             ]
         return tuple(np.array(values) for values in zip(*located, strict=True))
 
-    def _require_fitted(self) -> Stage:
-        if self._global is None:
-            raise RuntimeError("EbnerForest is not fitted. Call `fit` or `load` first.")
-        return self._global
-
     def _require_settings(self):
-        for name in (
-            *("num_features", "trees", "min_samples_leaf", "max_features"),
-            *("global_factor", "global_samples", "global_reach", "vote_distance"),
-            "local_samples",
-        ):
-            if not getattr(self, name) > 0:
-                raise ValueError(
-                    f"`{name}` must be positive. Received: {name}={getattr(self, name)}"
-                )
+        self._require_positive()
         if not all(radius >= 2.0 for radius in self.local_radii):
             raise ValueError(
                 "`local_radii` must be at least 2 px each. "
                 f"Received: local_radii={self.local_radii}"
             )
-
-
-def _require_data(images, points):
-    rank = images.ndim - 1
-    if (
-        rank not in (2, 3)
-        or points.ndim != 3
-        or points.shape[::2]
-        != (
-            len(images),
-            rank,
-        )
-    ):
-        raise ValueError(
-            "`images` must have the shape (n, rows, columns) or (n, slices, rows, "
-            "columns) and `points` (n, landmarks, D). "
-            f"Received: images {images.shape}, points {points.shape}"
-        )
-    missing = np.flatnonzero(np.isnan(points).any(axis=-1).all(axis=0))
-    if missing.size:
-        raise ValueError(
-            "Every landmark must be present in at least one image. "
-            f"Received: landmarks {missing.tolist()} are missing from all images"
-        )
+        if not 0.0 <= self.spring_weight < np.inf:
+            raise ValueError(
+                "`spring_weight` must not be negative. "
+                f"Received: spring_weight={self.spring_weight}"
+            )

@@ -11,6 +11,7 @@ from scn_keras.classical._pixels import (
     grid_pixels,
     shrink,
 )
+from scn_keras.classical._springs import Springs
 from scn_keras.classical._votes import find_peak, vote_map
 
 pytest.importorskip("sklearn")
@@ -213,3 +214,43 @@ def test_missing_points_of_the_global_forest_follow_the_others():
     found = completed(np.stack([square, square + 7.0, turned]))
     np.testing.assert_allclose(found[2, 3], [-3.0, 5.0], atol=0.05)
     np.testing.assert_array_equal(found[:2], [square, square + 7.0])
+
+
+def test_maps_of_votes_are_maxima_at_the_landmarks(forest):
+    images, points = planted(4, (40, 32), 1)
+    maps = forest.vote_maps(images[..., None])
+    assert maps.shape == (4, 20, 16, 2) and maps.dtype == np.float32
+    for image, landmark in np.ndindex(4, 2):
+        y, x = np.unravel_index(maps[image, ..., landmark].argmax(), (20, 16))
+        # Pixel i of a map of half the size lies at 2 i + 0.5.
+        at = 2.0 * np.array([x, y]) + 0.5
+        assert np.abs(at - points[image, landmark]).max() < 2.0
+
+
+def test_springs_choose_the_maximum_beside_the_other_landmark():
+    points = np.array([[10.0, 8.0], [20.0, 12.0]]) + np.arange(4.0)[:, None, None]
+    points[:, 1] += [[-2.0, 0.0], [2.0, 0.0], [0.0, -2.0], [0.0, 2.0]]
+    springs = Springs.fit(points, 2, 1.0)
+    # Half of (10, 4) and of a standard deviation of sqrt(2), at least 1 px.
+    arrays = springs.arrays()
+    np.testing.assert_allclose(arrays["offsets"][1], [5.0, 2.0])
+    np.testing.assert_allclose(arrays["deviations"][1], [1.0, 1.0])
+    maps = np.zeros((16, 20, 2))
+    maps[4, 3, 0], maps[6, 8, 1], maps[12, 17, 1] = 3.0, 5.0, 10.0
+    (first, low), (second, high) = springs.peaks(maps)
+    assert (first.tolist(), low) == ([3.0, 4.0], 3.0)
+    assert second.tolist() == [8.0, 6.0] and high == pytest.approx(5.0)
+
+
+def test_the_global_points_are_those_of_the_springs(tmp_path):
+    images, points = planted(12, (40, 32), 0)
+    settings = {**SMALL, "trees": 2, "local_radii": ()}
+    forest = EbnerForest(**settings, spring_weight=1.0).fit(images, points)
+    expected = forest._springs.peaks(forest.vote_maps(images[:1, ..., None])[0])
+    forest.save(tmp_path / "springs.npz")
+    loaded = EbnerForest.load(tmp_path / "springs.npz")
+    found = loaded.predict_on_batch(images[:1, ..., None])["points"][0]
+    wanted = [2.0 * point + 0.5 for point, _ in expected]
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    with pytest.raises(ValueError, match="spring_weight=-1"):
+        EbnerForest(spring_weight=-1)

@@ -102,13 +102,16 @@ def test_augmented_batches_are_the_training_images(run, dots_dir, tmp_path, caps
     )
     augmented = fit(recipe, tmp_path / "augmented", dots_dir)
     assert not np.array_equal(points(augmented), points(run))
-    assert "forest 4 of 4: " in capsys.readouterr().out
+    assert "part 4 of 4: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method_settings": {"kind": "Forest"}}, "must be one of EbnerForest.*Forest"),
+        (
+            {"method_settings": {"kind": "Forest"}},
+            "must be one of ActiveShapeModel, EbnerForest,",
+        ),
         ({"method_settings": {}}, "needs the argument `kind`"),
         (
             {"method_settings": {"kind": "EbnerForest", "tree": 3}},
@@ -129,11 +132,33 @@ def test_what_it_cannot_use(changes, message, dots_dir, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["cephalogram_ebner", "hand_ebner"])
-def test_recipes_of_the_package(name):
+@pytest.mark.parametrize("method", ["asm", "ebner", "lindner", "pictorial"])
+@pytest.mark.parametrize("data_set", ["cephalogram", "hand"])
+def test_recipes_of_the_package(data_set, method):
     from scn_keras.training.build import require_parts
 
-    recipe = load_recipe(name)
-    assert recipe.name == name and not recipe.uses_network
+    recipe = load_recipe(f"{data_set}_{method}")
+    assert recipe.name == f"{data_set}_{method}" and not recipe.uses_network
     require_parts(recipe)
     assert Recipe.from_dict(recipe.stored_form()) == recipe
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kind": "ActiveShapeModel", "frame_factors": (2, 1), "steps": 3},
+        {
+            **{name: SETTINGS[name] for name in ("num_features", "trees", "widths")},
+            **{"kind": "LindnerForest", "global_samples": 400, "local_samples": 200},
+            **{"frame_factors": (1,), "local_radii": (8.0,), "global_factor": 2},
+        },
+    ],
+    ids=lambda settings: settings["kind"],
+)
+def test_other_methods_are_runs(settings, dots_dir, tmp_path):
+    recipe = dataclasses.replace(RECIPE, method_settings=settings)
+    run = fit(recipe, tmp_path / "run", dots_dir)
+    assert type(Run(run.path).load_model()).__name__ == settings["kind"]
+    assert not (run.path / "parts").exists()
+    found = points(run)
+    assert found.shape == (2, 3, 2) and np.isfinite(found).all()

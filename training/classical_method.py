@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scn_keras.training.recipe import Recipe
     from scn_keras.training.run import Run
 
-KINDS = ("ActiveShapeModel", "EbnerForest", "LindnerForest")
+KINDS = ("ActiveShapeModel", "EbnerForest", "LindnerForest", "SternForest")
 
 
 class ClassicalMethod(Method):

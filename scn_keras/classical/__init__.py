@@ -10,3 +10,4 @@ from scn_keras.classical.offset_forest import (
     require_scikit_learn as require_scikit_learn,
 )
 from scn_keras.classical.shape_model import ShapeModel as ShapeModel
+from scn_keras.classical.stern_forest import SternForest as SternForest

@@ -99,6 +99,7 @@ class EbnerFit:
                 self._images.shape[1:],
                 self._random(_LOCAL, number, landmark, 2),
             )
+            self._draw_globally(at[landmark], number, landmark)
         for n, image in enumerate(self._images):
             means = box_means(image, settings.widths)
             for landmark in landmarks:
@@ -111,6 +112,16 @@ class EbnerFit:
             offsets = apart.reshape(-1, 1, points.shape[-1])
             samples[landmark] = np.concatenate(values.pop(landmark)), offsets
         return samples
+
+    def _draw_globally(self, at, *parts):
+        """Replaces a share of local pixels by pixels of the whole image."""
+        count = round(getattr(self._settings, "global_share", 0.0) * at.shape[1])
+        if count:
+            random = self._random(_LOCAL, *parts, 3)
+            drawn = pixels.drawn_in_grid(
+                self._images.shape[1:], len(at) * count, random
+            )
+            at[:, :count] = drawn.reshape(len(at), count, -1)
 
     def _random(self, *parts):
         return np.random.default_rng([self._settings.seed, *parts])

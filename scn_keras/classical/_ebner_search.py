@@ -90,11 +90,11 @@ def locate_locally(means, features, forest, point, radius):
     corner = np.rint(np.clip(point, 0, np.array(sizes[::-1]) - 1)) - reach
     window = [2 * reach + 1] * len(sizes)
     sigma = max(1.0, radius / 12.0)
-    peak = _peak(votes - corner, weights.reshape(-1), window, sigma)
+    peak = peak_of_votes(votes - corner, weights.reshape(-1), window, sigma)
     return peak[0] + corner, *peak[1:]
 
 
-def _peak(votes, weights, sizes, sigma):
+def peak_of_votes(votes, weights, sizes, sigma):
     """Returns point, score and covariance of the densest votes."""
     density = vote_map(votes, weights, sizes, sigma)
     point, height = find_peak(density)

@@ -132,7 +132,7 @@ def test_what_it_cannot_use(changes, message, dots_dir, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("method", ["asm", "ebner", "lindner", "pictorial"])
+@pytest.mark.parametrize("method", ["asm", "ebner", "lindner", "pictorial", "stern"])
 @pytest.mark.parametrize("data_set", ["cephalogram", "hand"])
 def test_recipes_of_the_package(data_set, method):
     from scn_keras.training.build import require_parts
@@ -151,6 +151,10 @@ def test_recipes_of_the_package(data_set, method):
             **{name: SETTINGS[name] for name in ("num_features", "trees", "widths")},
             **{"kind": "LindnerForest", "global_samples": 400, "local_samples": 200},
             **{"frame_factors": (1,), "local_radii": (8.0,), "global_factor": 2},
+        },
+        {
+            **{name: SETTINGS[name] for name in ("num_features", "trees", "widths")},
+            **{"kind": "SternForest", "local_samples": 200, "local_radius": 8.0},
         },
     ],
     ids=lambda settings: settings["kind"],

@@ -34,6 +34,7 @@ from scn_keras.saved_models.exporting.tf_serving import (
     synthetic_image,
     write_warm_up,
 )
+from scn_keras.saved_models.exporting.tiled_graph import TiledGraphLocator
 from scn_keras.saved_models.publishing.model_card import export_card
 from scn_keras.saved_models.publishing.provenance import provenance
 from scn_keras.training.run import Run, write_json
@@ -72,9 +73,9 @@ def export(
 
     `serving_default` is the same as `volumes` for volumes, and the same as `arrays` for
     2D images with stored values (the normalization `"window"`). Decoding, letterbox,
-    coarse-to-fine placement, views, members, peaks and calibration are part of the
-    graph and use the same functions as evaluation. The folder `assets.extra` contains
-    the landmarks' names, a model card and the files for TF Serving.
+    coarse-to-fine placement, views, tiles, members, peaks and calibration are part of
+    the graph and use the same functions as evaluation. The folder `assets.extra`
+    contains the landmarks' names, a model card and the files for TF Serving.
 
     The other formats are one file with the network and its peak layer, from an image on
     the grid to points on the grid. Landmarks and model card are in the same folder.
@@ -194,18 +195,14 @@ def _compared_images(run, precision, images, data_dir):
 
 def _must_go_together(run: Run, format: str) -> None:
     """Raises ValueError if the format does not support the inference of the run."""
-    if run.recipe.image_to_grid.tile_step is not None:
-        raise ValueError(
-            f"{run.path} uses several grids for long images (image_to_grid.tile_step), "
-            "which no exported model supports. Use evaluate and predict with the run. "
-            f"Received: tile_step={run.recipe.image_to_grid.tile_step}"
-        )
     if format != "savedmodel" and (
-        run.views is not None or run.recipe.coarse is not None
+        run.views is not None
+        or run.recipe.coarse is not None
+        or run.recipe.image_to_grid.tile_step is not None
     ):
         raise ValueError(
-            f"{run.path} uses several views or coarse-to-fine placement, which only "
-            f"SavedModels support. Received: format={format!r}"
+            f"{run.path} uses several views, coarse-to-fine placement or tiles of long "
+            f"images, which only SavedModels support. Received: format={format!r}"
         )
     if format == "litert" and len(run.recipe.grid) == 3:
         raise ValueError(
@@ -243,7 +240,9 @@ def _write(
     max_image_mb: int,
 ) -> dict[str, Any]:
     """Writes the SavedModel and its warm-up, and returns its inputs and outputs."""
-    locator = GraphLocator(run.locator(model), max_image_mb * 2**20)
+    tiled = run.recipe.image_to_grid.tile_step is not None
+    kind = TiledGraphLocator if tiled else GraphLocator
+    locator = kind(run.locator(model), max_image_mb * 2**20)
     d = len(run.recipe.grid)
     # Large enough to be reduced. A volume of that size would take megabytes.
     factor = 2 if d == 2 else 1

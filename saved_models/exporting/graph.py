@@ -11,7 +11,7 @@ from scn_keras.models._node_in_network import node_in_network
 from scn_keras.warp import sum_of_products
 
 _INNER = ("local_appearance", "spatial_configuration")
-_OnGrid = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+OnGrid = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 class GraphLocator:
@@ -50,7 +50,7 @@ class GraphLocator:
         members = _members(self.locator.model)
         return all(len(member.network.output_shape) == axes for member in members)
 
-    def from_bytes(self, image_bytes: tf.Tensor, spacing_mm: tf.Tensor) -> _OnGrid:
+    def from_bytes(self, image_bytes: tf.Tensor, spacing_mm: tf.Tensor) -> OnGrid:
         """Reads PNG, JPEG or BMP files; see `from_arrays`.
 
         Args:
@@ -68,7 +68,7 @@ class GraphLocator:
         )
         return images, to_source, affine
 
-    def from_arrays(self, image: tf.Tensor, affine: tf.Tensor) -> _OnGrid:
+    def from_arrays(self, image: tf.Tensor, affine: tf.Tensor) -> OnGrid:
         """Resamples images of one size to the grid.
 
         Args:
@@ -80,9 +80,7 @@ class GraphLocator:
             `(n, V, D + 1, D + 1)` and the affines, where affines without a usable
             spacing have a spacing of 0.
         """
-        d = self.image_to_grid.dimensions
-        usable = has_usable_spacing(affine, TENSORFLOW)[:, None, None]
-        affine = tf.where(usable, affine, np.diag([0.0] * d + [1.0]))
+        affine = usable_affine(affine, self.image_to_grid.dimensions)
         images, to_source = self._map(
             lambda element: self.locator.to_grid_in_graph(*element), (image, affine)
         )
@@ -133,6 +131,12 @@ class GraphLocator:
             # By default, the images of a batch would be decoded ten at a time.
             parallel_iterations=1,
         )
+
+
+def usable_affine(affine: tf.Tensor, dimensions: int) -> tf.Tensor:
+    """Replaces affines `(n, D + 1, D + 1)` without a usable spacing."""
+    usable = has_usable_spacing(affine, TENSORFLOW)[:, None, None]
+    return tf.where(usable, affine, np.diag([0.0] * dimensions + [1.0]))
 
 
 def _members(model):

@@ -19,9 +19,13 @@ from scn_keras.inference.decode import grey_values
 from scn_keras.inference.image_to_grid import ImageToGrid
 from scn_keras.inference.patient_axes import from_stored, to_patient_axes
 from scn_keras.inference.point_offsets import PointOffsets
-from scn_keras.inference.resample import reduce_image, resample_to_grid
+from scn_keras.inference.resample import (
+    letterbox_or_grid_spacing,
+    reduce_image,
+    resample_to_grid,
+)
 from scn_keras.inference.test_time_augmentation import mean_of_views
-from scn_keras.inference.tiles import locate_in_tiles, tile_places
+from scn_keras.inference.tiles import locate_in_tiles, tile_count, tile_places
 
 
 class HasLocalizer(Protocol):
@@ -270,10 +274,11 @@ def to_views(
     image_to_grid: ImageToGrid,
     views: np.ndarray | None = None,
     place: tf.Tensor | None = None,
+    tiles: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Resamples one image to a grid in V views or tiles, see `Locator.to_grid`.
 
-    The number of tiles depends on the image. They are not available in a graph.
+    The number of tiles is `tiles` or, if that is `None`, depends on the image.
     """
     to_stored = None
     if image_to_grid.uses_patient_axes:
@@ -283,22 +288,43 @@ def to_views(
             place = warp.sum_of_products(from_stored(to_stored), place)
     spacing = usable_spacing(affine, TENSORFLOW)
     reduced = reduce_image(image, image_to_grid, spacing)
+    grid = image_to_grid.grid
     if place is None and image_to_grid.tile_step is not None:
-        to_source = tile_places(reduced.grid_to_source, reduced.size, image_to_grid)
+        to_source = tile_places(
+            reduced.grid_to_source, reduced.size, image_to_grid, tiles
+        )
+        images = tf.map_fn(
+            lambda tile: resample_to_grid(reduced, grid, tile, image_to_grid),
+            to_source,
+            parallel_iterations=1,
+        )
     else:
         place = reduced.grid_to_source if place is None else place
-        to_source = (
+        placed = (
             [place]
             if views is None
             else [warp.sum_of_products(place, view) for view in views]
         )
-    images = [
-        resample_to_grid(reduced, image_to_grid.grid, view_to_source, image_to_grid)
-        for view_to_source in to_source
-    ]
+        images = tf.stack(
+            [resample_to_grid(reduced, grid, view, image_to_grid) for view in placed]
+        )
+        to_source = tf.stack(placed)
     if to_stored is not None:
-        to_source = [warp.sum_of_products(to_stored, view) for view in to_source]
-    return tf.stack(images), tf.stack(to_source)
+        to_source = warp.sum_of_products(to_stored, to_source)
+    return images, to_source
+
+
+def tiles_of(
+    image: tf.Tensor, affine: tf.Tensor, image_to_grid: ImageToGrid
+) -> tf.Tensor:
+    """Returns the number of tiles of one image, int32, see `to_views`."""
+    if image_to_grid.uses_patient_axes:
+        image, to_stored = to_patient_axes(image, affine)
+        affine = warp.sum_of_products(affine, to_stored)
+    size = tf.cast(tf.shape(image)[-2::-1], tf.float32)
+    spacing = usable_spacing(affine, TENSORFLOW)
+    scale, _ = letterbox_or_grid_spacing(tf.unstack(size), image_to_grid, spacing)
+    return tile_count(size, tf.stack(scale), image_to_grid)
 
 
 def at_least_one(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -55,7 +55,7 @@ def reduce_image(
         )
     shape = tf.shape(image)
     size = [tf.cast(shape[axis], tf.float32) for axis in reversed(range(d))]
-    scale, offset = _letterbox_or_grid_spacing(size, image_to_grid, spacing)
+    scale, offset = letterbox_or_grid_spacing(size, image_to_grid, spacing)
     # Implausible spacings must not lead to huge kernels. The reduction is at most ten
     # times that of square pixels, and at most the larger of 64 and four times the
     # length of the axis.
@@ -93,8 +93,10 @@ def reduce_image(
     )
 
 
-def _letterbox_or_grid_spacing(size, image_to_grid, spacing):
-    """Returns scale and offset from the grid to the image, by axis."""
+def letterbox_or_grid_spacing(
+    size: Sequence[tf.Tensor], image_to_grid: ImageToGrid, spacing: tf.Tensor
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """Returns scale and offset from the grid to the image, by axis x, y(, z)."""
     sides = [float(side) for side in reversed(image_to_grid.grid)]
     calibrated = spacing_is_usable(spacing, TENSORFLOW)
     spacing = tf.where(calibrated, spacing, tf.ones_like(spacing))

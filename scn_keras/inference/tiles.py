@@ -7,15 +7,33 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from scn_keras import warp
 from scn_keras.array_api import NUMPY
 from scn_keras.inference.decode import grey_values
 from scn_keras.inference.image_to_grid import ImageToGrid
 
 
+def tile_count(
+    size: tf.Tensor, scale: tf.Tensor, image_to_grid: ImageToGrid
+) -> tf.Tensor:
+    """Returns the number of grids that cover an image along the first axis, int32.
+
+    Args:
+        size: float32 `(D,)`, the size of the image in x, y(, z).
+        scale: float32 `(D,)`, pixels of the image per pixel of the grid.
+        image_to_grid: `ImageToGrid` with `tile_step`.
+    """
+    excess = size[-1] / scale[-1] - float(image_to_grid.grid[0])
+    # A spacing of 2 mm may be stored as 1.9999999.
+    further = tf.math.ceil(excess / float(image_to_grid.tile_step or 1) - 1e-3)
+    return 1 + tf.maximum(tf.cast(further, tf.int32), 0)
+
+
 def tile_places(
-    place: tf.Tensor, size: tf.Tensor, image_to_grid: ImageToGrid
-) -> list[tf.Tensor]:
+    place: tf.Tensor,
+    size: tf.Tensor,
+    image_to_grid: ImageToGrid,
+    length: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Returns the placements of the grids that cover an image along the first axis.
 
     The grids are `tile_step` pixels apart, symmetric about the centre of the image.
@@ -23,24 +41,22 @@ def tile_places(
     Args:
         place: float32 `(D + 1, D + 1)`, diagonal, from the central grid to the image.
         size: float32 `(D,)`, the size of the image in x, y(, z).
-        image_to_grid: `ImageToGrid`.
+        image_to_grid: `ImageToGrid` with `tile_step`.
+        length: int32 scalar, the number of placements, of which those beyond the image
+            are equal to the last one; `None` for those that are required.
 
     Returns:
-        List of float32 `(D + 1, D + 1)`, from small to large coordinates.
+        float32 `(T, D + 1, D + 1)`, from small to large coordinates.
     """
-    step, d = image_to_grid.tile_step, image_to_grid.dimensions
-    if step is None:
-        return [place]
-    axis = d - 1  # the last coordinate is the first axis
-    excess = float(size[axis] / place[axis, axis]) - image_to_grid.grid[0]
-    # A spacing of 2 mm may be stored as 1.9999999.
-    count = 1 + max(int(np.ceil(excess / step - 1e-3)), 0)
-    places = []
-    for index in range(count):
-        shift = np.eye(d + 1, dtype="float32")
-        shift[axis, d] = step * (index - 0.5 * (count - 1))
-        places.append(warp.sum_of_products(place, tf.constant(shift)))
-    return places
+    d, step = image_to_grid.dimensions, float(image_to_grid.tile_step or 1)
+    scale = tf.linalg.diag_part(place)[:d]
+    count = tile_count(size, scale, image_to_grid)
+    index = tf.range(count if length is None else length)
+    index = tf.cast(tf.minimum(index, count - 1), tf.float32)
+    shift = step * (index - 0.5 * tf.cast(count - 1, tf.float32)) * scale[-1]
+    last = np.zeros((d + 1, d + 1), "float32")
+    last[d - 1, d] = 1.0
+    return place + shift[:, None, None] * last
 
 
 def best_of_tiles(

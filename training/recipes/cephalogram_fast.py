@@ -14,7 +14,7 @@ each step.
 
 Expected result on Test1, mean observer: 1.108 mm, 87.9 % of points within 2 mm, after
 18 minutes, and 1.159 mm with `--steps 3000`. docs/results.md has the protocol and
-describes how the settings were chosen. The preset `cephalogram` is of a former version.
+describes how the settings were chosen. The preset `cephalogram` is this model.
 
 The time requires a processor with bfloat16 instructions. On other processors set
 network.dtype=float32.

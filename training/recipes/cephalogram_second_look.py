@@ -9,9 +9,10 @@ those of Gilmour & Ray (MIDL 2020); the network is another one.
     scn-keras train cephalogram_second_look
     scn-keras evaluate runs/cephalogram_second_look --split held_out
 
-Expected result on the 15 films held out: 1.01 mm, the preset alone 1.016; with
-`local.weight=1` 1.10 mm, after 16 minutes beside other work. docs/experiments.md
-describes why it does not pay on these films.
+Measured with the former preset, on the 15 films held out: 1.01 mm, the preset alone
+1.016; with `local.weight=1` 1.10 mm, after 16 minutes beside other work. The present
+preset alone has 0.949 mm there. docs/experiments.md describes why the second look does
+not pay on these films.
 """
 
 import dataclasses

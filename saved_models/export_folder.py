@@ -74,7 +74,7 @@ def image_to_grid_of(model: str | pathlib.Path) -> ImageToGrid:
     settings = recipe.get("image_to_grid", recipe)
     names = ("grid", "grid_spacing", "normalization", "normalization_limits")
     values: dict[str, Any] = {name: settings[name] for name in names}
-    for name in ("axes", "clip_last", "outside"):  # not in earlier versions
+    for name in ("axes", "clip_last", "outside", "tile_step"):  # later than these
         if name in settings:
             values[name] = settings[name]
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}

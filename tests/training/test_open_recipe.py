@@ -338,7 +338,7 @@ def test_settings_that_have_moved_are_taken_with_a_warning():
     # What a program wrote is read without one.
     written = old.to_dict()
     of_grid = written.pop("image_to_grid")
-    for newer in ("axes", "clip_last", "outside"):  # than the move
+    for newer in ("axes", "clip_last", "outside", "tile_step"):  # than the move
         del of_grid[newer]
     written |= of_grid
     with warnings.catch_warnings():

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from scn_keras.training.recipe import Recipe
     from scn_keras.training.run import Run
 
-KINDS = ("ActiveShapeModel", "EbnerForest", "LindnerForest", "SternForest")
+KINDS = (
+    "ActiveShapeModel",
+    "DonnerCandidates",
+    "EbnerForest",
+    "LindnerForest",
+    "SternForest",
+)
 
 
 class ClassicalMethod(Method):

@@ -3,6 +3,7 @@
 from scn_keras.classical.active_shape_model import ActiveShapeModel as ActiveShapeModel
 from scn_keras.classical.box_differences import BoxDifferences as BoxDifferences
 from scn_keras.classical.box_differences import box_means as box_means
+from scn_keras.classical.donner_candidates import DonnerCandidates as DonnerCandidates
 from scn_keras.classical.ebner_forest import EbnerForest as EbnerForest
 from scn_keras.classical.lindner_forest import LindnerForest as LindnerForest
 from scn_keras.classical.offset_forest import OffsetForest as OffsetForest

@@ -110,7 +110,7 @@ def test_augmented_batches_are_the_training_images(run, dots_dir, tmp_path, caps
     [
         (
             {"method_settings": {"kind": "Forest"}},
-            "must be one of ActiveShapeModel, EbnerForest,",
+            "must be one of ActiveShapeModel, DonnerCandidates,",
         ),
         ({"method_settings": {}}, "needs the argument `kind`"),
         (
@@ -122,6 +122,10 @@ def test_augmented_batches_are_the_training_images(run, dots_dir, tmp_path, caps
             "EbnerForest takes no argument `seed`",
         ),
         ({"method_settings": {"kind": "EbnerForest", "trees": 0}}, "must be positive"),
+        (
+            {"method_settings": {"kind": "DonnerCandidates", "spring_weight": 1.0}},
+            "DonnerCandidates takes no argument `spring_weight`",
+        ),
         ({"callbacks": ("TerminateOnNaN",)}, "`callbacks` is for networks only"),
         ({"start": "synthetic_hand"}, "`start` is for networks only"),
     ],
@@ -132,7 +136,9 @@ def test_what_it_cannot_use(changes, message, dots_dir, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("method", ["asm", "ebner", "lindner", "pictorial", "stern"])
+@pytest.mark.parametrize(
+    "method", ["asm", "donner", "ebner", "lindner", "pictorial", "stern"]
+)
 @pytest.mark.parametrize("data_set", ["cephalogram", "hand"])
 def test_recipes_of_the_package(data_set, method):
     from scn_keras.training.build import require_parts
@@ -147,6 +153,7 @@ def test_recipes_of_the_package(data_set, method):
     "settings",
     [
         {"kind": "ActiveShapeModel", "frame_factors": (2, 1), "steps": 3},
+        {**SETTINGS, "kind": "DonnerCandidates", "trees": 2, "apart": 6.0},
         {
             **{name: SETTINGS[name] for name in ("num_features", "trees", "widths")},
             **{"kind": "LindnerForest", "global_samples": 400, "local_samples": 200},

@@ -148,7 +148,9 @@ def _maxima(density, count, apart):
         Points `(K, D)` and heights `(K,)`, of at most `count` maxima.
     """
     axes = np.meshgrid(*map(np.arange, density.shape), indexing="ij")[::-1]
-    left, points, heights = density.copy(), [], []
+    left = density.copy()
+    points: list[np.ndarray] = []
+    heights: list[float] = []
     while len(points) < count and (not points or left.max() > 0.0):
         top = np.unravel_index(np.argmax(left), left.shape)[::-1]
         squares = sum((axis - at) ** 2 for axis, at in zip(axes, top, strict=True))

@@ -59,7 +59,8 @@ class EbnerFit:
     def fit_local(self, number: int) -> Stage:
         """Fits the forests of a local stage, one for each landmark."""
         settings, landmarks = self._settings, self._points.shape[1]
-        features = self._features(settings.local_radii[number], _LOCAL, number)
+        reach = getattr(settings, "feature_reach", settings.local_radii[number])
+        features = self._features(reach, _LOCAL, number)
         bytes_each = 4 * settings.num_features * settings.local_samples
         group = max(1, _MAX_BYTES // bytes_each)
         forests = []

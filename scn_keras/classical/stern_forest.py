@@ -32,7 +32,10 @@ class SternForest(LandmarkMethod):
         min_samples_leaf: Int, the least number of training pixels of a leaf.
         max_features: Float, the fraction of features that are tried at each node.
         local_radius: Float in px, the distance of local training pixels from the
-            landmark and the range of the offsets of features.
+            landmark.
+        feature_reach: Float in px, the range of the offsets of half of the features; a
+            quarter of it is that of the others. Beyond `local_radius`, features add
+            global knowledge.
         local_samples: Int, training pixels of each forest, an equal number of each
             image.
         global_share: Float from 0 to 1, exclusive of 1: the share of the training
@@ -57,7 +60,7 @@ class SternForest(LandmarkMethod):
 
     _positive = (
         *("num_features", "trees", "min_samples_leaf", "max_features"),
-        *("local_samples", "vote_distance", "step"),
+        *("feature_reach", "local_samples", "vote_distance", "step"),
     )
 
     def __init__(
@@ -67,6 +70,7 @@ class SternForest(LandmarkMethod):
         min_samples_leaf: int = 3,
         max_features: float = 1.0 / 3.0,
         local_radius: float = 40.0,
+        feature_reach: float = 120.0,
         local_samples: int = 16_000,
         global_share: float = 0.4,
         vote_distance: float = 20.0,
@@ -79,6 +83,7 @@ class SternForest(LandmarkMethod):
         self.min_samples_leaf = min_samples_leaf
         self.max_features = max_features
         self.local_radius = local_radius
+        self.feature_reach = feature_reach
         self.local_samples = local_samples
         self.global_share = global_share
         self.vote_distance = vote_distance

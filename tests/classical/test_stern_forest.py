@@ -12,6 +12,7 @@ SMALL = {
     "trees": 4,
     "local_radius": 10.0,
     "local_samples": 1200,
+    "feature_reach": 10.0,
     "vote_distance": 8.0,
     "step": 2,
     "widths": (1, 3, 5),
@@ -56,12 +57,22 @@ def test_the_share_of_pixels_of_the_whole_image(monkeypatch):
     assert far[0] == pytest.approx(0.25 * (1 - np.pi * 144 / 4608), abs=0.05)
 
 
+def test_features_reach_beyond_the_local_pixels(forest):
+    far = SternForest(**{**SMALL, "local_samples": 60, "feature_reach": 28.0})
+    far.fit(*made_shapes(4, 0))
+    # Half of the features have offsets up to 28 px, the others up to 7 px.
+    largest = np.abs(far._stage.features.offsets).max(axis=(1, 2))
+    assert 20 < largest[::2].max() <= 28 and 5 <= largest[1::2].max() <= 7
+    assert np.abs(forest._stage.features.offsets).max() <= SMALL["feature_reach"]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"global_share": 1.0}, "global_share=1.0"),
         ({"local_radius": 1.0}, "local_radius=1.0"),
         ({"step": 0}, "step=0"),
+        ({"feature_reach": 0.0}, "feature_reach=0.0"),
     ],
 )
 def test_settings_out_of_range(settings, message):

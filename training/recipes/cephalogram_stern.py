@@ -26,6 +26,6 @@ def recipe() -> Recipe:
         validation=0.0,
         image_to_grid=ImageToGrid(grid=(480, 384)),
         method="scn_keras.training:ClassicalMethod",
-        method_settings={"kind": "SternForest"},
+        method_settings={"kind": "SternForest", "feature_reach": 40.0},
         augmentation=None,
     )

@@ -11,8 +11,7 @@ Data: the Digital Hand Atlas, 37 landmarks, trained on folds 1 and 2 and tested 
     scn-keras evaluate runs/hand_fast
 
 Expected result, trained on fold 1 and tested on fold 2: 0.770 mm, 93.5 % of points
-within 2 mm, after 10 minutes; see docs/results.md. The preset `hand` is of a former
-version.
+within 2 mm, after 10 minutes; see docs/results.md. The preset `hand` is this model.
 
 The time requires a processor with bfloat16 instructions. On other processors set
 network.dtype=float32.

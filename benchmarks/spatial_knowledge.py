@@ -5,8 +5,9 @@
 
 The same local-appearance heatmaps are decoded in several ways: each heatmap on its own
 (its maximum), all of them by pictorial structures, whose springs are fitted to the
-points of the training images, and multiplied by a learned spatial configuration. The
-local appearance is trained
+points of the training images, by a random field over candidates (the maxima of each
+heatmap, and pairs of landmarks as in `DonnerCandidates`), and multiplied by a learned
+spatial configuration. The local appearance is trained
 
 - alone, on the same targets, steps, grid and augmentation, with the spatial
   configuration trained afterwards on its frozen heatmaps (as many steps again);
@@ -14,8 +15,9 @@ local appearance is trained
 
 It is done with few and with all training images, and several seeds. Stated are the mean
 error, the part of points over the radius of a gross error, and the part that is nearer
-to another landmark's true position than to its own ("exchanged"). The weight and the
-floor of the springs are chosen on training images that the first network has not seen.
+to another landmark's true position than to its own ("exchanged"). The weights of
+springs and pairs, and the floor of the springs, are chosen on training images that the
+first network has not seen.
 
 `hand`: fold 1 to fold 2 of the hand radiographs, in mm. `teeth`: a folder of panoramic
 radiographs with the 32 teeth, of which some are absent, in pixels of the image,
@@ -33,6 +35,8 @@ import keras
 import numpy as np
 
 from benchmarks._runs import finished, seconds_of
+from scn_keras.classical._random_field import least_energy
+from scn_keras.classical.donner_candidates import _maxima, _pairs_of
 from scn_keras.geometry import apply_affine
 from scn_keras.inference.located_image import LocatedImage
 from scn_keras.layers import HeatmapPeak, HeatmapProduct, PictorialStructures
@@ -47,6 +51,9 @@ from scn_keras.training.recipes import load_recipe
 from scn_keras.training.run import Run
 
 SPRINGS = tuple(itertools.product((0.1, 1.0, 10.0), (1e-3, 1e-2, 1e-1)))
+PAIR_WEIGHTS = (0.1, 1.0, 10.0)
+CANDIDATES, APART = 5, 4.0  # px of the grid
+FLOOR = 1e-3  # lower relative heights cost the same
 RESAMPLES = 2000
 _ARGUMENTS: dict[str, Any] = {"filters": 32, "dropout": 0.3, "spatial_factor": 8}
 
@@ -194,6 +201,36 @@ def springs(points: np.ndarray, weight: float, floor: float) -> PictorialStructu
     return PictorialStructures.from_points(points, weight=weight, floor=floor)
 
 
+def chosen_candidates(
+    run: Run, split: str, where: Any, points: np.ndarray, weight: float
+) -> list[LocatedImage]:
+    """Locates images by a random field over the maxima of the local heatmaps."""
+    network, _ = local_maps(run)
+    edges, means, deviations = _pairs_of(points, 1.0)
+    images = []
+    for image in located(run, split, where, HeatmapPeak("argmax")):
+        maps = network.predict_on_batch(image.grid_image[None])[0]
+        maps = np.asarray(maps, np.float64)
+        found = [
+            _maxima(np.maximum(maps[..., n], 0.0), CANDIDATES, APART)
+            for n in range(maps.shape[-1])
+        ]
+        unary = [
+            -np.log(np.maximum(height / max(height.max(), 1e-30), FLOOR))
+            for _, height in found
+        ]
+        energies = {}
+        for (i, j), mean, deviation in zip(edges, means, deviations, strict=True):
+            apart = found[i][0][:, None] - found[j][0][None] - mean
+            squares = np.sum((apart / deviation) ** 2, axis=-1)
+            energies[int(i), int(j)] = 0.5 * weight * squares
+        labels = least_energy(unary, energies)
+        at = np.array([of[0][k] for of, k in zip(found, labels, strict=True)])
+        to_image = np.asarray(image.grid_to_source, np.float64)
+        images.append(dataclasses.replace(image, points_px=apply_affine(to_image, at)))
+    return images
+
+
 def measure(images: list[LocatedImage], data: Data) -> dict[str, Any]:
     """Returns errors, gross errors and exchanged points with 95 % intervals."""
     errors, exchanged, groups = [], [], []
@@ -226,19 +263,35 @@ def measure(images: list[LocatedImage], data: Data) -> dict[str, Any]:
     return result
 
 
-def chosen_springs(run: Run, data: Data, where: Any) -> tuple[float, float]:
-    """Returns the weight and the floor with the least error on unseen images."""
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """What is chosen on training images that the first network has not seen."""
+
+    springs: tuple[float, float]  # weight and floor
+    pairs: float
+
+
+def chosen_weights(run: Run, data: Data, where: Any) -> Weights:
+    """Returns the weights with the least error on unseen images."""
     points = points_on_grid(run, where)
-    by_setting = {}
+    by_setting: dict[Any, float] = {}
     for setting in SPRINGS:
         images = located(run, data.unseen, where, springs(points, *setting))
         by_setting[setting] = measure(images, data)["error"]
         print(f"springs {setting}: {by_setting[setting]:.3f} {data.unit}", flush=True)
-    return min(by_setting, key=by_setting.__getitem__)
+    by_weight = {}
+    for weight in PAIR_WEIGHTS:
+        images = chosen_candidates(run, data.unseen, where, points, weight)
+        by_weight[weight] = measure(images, data)["error"]
+        print(f"pairs {weight}: {by_weight[weight]:.3f} {data.unit}", flush=True)
+    return Weights(
+        min(by_setting, key=by_setting.__getitem__),
+        min(by_weight, key=by_weight.__getitem__),
+    )
 
 
 def decoded(
-    runs: dict[str, Run], data: Data, where: Any, setting: tuple[float, float]
+    runs: dict[str, Run], data: Data, where: Any, weights: Weights
 ) -> list[dict[str, Any]]:
     """Returns what each decoder makes of the runs of a size and a seed."""
     rows = []
@@ -247,10 +300,14 @@ def decoded(
         points = points_on_grid(runs[kind], where)
         for name, layer in (
             ("maximum of each", peak),
-            ("springs", springs(points, *setting)),
+            ("springs", springs(points, *weights.springs)),
         ):
             images = located(runs[kind], data.test, where, layer)
             rows.append({"heatmaps": kind, "decoder": name, **measure(images, data)})
+        images = chosen_candidates(runs[kind], data.test, where, points, weights.pairs)
+        rows.append(
+            {"heatmaps": kind, "decoder": "candidates", **measure(images, data)}
+        )
         whole = runs["frozen"] if kind == "local" else runs["joint"]
         images = split_of(whole, data.test, where)
         images = locate_images(locator_for(whole, images), images, whole.recipe)[0]
@@ -271,13 +328,13 @@ def main() -> None:
     args = parser.parse_args()
     data, folder = DATA[args.dataset], args.runs / args.dataset
     rows: list[dict[str, Any]] = []
-    setting = None
+    weights = None
     for seed, size in itertools.product(range(args.seeds), data.splits):
         runs = trained(data, args.steps, size, seed, folder, args.data_dir)
-        if setting is None:
-            setting = chosen_springs(runs["local"], data, args.data_dir)
+        if weights is None:
+            weights = chosen_weights(runs["local"], data, args.data_dir)
         minutes = {f"minutes_{k}": seconds_of(run) / 60 for k, run in runs.items()}
-        for row in decoded(runs, data, args.data_dir, setting):
+        for row in decoded(runs, data, args.data_dir, weights):
             rows.append({"training_images": size, "seed": seed, **row, **minutes})
             print(
                 f"{size} images, seed {seed}, {row['heatmaps']} heatmaps, "
@@ -293,8 +350,8 @@ def main() -> None:
                 "unit": data.unit,
                 "gross_error": data.gross,
                 "steps": args.steps,
-                "springs_weight_and_floor": setting,
-                "springs_chosen_on": data.unseen,
+                "weights": dataclasses.asdict(weights),
+                "weights_chosen_on": data.unseen,
                 "interval": "bootstrap of patients, 2000 resamples, percentiles",
             },
             "results": rows,

@@ -37,7 +37,7 @@ class ShapeModel:
     >>> model = scn_keras.classical.ShapeModel.from_points(np.array([square, wide]))
     >>> len(model.modes)
     1
-    >>> np.abs(model.fit(wide + 30.0) - (wide + 30.0)).max() < 0.1
+    >>> bool(np.abs(model.fit(wide + 30.0) - (wide + 30.0)).max() < 0.1)
     True
     """
 

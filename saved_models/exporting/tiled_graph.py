@@ -63,11 +63,14 @@ class TiledGraphLocator(GraphLocator):
         images, n = at_least_one(images)
         tiles = tf.shape(images)[1]
         names = ("points", "score", "covariance")
+
+        def located(image):
+            peaks = localizer(image[None], training=False)
+            return tuple(peaks[name][0] for name in names)
+
         # One by one, since each takes the memory of a training step.
         peaks = tf.map_fn(
-            lambda image: tuple(
-                localizer(image[None], training=False)[name][0] for name in names
-            ),
+            located,
             tf.reshape(images, [-1, *grid, 1]),
             fn_output_signature=(tf.float32, tf.float32, tf.float32),
             parallel_iterations=1,

@@ -66,3 +66,21 @@ def test_a_graph_gives_the_points_of_the_locator(axes):
         )
         grey = np.maximum(one["grid_image"], 0.0)[..., 0]
         np.testing.assert_allclose(heatmaps["product"][number][..., 0], grey, atol=1e-4)
+
+
+def test_the_network_runs_once_for_each_tile():
+    model, calls = Model(), []
+    network = model.localizer
+
+    def counted(images, training):
+        calls.append(1)
+        return network(images, training=training)
+
+    model.localizer = counted
+    graph = TiledGraphLocator(Locator(model, settings()))
+    on_grid = graph.from_arrays(
+        tf.constant(image(128, [5, 6, 9], [6, 5, 119])[None]),
+        tf.constant(np.float32(SPACING)[None]),
+    )
+    tf.function(graph.locate)(*on_grid)  # its body is traced once for all tiles
+    assert len(calls) == 1
